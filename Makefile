@@ -1,0 +1,30 @@
+# Works with Python >= 3.11, pip and make alone; everything lives in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+TESTS ?= tests
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,dev]'
+	touch $@
+
+.PHONY: setup serve test bench fix
+.DEFAULT_GOAL := setup
+setup: .venv/ready
+
+serve: .venv/ready
+	$(BIN)/temppass serve --demo --port 8080
+
+test: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/pytest $(TESTS)
+
+fix: .venv/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/ready
+	$(BIN)/python bench/run.py

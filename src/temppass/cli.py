@@ -1,0 +1,376 @@
+"""
+The command line. Words go to stderr, data to stdout; every error says what is wrong, where, and what to do next.
+
+Nothing of the server is imported before a command needs it, so that `temppass --help` is quick and the client
+installs without the server.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from temppass.settings import Settings
+    from temppass.wiring import Application
+
+A = TypeVar("A")
+
+EXIT_CODES = """\b
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Failure(Exception):
+    """A command cannot do what it was asked; `hint` says what to do next."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def main() -> NoReturn:
+    try:
+        code = temppass.main(standalone_mode=False, prog_name="temppass")
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        code = 130
+    except BrokenPipeError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # so that Python's last flush has somewhere to go
+        code = 1
+    except Failure as error:
+        click.echo(f"error: {error}", err=True)
+        if error.hint:
+            click.echo(f"hint: {error.hint}", err=True)
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(
+    context_settings=_CONTEXT,
+    epilog=EXIT_CODES,
+    help="""
+    A self-hostable temporary pass service, wire-compatible with Adobe Pass Temp Pass.
+
+    \b
+    temppass serve --demo                           try everything, with a walk to paste
+    temppass catalogue apply catalogue.toml         declare channels, passes and applications
+    temppass statement mint ops > statement.jwt     let an application register
+    temppass serve                                  serve them
+    """,
+)
+@click.version_option(package_name="temppass")
+def temppass() -> None: ...
+
+
+def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--store", metavar="URL", help="sqlite:///file.db or memory:; else TEMPPASS_STORE, else sqlite:///temppass.db."
+    )(command)
+
+
+def environment_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--environment",
+        metavar="NAME",
+        help="Which isolated world; else TEMPPASS_ENVIRONMENT, else release-production.",
+    )(command)
+
+
+# --- serve
+
+
+@temppass.command()
+@store_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port to listen on; 0 picks one."
+)
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Server processes.")
+@click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM certificate chain.")
+@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM private key.")
+@click.option("--demo", is_flag=True, help="Begin with the documented ids, and print a walk to paste into a shell.")
+def serve(
+    store: str | None,
+    host: str,
+    port: int,
+    workers: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    demo: bool,  # noqa: FBT001 - click passes options by name
+) -> None:
+    """
+    Answer requests until interrupted.
+
+    \b
+    temppass serve --demo
+    temppass serve --store sqlite:///preview.db --port 8080
+    temppass serve --host 0.0.0.0 --port 443 --tls-cert chain.pem --tls-key key.pem
+    """
+    from temppass import server  # noqa: PLC0415 - the client does without the server
+    from temppass.wiring import configure_logging  # noqa: PLC0415
+
+    if (tls_cert is None) != (tls_key is None):
+        raise click.UsageError("--tls-cert and --tls-key go together.")
+    if workers > 1:
+        raise Failure("an embedded store is served by one process", "leave --workers out")
+    if demo and store is None and not os.environ.get("TEMPPASS_STORE"):
+        store = "sqlite:///temppass-demo.db"
+    settings = _settings(store)
+    configure_logging()
+    tls = server.Tls(tls_cert, tls_key) if tls_cert and tls_key else None
+    application = _assemble(settings)
+    try:
+        listener = server.listening_socket(host, port)
+    except OSError as error:
+        raise Failure(f"cannot listen on {host}:{port}: {error.strerror or error}", "try --port 0") from None
+    shown_host = f"[{host}]" if ":" in host else host
+    url = f"{'https' if tls else 'http'}://{shown_host}:{listener.getsockname()[1]}"
+
+    async def run() -> None:
+        lines = ""
+        if demo:
+            from temppass.demo import prepare, walk  # noqa: PLC0415
+
+            statement = await prepare(application.administration, settings.environment)
+            lines = walk(url, statement, f"curl -s --cacert {tls.certificate}" if tls else "curl -s")
+
+        def ready() -> None:
+            click.echo(f"listening on {url}", err=True)
+            if lines:
+                click.echo(lines)
+
+        try:
+            await server.serve(
+                application.edge, listener, tls=tls, ready=ready, tick=application.service.tick, tick_s=TICK_S
+            )
+        finally:
+            await application.store.close()
+
+    _run(run, new_loop=server.new_event_loop)
+
+
+#: how often recurring resets that nobody asks about are fired, in seconds
+TICK_S = 30.0
+
+
+# --- catalogue
+
+
+@temppass.group(epilog=EXIT_CODES)
+def catalogue() -> None:
+    """Plan, apply and show the catalogue of an environment."""
+
+
+@catalogue.command()
+@click.argument("file", type=click.File("rb"))
+@store_option
+@environment_option
+def plan(file: Any, store: str | None, environment: str | None) -> None:
+    """
+    Tell what applying FILE would change; change nothing.
+
+    \b
+    temppass catalogue plan catalogue.toml
+    """
+    parsed = _parse(file)
+    differences = _administer(store, environment, lambda app, name: app.administration.plan(name, parsed))
+    _show_differences(differences)
+
+
+@catalogue.command()
+@click.argument("file", type=click.File("rb"))
+@store_option
+@environment_option
+@click.option("--description", default="", metavar="TEXT", help="Why, for the audit trail.")
+def apply(file: Any, store: str | None, environment: str | None, description: str) -> None:
+    """
+    Make FILE the catalogue, as a whole; running servers honour it at their next decision.
+
+    \b
+    temppass catalogue apply catalogue.toml --description "free weekend"
+    """
+    parsed = _parse(file)
+    applied = _administer(store, environment, lambda app, name: app.administration.apply(name, parsed, description))
+    _show_differences(applied.differences)
+    click.echo(f"version {applied.version} holds", err=True)
+
+
+@catalogue.command()
+@store_option
+@environment_option
+def show(store: str | None, environment: str | None) -> None:
+    """
+    Print the catalogue as the file that would apply it.
+
+    \b
+    temppass catalogue show > catalogue.toml
+    """
+    import tomli_w  # noqa: PLC0415 - only this command writes TOML
+
+    from temppass.core.catalogue import document_of  # noqa: PLC0415
+
+    shown = _administer(store, environment, lambda app, name: app.administration.catalogue(name))
+    click.echo(tomli_w.dumps({kind: entries for kind, entries in document_of(shown).items() if entries}), nl=False)
+
+
+# --- statement
+
+
+@temppass.group(epilog=EXIT_CODES)
+def statement() -> None:
+    """Mint and revoke the software statements of applications."""
+
+
+@statement.command()
+@click.argument("application")
+@store_option
+@environment_option
+def mint(application: str, store: str | None, environment: str | None) -> None:
+    """
+    Print a new software statement of APPLICATION and nothing else; older ones stay good.
+
+    \b
+    temppass statement mint ops > statement.jwt
+    """
+    click.echo(_administer(store, environment, lambda app, name: app.administration.mint(name, application)))
+
+
+@statement.command()
+@click.argument("application")
+@store_option
+@environment_option
+def revoke(application: str, store: str | None, environment: str | None) -> None:
+    """
+    End every statement, client and token that APPLICATION was given so far.
+
+    \b
+    temppass statement revoke ops
+    """
+    _administer(store, environment, lambda app, name: app.administration.revoke(name, application))
+    click.echo(f"revoked all that {application} was given; `temppass statement mint` starts afresh", err=True)
+
+
+# --- store
+
+
+@temppass.group(name="store", epilog=EXIT_CODES)
+def store_group() -> None:
+    """Bring the store up to date, and check it."""
+
+
+@store_group.command()
+@store_option
+def migrate(store: str | None) -> None:
+    """Create the store or bring its schema up to date; harmless when it is."""
+    _administer(store, None, _nothing)
+    click.echo("the schema is up to date", err=True)
+
+
+@store_group.command()
+@store_option
+def check(store: str | None) -> None:
+    """Prove that the store answers, its schema is current and the secret opens its keys."""
+    names = _administer(store, None, lambda app, _name: app.administration.check())
+    click.echo(f"good; environments: {', '.join(names) or 'none yet'}", err=True)
+
+
+# --- what the commands share
+
+
+def _settings(store: str | None) -> "Settings":
+    from temppass.settings import SettingsError, read_settings  # noqa: PLC0415
+
+    try:
+        return read_settings(os.environ, store=store)
+    except SettingsError as error:
+        raise Failure(str(error)) from None
+
+
+def _assemble(settings: "Settings") -> "Application":
+    from temppass.settings import SettingsError  # noqa: PLC0415
+    from temppass.store import SchemaOutdated, StoreUnavailable  # noqa: PLC0415
+    from temppass.wiring import assemble  # noqa: PLC0415
+
+    try:
+        return assemble(settings)
+    except SettingsError as error:
+        raise Failure(str(error)) from None
+    except (StoreUnavailable, SchemaOutdated) as error:
+        raise Failure(str(error), "check --store or TEMPPASS_STORE") from None
+
+
+def _administer(store: str | None, environment: str | None, work: "Callable[[Application, str], Awaitable[A]]") -> A:
+    """Open the store, do one thing to an environment, close it."""
+    from temppass.core.catalogue import is_environment_name  # noqa: PLC0415
+
+    settings = _settings(store)
+    name = environment or settings.environment
+    if not is_environment_name(name):
+        raise click.UsageError(f"--environment {name!r} is no name; use a-z, 0-9 and -, at most 64 characters.")
+    application = _assemble(settings)
+
+    async def run() -> A:
+        try:
+            return await work(application, name)
+        finally:
+            await application.store.close()
+
+    return _run(run)
+
+
+async def _nothing(_application: "Application", _name: str) -> None: ...
+
+
+def _run(work: Callable[[], Awaitable[A]], new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> A:
+    from temppass.administration import UnknownApplication  # noqa: PLC0415
+    from temppass.core.tokens import WrongSecret  # noqa: PLC0415
+    from temppass.store import StoreUnavailable  # noqa: PLC0415
+
+    async def main() -> A:
+        return await work()
+
+    try:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            return runner.run(main())
+    except UnknownApplication as error:
+        raise Failure(str(error), "declare it with `temppass catalogue apply`") from None
+    except WrongSecret as error:
+        raise Failure(str(error), "set the secret that the store was made with") from None
+    except StoreUnavailable as error:
+        raise Failure(f"the store does not answer: {error}", "check --store or TEMPPASS_STORE") from None
+
+
+def _parse(file: Any) -> Any:
+    from temppass.core.catalogue import CatalogueError, parse  # noqa: PLC0415
+
+    name = getattr(file, "name", "stdin")
+    try:
+        return parse(file.read().decode("utf-8"), str(name))
+    except UnicodeDecodeError:
+        raise Failure(f"{name} is not UTF-8", "save it as UTF-8") from None
+    except CatalogueError as error:
+        count = len(error.problems)
+        raise Failure(f"nothing was applied, {count} problem{'s' if count > 1 else ''}:\n{error}") from None
+
+
+def _show_differences(differences: list[str]) -> None:
+    for line in differences:
+        click.echo(line)
+    if not differences:
+        click.echo("no differences", err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+"""
+The rules: values in, values out. Nothing here waits, reads a clock, draws a random number, logs or opens a file.
+"""

@@ -1,0 +1,195 @@
+"""
+The nouns of Temp Pass, frozen: what a pass is, what a ledger remembers, what a step answers and what it changes.
+
+All moments are integer Unix milliseconds (`…_at`), all lengths of time milliseconds (`…_ms`).
+Words as in docs/glossary.md.
+"""
+
+from enum import IntEnum, StrEnum
+
+from msgspec import Struct
+
+
+class PassKind(StrEnum):
+    #: limited in time, bound to a device
+    BASIC = "basic"
+    #: limited in time and number of titles, bound to a device and a hashed user key
+    PROMOTIONAL = "promotional"
+
+
+class SubjectKind(IntEnum):
+    DEVICE = 0
+    USER_KEY = 1
+
+
+class Subject(Struct, frozen=True, gc=False):
+    """Whom a ledger belongs to. `digest` is 16 bytes, keyed with the environment's pepper (core/identity.py)."""
+
+    kind: SubjectKind
+    digest: bytes
+
+
+class Origin(Struct, frozen=True, gc=False):
+    """Digests of the application and device user a ledger was created for; None where the ask named none."""
+
+    app_id: bytes | None = None
+    device_user: bytes | None = None
+
+    def matches(self, wanted: "Origin") -> bool:
+        """Tell whether every part that `wanted` names is equal here (design decision 8.1)."""
+        return (wanted.app_id is None or wanted.app_id == self.app_id) and (
+            wanted.device_user is None or wanted.device_user == self.device_user
+        )
+
+
+ANYWHERE = Origin()
+
+
+class Ledger(Struct, frozen=True):
+    """One subject's trial under one (channel, pass)."""
+
+    started_at: int
+    expires_at: int
+    #: counts only while at or above the floor of its kind of subject
+    generation: int
+    #: titles permitted so far, in order; always empty for a pass without a limit of titles
+    used: tuple[str, ...] = ()
+    origin: Origin = ANYWHERE
+
+
+class Floors(Struct, frozen=True, gc=False):
+    """The generations below which ledgers of one (channel, pass) no longer count."""
+
+    device: int = 0
+    user_key: int = 0
+    #: due moment of the recurring reset that fired last
+    fired_at: int = 0
+
+    def of(self, kind: SubjectKind) -> int:
+        return self.device if kind is SubjectKind.DEVICE else self.user_key
+
+    def raised(self, kind: SubjectKind) -> "Floors":
+        if kind is SubjectKind.DEVICE:
+            return Floors(self.device + 1, self.user_key, self.fired_at)
+        return Floors(self.device, self.user_key + 1, self.fired_at)
+
+
+class Client(Struct, frozen=True):
+    """Credentials handed out by register. The secret itself is never kept."""
+
+    id: str
+    application_id: str
+    #: the application's epoch at registration; a revocation raises the application's epoch past it
+    epoch: int
+    secret_hash: bytes
+    issued_at: int
+
+
+class Device(Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """What a session tells the second screen about the first (contract §6.8); taken from `X-Device-Info`."""
+
+    type: str | None = None
+    model: str | None = None
+    version: str | None = None
+    hardware: str | None = None
+    operating_system: str | None = None
+    browser: str | None = None
+    display: str | None = None
+    application_id: str | None = None
+    connection: str | None = None
+
+
+class Session(Struct, frozen=True):
+    """An authentication session, found by its code for half an hour."""
+
+    code: str
+    id: str
+    channel_id: str
+    #: digest of the first screen's device, never the device id
+    device: bytes
+    started_at: int
+    expires_at: int
+    pass_id: str | None = None
+    domain: str | None = None
+    redirect_url: str | None = None
+    info: Device = Device()
+
+
+class Record(Struct, frozen=True):
+    """One line of the audit trail: an act of an operator, never of a viewer."""
+
+    id: str
+    at: int
+    action: str
+    channel_id: str | None = None
+    pass_id: str | None = None
+    #: hex digest of the one subject that was meant, or "all"
+    target: str | None = None
+    application_id: str | None = None
+    client_id: str | None = None
+    matched: int | None = None
+    detail: str | None = None
+
+
+class Found(Struct, frozen=True):
+    """What the store knows of the keys that a step named; `ledgers` in the order of the subjects asked for."""
+
+    floors: Floors
+    ledgers: tuple[Ledger | None, ...] = ()
+    client: Client | None = None
+    session: Session | None = None
+
+
+class Changes(Struct, frozen=True):
+    """What a step concludes. Empty fields change nothing; a ledger of None is removed."""
+
+    ledgers: tuple[tuple[Subject, Ledger | None], ...] = ()
+    floors: Floors | None = None
+    client: Client | None = None
+    session: Session | None = None
+    record: Record | None = None
+
+
+NOTHING = Changes()
+
+
+class DenyCode(StrEnum):
+    """Why a title was denied: the wire's words (contract §7.1)."""
+
+    DURATION = "temporary_access_duration_limit_exceeded"
+    RESOURCES = "temporary_access_resources_limit_exceeded"
+    CONFIGURATION = "invalid_configuration_temporary_access"
+    IDENTITY = "invalid_header_identity_for_temporary_access"
+
+
+class Permit(Struct, frozen=True, gc=False):
+    resource: str
+    started_at: int
+    expires_at: int
+
+
+class Deny(Struct, frozen=True, gc=False):
+    resource: str
+    code: DenyCode
+
+
+class Profile(Struct, frozen=True):
+    """The state of a trial, or the projection of one that has not begun. `remaining` is None for a basic pass."""
+
+    started_at: int
+    expires_at: int
+    remaining: int | None
+    used: tuple[str, ...]
+
+
+class Spent(Struct, frozen=True, gc=False):
+    """A profile that cannot be shown, and why."""
+
+    code: DenyCode
+
+
+class Reset(Struct, frozen=True, gc=False):
+    """A reset that was done. `matched` is None where counting would need a scan."""
+
+    id: str
+    matched: int | None

@@ -1,0 +1,142 @@
+"""
+Dynamic client registration and the client credentials grant, values in, values out.
+
+Source: RFC 7591 §3, RFC 6749 §4.4 and §5, contract §3.2-3.3, design decisions 8.10-8.12.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from temppass.core.model import Client
+from temppass.core.refusal import (
+    InvalidClient,
+    InvalidRedirect,
+    InvalidRequest,
+    InvalidStatement,
+    UnauthorizedClient,
+    UnsupportedGrant,
+)
+from temppass.core.tokens import Grant, hash_client_secret, read_statement, same
+from temppass.core.world import World
+
+GRANT_TYPE = "client_credentials"
+#: longer values of a token request cannot be ours
+FIELD_CHARACTERS_MAX = 256
+URL_CHARACTERS_MAX = 2048
+
+
+class RegistrationRequest(Struct, frozen=True):
+    software_statement: str
+    redirect_uri: str | None
+
+
+class Registration(Struct, frozen=True):
+    """What register answers. `issued_at` is in milliseconds."""
+
+    client_id: str
+    client_secret: str
+    issued_at: int
+    redirect_uris: tuple[str, ...]
+    scopes: tuple[str, ...]
+
+
+class TokenRequest(Struct, frozen=True):
+    client_id: str
+    client_secret: str
+
+
+def read_registration(fields: Mapping[str, Any]) -> RegistrationRequest:
+    """
+    Read what a registration request names; unknown fields are ignored (contract §3.2).
+
+    Refuses: InvalidRequest.
+    """
+    statement, redirect_uri = fields.get("software_statement"), fields.get("redirect_uri")
+    if not isinstance(statement, str) or not statement:
+        raise InvalidRequest("Send software_statement as a text.")
+    if redirect_uri is not None and not isinstance(redirect_uri, str):
+        raise InvalidRequest("Send redirect_uri as a text, or leave it out.")
+    return RegistrationRequest(statement, redirect_uri)
+
+
+def register(
+    world: World, request: RegistrationRequest, now: int, *, client_id: str, client_secret: str
+) -> tuple[Registration, Client]:
+    """
+    Hand out credentials to the holder of a software statement.
+
+    Refuses: InvalidStatement, UnapprovedStatement, InvalidRedirect.
+    """
+    if world.keyring is None:
+        raise InvalidStatement("Send a software statement that this environment issued.")
+    statement = read_statement(world.keyring, request.software_statement, world.name, now // 1000)
+    application = world.approve(statement)
+    if request.redirect_uri is None:
+        redirect_uris = tuple(f"https://{domain}" for domain in application.domains)
+    elif leads_to(request.redirect_uri, application.domains, ("https",)):
+        redirect_uris = (request.redirect_uri,)
+    else:
+        raise InvalidRedirect("redirect_uri is not an https URL on one of the application's domains.")
+    client = Client(
+        client_id, application.id, statement.epoch, hash_client_secret(client_secret, world.client_key), now
+    )
+    return Registration(client_id, client_secret, now, redirect_uris, application.scopes), client
+
+
+def read_token_request(fields: Mapping[str, Any]) -> TokenRequest:
+    """Refuses: InvalidRequest before UnsupportedGrant (design decision 8.11)."""
+    for name in ("client_id", "client_secret", "grant_type"):
+        value = fields.get(name)
+        if not isinstance(value, str) or not 0 < len(value) <= FIELD_CHARACTERS_MAX:
+            raise InvalidRequest(f"Send {name} as a text.")
+    if fields["grant_type"] != GRANT_TYPE:
+        raise UnsupportedGrant(f"The only grant_type is {GRANT_TYPE}.")
+    return TokenRequest(fields["client_id"], fields["client_secret"])
+
+
+def grant(world: World, client: Client | None, request: TokenRequest, now: int, lifetime_ms: int) -> Grant:
+    """
+    Decide what the access token of a client may say. The same time passes for an unknown client and a wrong secret.
+
+    Refuses: InvalidClient (unknown, wrong secret, revoked), UnauthorizedClient (its application has no scope at all).
+    """
+    offered = hash_client_secret(request.client_secret, world.client_key)
+    genuine = same(offered, client.secret_hash if client is not None else bytes(len(offered)))
+    application = world.application(client.application_id, client.epoch) if client is not None else None
+    if client is None or not genuine or application is None:
+        raise InvalidClient("Unknown client, wrong secret, or revoked; register again.")
+    if not application.scopes:
+        raise UnauthorizedClient("The application has no scope, so there is nothing to grant.")
+    return Grant(client.id, application.id, client.epoch, frozenset(application.scopes), now + lifetime_ms)
+
+
+def leads_to(url: str, domains: Collection[str], schemes: Collection[str]) -> bool:
+    """
+    Tell whether `url` is absolute, of one of `schemes`, and on one of `domains` or a sub-domain of one.
+
+    Credentials, a fragment (RFC 6749 §3.1.2), a backslash or anything unprintable is never right.
+    """
+    if len(url) > URL_CHARACTERS_MAX or not url.isprintable() or not url.isascii() or " " in url or "\\" in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        port_fits = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    host = parts.hostname
+    return (
+        parts.scheme in schemes
+        and host is not None
+        and "@" not in parts.netloc
+        and "#" not in url
+        and port_fits
+        and is_within(host, domains)
+    )
+
+
+def is_within(host: str, domains: Collection[str]) -> bool:
+    """Tell whether `host` is one of `domains` or below one."""
+    return host in domains or any(host.endswith(f".{domain}") for domain in domains)

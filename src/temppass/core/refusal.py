@@ -1,0 +1,97 @@
+"""
+Every way in which a request can be wrong or not allowed. The surfaces answer the same refusal differently
+(web/problems.py has one table a surface), so no HTTP status is known here.
+
+    Refusal
+    ├── InvalidRequest                  the request cannot be read
+    │   ├── InvalidResources            its titles cannot
+    │   ├── TooManyResources            more titles than one call may name
+    │   ├── InvalidRedirect             its redirect URL cannot, or leads elsewhere
+    │   ├── InvalidDeviceIdentifier     its device cannot
+    │   ├── InvalidIdentity             its user key cannot
+    │   └── InvalidCode                 its authentication code cannot
+    ├── InvalidStatement                not a software statement of this environment
+    ├── UnapprovedStatement             the application is unknown or revoked
+    ├── UnsupportedGrant                a grant other than client_credentials
+    ├── InvalidClient                   unknown client, wrong secret, or revoked
+    ├── UnauthorizedClient              a client that may not have this grant
+    ├── InvalidToken                    no access token, or not a good one
+    ├── RevokedApplication              a good token of an application that is gone
+    ├── MissingScope                    the token does not carry the scope
+    ├── UnknownChannel
+    ├── UnassignedChannel               the application may not speak for it
+    ├── UnknownPass
+    ├── InactiveIntegration             the channel does not offer the pass
+    └── UnknownSession                  no such authentication session, or no longer
+
+A `Refusal` changes nothing and is never logged as an error.
+"""
+
+
+class Refusal(Exception):
+    """`detail` is for the caller: what is wrong, where, what to do. `debug` is for the log only."""
+
+    def __init__(self, detail: str, *, debug: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.debug = debug
+
+
+class InvalidRequest(Refusal): ...
+
+
+class InvalidResources(InvalidRequest): ...
+
+
+class TooManyResources(InvalidRequest): ...
+
+
+class InvalidRedirect(InvalidRequest): ...
+
+
+class InvalidDeviceIdentifier(InvalidRequest): ...
+
+
+class InvalidIdentity(InvalidRequest): ...
+
+
+class InvalidCode(InvalidRequest): ...
+
+
+class InvalidStatement(Refusal): ...
+
+
+class UnapprovedStatement(Refusal): ...
+
+
+class UnsupportedGrant(Refusal): ...
+
+
+class InvalidClient(Refusal): ...
+
+
+class UnauthorizedClient(Refusal): ...
+
+
+class InvalidToken(Refusal): ...
+
+
+class RevokedApplication(Refusal): ...
+
+
+class MissingScope(Refusal): ...
+
+
+class UnknownChannel(Refusal): ...
+
+
+class UnassignedChannel(Refusal): ...
+
+
+class UnknownPass(Refusal): ...
+
+
+class InactiveIntegration(Refusal): ...
+
+
+class UnknownSession(Refusal): ...

@@ -1,0 +1,205 @@
+"""
+The engine. Each subject (a device, a user key) has its own ledger; a trial is the join of the ledgers an ask names:
+
+    started_at = the earliest    expires_at = the earliest    used = the union    nothing found = a new trial
+
+A title is permitted while `now < expires_at`, and, where the pass counts titles, while no ledger would come to hold
+more than `resources_max`: a title new to the union needs room in the union, a title that only some of the ledgers
+hold needs room in each of the others. Time is reported before titles. On a permit every named subject is written: a
+ledger that exists keeps its window and gains the title, a missing one is created with the joined window and the joined
+titles. A denied title changes nothing. Hence the promise: no device and no user key gets more than the TTL or more
+than `resources_max` distinct titles per trial, under any concurrency.
+
+Every function here is a step: it is given what the store found and answers what is to be said and to be written.
+
+Source: contract §4.2-4.4, design §3, and docs/design.md (2026-11-21) for the room that a crossing title needs.
+"""
+
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from temppass.core.catalogue import Offer
+from temppass.core.model import (
+    ANYWHERE,
+    NOTHING,
+    Changes,
+    Deny,
+    DenyCode,
+    Floors,
+    Found,
+    Ledger,
+    Origin,
+    Permit,
+    Profile,
+    Spent,
+    Subject,
+    SubjectKind,
+)
+
+
+class Ask(Struct, frozen=True):
+    """Who asks for what pass. `fault` is set where the ask can only be denied, whatever the ledgers say."""
+
+    offer: Offer
+    subjects: tuple[Subject, ...] = ()
+    origin: Origin = ANYWHERE
+    fault: DenyCode | None = None
+
+
+def authorize(found: Found, ask: Ask, resources: Sequence[str], now: int) -> tuple[list[Permit | Deny], Changes]:
+    """
+    Decide each of `resources` in order; the first permit of an unseen subject opens its ledger.
+
+    Answers one Permit or Deny a resource, same order.
+    """
+    if ask.fault is not None:
+        return [Deny(resource, ask.fault) for resource in resources], NOTHING
+    floors = settle(found.floors, ask.offer, now)
+    trial = _Trial(found, floors, ask, now)
+    answers: list[Permit | Deny] = []
+    for resource in resources:
+        code = trial.judge(resource, now)
+        if code is None:
+            trial.gain(resource)
+            answers.append(Permit(resource, trial.started_at, trial.expires_at))
+        else:
+            answers.append(Deny(resource, code))
+    raised = floors if floors is not found.floors else None
+    return answers, Changes(trial.written(), raised) if trial.changed or raised is not None else NOTHING
+
+
+def preauthorize(found: Found, ask: Ask, resources: Sequence[str], now: int) -> tuple[list[Permit | Deny], Changes]:
+    """Judge each title alone against the present state; start and consume nothing (design decision 8.3)."""
+    if ask.fault is not None:
+        return [Deny(resource, ask.fault) for resource in resources], NOTHING
+    trial = _Trial(found, settle(found.floors, ask.offer, now), ask, now)
+    return [
+        Permit(resource, trial.started_at, trial.expires_at) if code is None else Deny(resource, code)
+        for resource in resources
+        for code in (trial.judge(resource, now),)
+    ], NOTHING
+
+
+#: authorize or preauthorize
+Judge = Callable[[Found, Ask, Sequence[str], int], tuple[list[Permit | Deny], Changes]]
+
+
+def profile(found: Found, ask: Ask, now: int) -> Profile | Spent:
+    """Show the trial, or the one that an authorize would begin now; write nothing (contract §6.4)."""
+    if ask.fault is not None:
+        return Spent(ask.fault)
+    trial = _Trial(found, settle(found.floors, ask.offer, now), ask, now)
+    if now >= trial.expires_at:
+        return Spent(DenyCode.DURATION)
+    if trial.resources_max is None:
+        return Profile(trial.started_at, trial.expires_at, None, ())
+    remaining = trial.resources_max - len(trial.used)
+    if remaining <= 0:
+        return Spent(DenyCode.RESOURCES)
+    return Profile(trial.started_at, trial.expires_at, remaining, tuple(trial.used))
+
+
+def reset_subject(found: Found, ask: Ask, now: int) -> tuple[int, Changes]:
+    """
+    Remove the ledger of the one subject of `ask`, if it counts and has the origin that `ask` wants.
+
+    Answers how many ledgers matched: 0 or 1.
+    """
+    floors = settle(found.floors, ask.offer, now)
+    raised = floors if floors is not found.floors else None
+    (subject,), (ledger,) = ask.subjects, found.ledgers
+    if ledger is None or ledger.generation < floors.of(subject.kind) or not ledger.origin.matches(ask.origin):
+        return 0, Changes(floors=raised) if raised else NOTHING
+    return 1, Changes(((subject, None),), raised)
+
+
+def reset_everybody(found: Found, offer: Offer, kind: SubjectKind, now: int) -> Changes:
+    """Raise the floor of one kind of subject: one small write, however many ledgers there are."""
+    return Changes(floors=settle(found.floors, offer, now).raised(kind))
+
+
+def settled(found: Found, offer: Offer, now: int) -> Changes:
+    """Fire a recurring reset that is due, and nothing else."""
+    floors = settle(found.floors, offer, now)
+    return Changes(floors=floors) if floors is not found.floors else NOTHING
+
+
+def settle(floors: Floors, offer: Offer, now: int) -> Floors:
+    """
+    Raise both floors once if a recurring reset is due that has not fired; else answer `floors` itself.
+
+    The due moment is remembered, so across nodes and after downtime each one fires exactly once (design §3).
+    """
+    due_at = offer.due_at(floors.fired_at, now)
+    return floors if due_at is None else Floors(floors.device + 1, floors.user_key + 1, due_at)
+
+
+class _Trial:
+    """The join of the ledgers of one ask, while its titles are decided one after another."""
+
+    __slots__ = (
+        "changed",
+        "expires_at",
+        "floors",
+        "held",
+        "ledgers",
+        "origin",
+        "resources_max",
+        "started_at",
+        "subjects",
+        "used",
+    )
+
+    def __init__(self, found: Found, floors: Floors, ask: Ask, now: int) -> None:
+        self.floors = floors
+        self.origin = ask.origin
+        self.resources_max = ask.offer.resources_max
+        self.subjects = ask.subjects
+        self.ledgers = [
+            ledger if ledger is not None and ledger.generation >= floors.of(subject.kind) else None
+            for subject, ledger in zip(ask.subjects, found.ledgers, strict=True)
+        ]
+        live = [ledger for ledger in self.ledgers if ledger is not None]
+        self.started_at = min((ledger.started_at for ledger in live), default=now)
+        self.expires_at = min((ledger.expires_at for ledger in live), default=now + ask.offer.ttl_ms)
+        # dictionaries, because titles keep the order in which they were watched
+        self.held = [dict.fromkeys(ledger.used) for ledger in live]
+        self.used = {title: None for titles in self.held for title in titles}
+        self.changed = False
+
+    def judge(self, resource: str, now: int) -> DenyCode | None:
+        if now >= self.expires_at:
+            return DenyCode.DURATION
+        if self.resources_max is None:
+            return None
+        if resource not in self.used:
+            return None if len(self.used) < self.resources_max else DenyCode.RESOURCES
+        room = all(resource in titles or len(titles) < self.resources_max for titles in self.held)
+        return None if room else DenyCode.RESOURCES
+
+    def gain(self, resource: str) -> None:
+        if None in self.ledgers:
+            self.changed = True
+        if self.resources_max is None:
+            return
+        self.used.setdefault(resource)
+        for titles in self.held:
+            if resource not in titles:
+                titles[resource] = None
+                self.changed = True
+
+    def written(self) -> tuple[tuple[Subject, Ledger | None], ...]:
+        """Answer the ledger of every subject as it is to be; only called when something changed."""
+        if not self.changed:
+            return ()
+        held = iter(self.held)
+        return tuple(
+            (
+                subject,
+                Ledger(self.started_at, self.expires_at, self.floors.of(subject.kind), tuple(self.used), self.origin)
+                if ledger is None
+                else Ledger(ledger.started_at, ledger.expires_at, ledger.generation, tuple(next(held)), ledger.origin),
+            )
+            for subject, ledger in zip(self.subjects, self.ledgers, strict=True)
+        )

@@ -1,0 +1,97 @@
+"""
+What the surroundings decide: environment variables, read once and passed on. Nothing reads them at import.
+
+docs/reference.md lists every variable; a test holds the two together.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple, NoReturn
+
+from msgspec import Struct
+
+from temppass.core.catalogue import is_environment_name
+from temppass.core.tokens import ALGORITHMS, ISSUER, SECRET_BYTES_MIN
+
+
+class SettingsError(Exception):
+    """A variable or option cannot be used; the message names it and says what to set."""
+
+
+class Settings(Struct, frozen=True):
+    #: where ledgers are kept: memory:, sqlite:///relative.db or sqlite:////absolute.db
+    store: str
+    #: keys and peppers are derived from it; None where an embedded store makes its own
+    secret: str | None
+    #: the environment of hosts that name none
+    environment: str
+    #: `iss` of statements and access tokens
+    issuer: str
+    #: lifetime of an access token, in seconds
+    access_token_s: int
+    #: lifetime of a media token, in seconds
+    media_token_s: int
+    #: ES256 or RS256
+    media_algorithm: str
+    #: a log line for each request
+    log_requests: bool
+
+
+class Variable(NamedTuple):
+    name: str
+    default: str | None
+    meaning: str
+
+
+VARIABLES = (
+    Variable("TEMPPASS_STORE", "sqlite:///temppass.db", "where ledgers are kept"),
+    Variable("TEMPPASS_SECRET", None, "at least 32 bytes, from which all keys are derived"),
+    Variable("TEMPPASS_ENVIRONMENT", "release-production", "the environment of hosts that name none"),
+    Variable("TEMPPASS_ISSUER", ISSUER, "iss of statements and access tokens"),
+    Variable("TEMPPASS_ACCESS_TOKEN_SECONDS", "21600", "lifetime of an access token"),
+    Variable("TEMPPASS_MEDIA_TOKEN_SECONDS", "420", "lifetime of a media token"),
+    Variable("TEMPPASS_MEDIA_ALGORITHM", "ES256", "ES256 or RS256"),
+    Variable("TEMPPASS_LOG_REQUESTS", "0", "1 writes a line for each request"),
+)
+
+_SECONDS_MAX = 31_536_000
+
+
+def read_settings(environ: Mapping[str, str], *, store: str | None = None) -> Settings:
+    """Read all variables; `store` is the option that goes before TEMPPASS_STORE. Raises SettingsError."""
+    values = {name: environ.get(name) or default for name, default, _ in VARIABLES}
+
+    def text(name: str) -> str:
+        value = values[name]
+        assert value is not None
+        return value
+
+    secret = values["TEMPPASS_SECRET"]
+    if secret is not None and len(secret.encode()) < SECRET_BYTES_MIN:
+        _refuse("TEMPPASS_SECRET", f"needs at least {SECRET_BYTES_MIN} bytes", "set it to `openssl rand -hex 32`")
+    environment = text("TEMPPASS_ENVIRONMENT")
+    if not is_environment_name(environment):
+        _refuse("TEMPPASS_ENVIRONMENT", f"{environment!r} is no name", "use a-z, 0-9 and -, at most 64 characters")
+    if text("TEMPPASS_MEDIA_ALGORITHM") not in ALGORITHMS:
+        _refuse("TEMPPASS_MEDIA_ALGORITHM", "is not known", f"use {' or '.join(ALGORITHMS)}")
+    if text("TEMPPASS_LOG_REQUESTS") not in {"0", "1"}:
+        _refuse("TEMPPASS_LOG_REQUESTS", "is not known", "use 0 or 1")
+    return Settings(
+        store=store or text("TEMPPASS_STORE"),
+        secret=secret,
+        environment=environment,
+        issuer=text("TEMPPASS_ISSUER"),
+        access_token_s=_seconds("TEMPPASS_ACCESS_TOKEN_SECONDS", text("TEMPPASS_ACCESS_TOKEN_SECONDS")),
+        media_token_s=_seconds("TEMPPASS_MEDIA_TOKEN_SECONDS", text("TEMPPASS_MEDIA_TOKEN_SECONDS")),
+        media_algorithm=text("TEMPPASS_MEDIA_ALGORITHM"),
+        log_requests=text("TEMPPASS_LOG_REQUESTS") == "1",
+    )
+
+
+def _seconds(name: str, value: str) -> int:
+    if not value.isascii() or not value.isdigit() or not 0 < int(value[:12]) <= _SECONDS_MAX:
+        _refuse(name, f"{value[:32]!r} is no number of seconds", f"use 1 to {_SECONDS_MAX}")
+    return int(value)
+
+
+def _refuse(name: str, what: str, remedy: str) -> NoReturn:
+    raise SettingsError(f"{name} {what}; {remedy}")

@@ -1,0 +1,3 @@
+"""
+Adapters of the port in store.py, one a database. Only wiring.py imports them.
+"""

@@ -1,0 +1,391 @@
+"""
+SQLite: one writer thread owns the one connection and carries all steps that wait into one `BEGIN IMMEDIATE`.
+
+While a commit is being made durable (WAL, `synchronous=FULL`), asks queue; the next commit takes them all. No timer
+and no added wait: a lone ask goes at once. A step that raises fails alone; a commit that fails fails its batch.
+One server process a file is the supported shape; the command line may change the catalogue beside it.
+"""
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from temppass.core.model import Changes, Client, Floors, Found, Ledger, Origin, Record, Session, Subject, SubjectKind
+from temppass.core.world import EnvironmentRecord
+from temppass.store import BATCH_MAX, WAITING_MAX, Keys, Outdated, SchemaOutdated, StoreBusy, StoreUnavailable
+
+A = TypeVar("A")
+
+#: how long a batch waits for another process that writes to the file
+BUSY_MS = 1_500
+
+_encode = msgspec.json.Encoder().encode
+_decode_titles = msgspec.json.Decoder(tuple[str, ...]).decode
+_decode_session = msgspec.json.Decoder(Session).decode
+_decode_environment = msgspec.json.Decoder(EnvironmentRecord).decode
+
+
+class _Job(NamedTuple):
+    work: Callable[["_Transaction"], Any]
+    loop: asyncio.AbstractEventLoop
+    answered: "asyncio.Future[Any]"
+
+
+_Outcome = tuple[_Job, Any, Exception | None]
+
+
+class SqliteStore:
+    """Open the file, create it if need be, and bring its schema up to date."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closed = False
+        self._connection = _connect(path)
+        _migrate(self._connection)
+        self._thread = threading.Thread(target=self._run, name="temppass-sqlite", daemon=True)
+        self._thread.start()
+
+    async def transact(self, keys: Keys, step: Callable[[Found], tuple[A, Changes]]) -> A:
+        return await self._submit(lambda transaction: transaction.transact(keys, step))
+
+    async def load(self, environment: str) -> EnvironmentRecord | None:
+        return await self._submit(lambda transaction: transaction.load(environment))
+
+    async def amend(
+        self,
+        environment: str,
+        change: Callable[[EnvironmentRecord | None], tuple[A, EnvironmentRecord | None, Record | None]],
+    ) -> A:
+        return await self._submit(lambda transaction: transaction.amend(environment, change))
+
+    async def erase(
+        self, keys: Keys, kind: SubjectKind, origin: Origin, after: bytes, limit: int
+    ) -> tuple[int, bytes | None]:
+        return await self._submit(lambda transaction: transaction.erase(keys, kind, origin, after, limit))
+
+    async def environments(self) -> list[str]:
+        return await self._submit(lambda transaction: transaction.environments())
+
+    async def sweep(self, now: int, limit: int) -> int:
+        return await self._submit(lambda transaction: transaction.sweep(now, limit))
+
+    async def ping(self) -> None:
+        await self._submit(lambda transaction: transaction.environments())
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._jobs.put(None)
+            await asyncio.to_thread(self._thread.join)
+
+    def _submit(self, work: Callable[["_Transaction"], A]) -> "asyncio.Future[A]":
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        if self._jobs.qsize() >= WAITING_MAX:
+            raise StoreBusy(f"{WAITING_MAX} steps wait for the store already")
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[A] = loop.create_future()
+        self._jobs.put(_Job(work, loop, answered))
+        return answered
+
+    # --- the writer thread
+
+    def _run(self) -> None:
+        last = False
+        while not last:
+            batch: list[_Job] = []
+            job = self._jobs.get()
+            while job is not None:
+                batch.append(job)
+                if len(batch) == BATCH_MAX or self._jobs.empty():
+                    break
+                job = self._jobs.get()
+            last = job is None
+            if batch:
+                self._commit(batch)
+        self._connection.close()
+
+    def _commit(self, batch: list[_Job]) -> None:
+        connection = self._connection
+        outcomes: list[_Outcome] = []
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            transaction = _Transaction(connection)
+            for job in batch:
+                try:
+                    outcomes.append((job, job.work(transaction), None))
+                except sqlite3.Error:
+                    raise
+                except Exception as error:  # noqa: BLE001 - a step that raises fails alone, whatever it raises
+                    outcomes.append((job, None, error))
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            away = StoreUnavailable(f"{self._path.name}: {error}")
+            outcomes = [(job, None, away) for job in batch]
+        _answer(outcomes)
+
+
+def _answer(outcomes: list[_Outcome]) -> None:
+    """Hand the outcomes over to the event loops, one wake-up each."""
+    for loop in dict.fromkeys(job.loop for job, _, _ in outcomes):
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
+            loop.call_soon_threadsafe(_settle, [outcome for outcome in outcomes if outcome[0].loop is loop])
+
+
+def _settle(outcomes: list[_Outcome]) -> None:
+    for job, answer, error in outcomes:
+        if job.answered.done():  # the one who asked has gone
+            continue
+        if error is None:
+            job.answered.set_result(answer)
+        else:
+            job.answered.set_exception(error)
+
+
+class _Transaction:
+    """The work of one batch; versions and floors are read once a batch and kept up to date by its own steps."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._execute = connection.execute
+        self._versions: dict[str, int] = {}
+        self._trials: dict[tuple[str, str, str], tuple[int | None, Floors]] = {}
+
+    def transact(self, keys: Keys, step: Callable[[Found], tuple[A, Changes]]) -> A:
+        if self._version(keys.environment) != keys.version:
+            raise Outdated
+        trial, floors = self._trial(keys)
+        answer, changes = step(
+            Found(
+                floors,
+                tuple([self._ledger(trial, subject) for subject in keys.subjects]),
+                self._client(keys.environment, keys.client_id) if keys.client_id is not None else None,
+                self._session(keys.environment, keys.code) if keys.code is not None else None,
+            )
+        )
+        self._write(keys, trial, changes)
+        return answer
+
+    def _write(self, keys: Keys, trial: int | None, changes: Changes) -> None:
+        if changes.floors is not None or (changes.ledgers and trial is None):
+            trial = self._write_floors(keys, changes.floors or Floors())
+        for subject, ledger in changes.ledgers:
+            if ledger is None:
+                self._execute(_REMOVE_LEDGER, (trial, subject.kind, subject.digest))
+            else:
+                self._execute(_WRITE_LEDGER, (trial, subject.kind, subject.digest, *_ledger_row(ledger)))
+        if (client := changes.client) is not None:
+            self._execute(
+                _ADD_CLIENT,
+                (
+                    keys.environment,
+                    client.id,
+                    client.application_id,
+                    client.epoch,
+                    client.secret_hash,
+                    client.issued_at,
+                ),
+            )
+        if (session := changes.session) is not None:
+            self._execute(_WRITE_SESSION, (keys.environment, session.code, session.expires_at, _encode(session)))
+        if changes.record is not None:
+            self._add_record(keys.environment, changes.record)
+
+    def load(self, environment: str) -> EnvironmentRecord | None:
+        row = self._execute("SELECT document FROM environment WHERE name = ?", (environment,)).fetchone()
+        return _decode_environment(row[0]) if row else None
+
+    def amend(
+        self,
+        environment: str,
+        change: Callable[[EnvironmentRecord | None], tuple[A, EnvironmentRecord | None, Record | None]],
+    ) -> A:
+        answer, changed, record = change(self.load(environment))
+        if changed is not None:
+            self._execute(_WRITE_ENVIRONMENT, (environment, changed.version, _encode(changed)))
+            self._versions[environment] = changed.version
+        if record is not None:
+            self._add_record(environment, record)
+        return answer
+
+    def erase(
+        self, keys: Keys, kind: SubjectKind, origin: Origin, after: bytes, limit: int
+    ) -> tuple[int, bytes | None]:
+        if self._version(keys.environment) != keys.version:
+            raise Outdated
+        trial, floors = self._trial(keys)
+        looked_at = self._execute(_LEDGERS_AFTER, (trial, kind, after, limit)).fetchall()
+        erased = [
+            (trial, kind, subject)
+            for subject, generation, app_id, device_user in looked_at
+            if generation >= floors.of(kind) and Origin(app_id, device_user).matches(origin)
+        ]
+        for key in erased:
+            self._execute(_REMOVE_LEDGER, key)
+        return len(erased), looked_at[-1][0] if len(looked_at) == limit else None
+
+    def environments(self) -> list[str]:
+        return [name for (name,) in self._execute("SELECT name FROM environment ORDER BY name")]
+
+    def sweep(self, now: int, limit: int) -> int:
+        return self._execute(_SWEEP_SESSIONS, (now, limit)).rowcount
+
+    def _version(self, environment: str) -> int:
+        version = self._versions.get(environment)
+        if version is None:
+            row = self._execute("SELECT version FROM environment WHERE name = ?", (environment,)).fetchone()
+            version = self._versions[environment] = row[0] if row else 0
+        return version
+
+    def _trial(self, keys: Keys) -> tuple[int | None, Floors]:
+        if keys.trial is None:
+            return None, Floors()
+        key = (keys.environment, *keys.trial)
+        known = self._trials.get(key)
+        if known is None:
+            row = self._execute(_TRIAL, key).fetchone()
+            known = self._trials[key] = (row[0], Floors(*row[1:])) if row else (None, Floors())
+        return known
+
+    def _write_floors(self, keys: Keys, floors: Floors) -> int:
+        assert keys.trial is not None
+        key = (keys.environment, *keys.trial)
+        (id_,) = self._execute(_WRITE_TRIAL, (*key, floors.device, floors.user_key, floors.fired_at)).fetchone()
+        self._trials[key] = (id_, floors)
+        return int(id_)
+
+    def _ledger(self, trial: int | None, subject: Subject) -> Ledger | None:
+        if trial is None:
+            return None
+        row = self._execute(_LEDGER, (trial, subject.kind, subject.digest)).fetchone()
+        if row is None:
+            return None
+        started_at, expires_at, generation, used, app_id, device_user = row
+        return Ledger(
+            started_at, expires_at, generation, _decode_titles(used) if used else (), Origin(app_id, device_user)
+        )
+
+    def _client(self, environment: str, client_id: str) -> Client | None:
+        row = self._execute(_CLIENT, (environment, client_id)).fetchone()
+        return Client(*row) if row else None
+
+    def _session(self, environment: str, code: str) -> Session | None:
+        row = self._execute(_SESSION, (environment, code)).fetchone()
+        return _decode_session(row[0]) if row else None
+
+    def _add_record(self, environment: str, record: Record) -> None:
+        self._execute(_ADD_RECORD, (record.id, record.at, environment, _encode(record)))
+
+
+def _ledger_row(ledger: Ledger) -> tuple[Any, ...]:
+    return (
+        ledger.generation,
+        ledger.started_at,
+        ledger.expires_at,
+        _encode(ledger.used) if ledger.used else None,
+        ledger.origin.app_id,
+        ledger.origin.device_user,
+    )
+
+
+_TRIAL = """
+SELECT id, device_floor, user_key_floor, fired_at FROM trial WHERE environment = ? AND channel = ? AND pass = ?
+"""
+_WRITE_TRIAL = """
+INSERT INTO trial (environment, channel, pass, device_floor, user_key_floor, fired_at) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (environment, channel, pass) DO UPDATE SET
+    device_floor = excluded.device_floor, user_key_floor = excluded.user_key_floor, fired_at = excluded.fired_at
+RETURNING id
+"""
+_LEDGER = """
+SELECT started_at, expires_at, generation, used, app_id, device_user FROM ledger
+WHERE trial = ? AND kind = ? AND subject = ?
+"""
+_WRITE_LEDGER = """
+INSERT INTO ledger (trial, kind, subject, generation, started_at, expires_at, used, app_id, device_user)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (trial, kind, subject) DO UPDATE SET
+    generation = excluded.generation, started_at = excluded.started_at, expires_at = excluded.expires_at,
+    used = excluded.used, app_id = excluded.app_id, device_user = excluded.device_user
+"""
+_REMOVE_LEDGER = "DELETE FROM ledger WHERE trial = ? AND kind = ? AND subject = ?"
+_LEDGERS_AFTER = """
+SELECT subject, generation, app_id, device_user FROM ledger
+WHERE trial = ? AND kind = ? AND subject > ? ORDER BY subject LIMIT ?
+"""
+_CLIENT = "SELECT id, application, epoch, secret_hash, issued_at FROM client WHERE environment = ? AND id = ?"
+_ADD_CLIENT = """
+INSERT INTO client (environment, id, application, epoch, secret_hash, issued_at) VALUES (?, ?, ?, ?, ?, ?)
+"""
+_SESSION = "SELECT document FROM session WHERE environment = ? AND code = ?"
+_WRITE_SESSION = """
+INSERT INTO session (environment, code, expires_at, document) VALUES (?, ?, ?, ?)
+ON CONFLICT (environment, code) DO UPDATE SET expires_at = excluded.expires_at, document = excluded.document
+"""
+_SWEEP_SESSIONS = """
+DELETE FROM session
+WHERE (environment, code) IN (SELECT environment, code FROM session WHERE expires_at <= ? LIMIT ?)
+"""
+_WRITE_ENVIRONMENT = """
+INSERT INTO environment (name, version, document) VALUES (?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET version = excluded.version, document = excluded.document
+"""
+_ADD_RECORD = "INSERT INTO audit (id, at, environment, document) VALUES (?, ?, ?, ?)"
+
+
+# --- the file and its schema
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA cache_size = -65536")  # 64 MiB
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"cannot open {path}: {error}") from None
+    return connection
+
+
+def _migrations() -> list[tuple[int, str]]:
+    """Answer (number, script) of every schema file, in order."""
+    folder = resources.files("temppass.storage") / "schema" / "sqlite"
+    return sorted((int(file.name.partition("_")[0]), file.read_text("utf-8")) for file in folder.iterdir())
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Run the scripts that this file has not seen, all or none; safe beside another process that does the same."""
+    migrations = _migrations()
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        (present,) = connection.execute("PRAGMA user_version").fetchone()
+        if present > migrations[-1][0]:
+            raise SchemaOutdated(f"the file's schema ({present}) is newer than this program's; use a newer temppass")
+        for number, script in migrations:
+            if number > present:
+                for statement in _statements(script):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        connection.close()
+        raise StoreUnavailable(f"cannot migrate the store: {error}") from None
+
+
+def _statements(script: str) -> Iterator[str]:
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

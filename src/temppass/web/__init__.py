@@ -1,0 +1,3 @@
+"""
+The HTTP edge, one module a surface: bytes to a typed ask, an answer to bytes.
+"""

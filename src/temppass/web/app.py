@@ -1,0 +1,246 @@
+"""
+The whole edge as one ASGI application: the routes in one list, and around them what holds for every request: its
+environment, CORS, a JSON answer to what no route takes, one metric.
+
+Source: design §6, contract §6.10 (CORS), design decision 8.17.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
+from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Match, Route
+
+from temppass import wire
+from temppass.core.oauth import is_within
+from temppass.core.world import World
+from temppass.service import Service
+from temppass.web import openapi
+from temppass.web.dcr import Registrar
+from temppass.web.host import RELEASE_PRODUCTION, environment_of_host
+from temppass.web.problems import CODES, JSON, OWN_SURFACE, Endpoint, guarded, plain
+from temppass.web.reset import Resetter
+from temppass.web.v2 import RestV2
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_log = structlog.get_logger("temppass.web")
+
+_ALLOWED_HEADERS = (
+    "authorization, content-type, accept, AP-Device-Identifier, AP-Session-Identifier, AP-SDK-Identifier, "
+    "AP-TempPass-Identity, AP-Visitor-Identifier, X-Device-Info, X-Forwarded-For, pass_sfp"
+)
+_EXPOSED_HEADERS = (
+    "pass_sfp, Authzf-Error-Code, Authzf-Sub-Error-Code, Authzf-Error-Details, TempPass-Reset-Id, TempPass-Matched"
+)
+#: a browser may remember a preflight this long, in seconds
+_PREFLIGHT_AGE_S = "600"
+_LOOPBACK = ("localhost", "127.0.0.1")
+
+
+class _Segment(Convertor[str]):
+    """One path segment, which may be empty: the contract has an error code for an empty id (§7.1)."""
+
+    regex = "[^/]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("id", _Segment())
+
+
+class Own:
+    """What we serve beside the vendor's wire."""
+
+    def __init__(self, service: Service, registry: CollectorRegistry) -> None:
+        self._service = service
+        self._registry = registry
+
+    def routes(self) -> list[Route]:
+        def route(path: str, endpoint: Endpoint) -> Route:
+            return Route(path, guarded(OWN_SURFACE, endpoint), methods=["GET"])
+
+        return [
+            route("/healthz", self.healthz),
+            route("/readyz", self.readyz),
+            route("/metrics", self.metrics),
+            route("/.well-known/jwks.json", self.jwks),
+            route("/openapi.json", self.openapi),
+            route("/help/{code:id}", self.help),
+        ]
+
+    async def healthz(self, _request: Request) -> Response:
+        """Say that the process is alive."""
+        return Response(b'{"status":"ok"}', media_type=JSON)
+
+    async def readyz(self, _request: Request) -> Response:
+        """Say that the store answers; 503 where it does not."""
+        await self._service.ready()
+        return Response(b'{"status":"ready"}', media_type=JSON)
+
+    async def metrics(self, _request: Request) -> Response:
+        """Show the metrics in Prometheus' text format."""
+        return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def jwks(self, request: Request) -> Response:
+        """Publish the environment's public keys (RFC 7517 §5)."""
+        keyring = (await self._service.world(request.scope["environment"])).keyring
+        document = keyring.jwks if keyring is not None else {"keys": []}
+        return Response(wire.encode(document), 200, {"Cache-Control": "public, max-age=300"}, JSON)
+
+    async def openapi(self, _request: Request) -> Response:
+        """Describe every route (OpenAPI 3.1)."""
+        return Response(openapi.DOCUMENT, media_type=JSON)
+
+    async def help(self, request: Request) -> Response:
+        """Explain one enhanced error code."""
+        code = CODES.get(request.path_params["code"])
+        if code is None:
+            raise HTTPException(404, "There is no such code.")
+        name = request.path_params["code"]
+        return PlainTextResponse(f"{name}\nstatus {code.status}, action {code.action}\n\n{code.message}\n")
+
+
+def routes(service: Service, registry: CollectorRegistry) -> list[Route]:
+    """Answer every route of the server, the busiest first."""
+    return [
+        *RestV2(service).routes(),
+        *Resetter(service).routes(),
+        *Registrar(service).routes(),
+        *Own(service, registry).routes(),
+    ]
+
+
+class Edge:
+    """
+    The ASGI application. `default_environment` is the one of hosts that name none; `log_requests` writes a line for
+    each request, with its path and never its query string.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        default_environment: str = RELEASE_PRODUCTION,
+        log_requests: bool = False,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        registry = registry or CollectorRegistry()
+        self._service = service
+        self._default = default_environment
+        self._log_requests = log_requests
+        self._routes = routes(service, registry)
+        self._app = Starlette(routes=self._routes, exception_handlers={HTTPException: _plain_http_error})
+        self._app.router.redirect_slashes = False
+        self._requests = Counter(
+            "temppass_requests_total",
+            "Requests answered, by endpoint and status.",
+            ["endpoint", "status"],
+            registry=registry,
+        )
+        self._counters: dict[tuple[str, int], Counter] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        origin = host = ""
+        for name, value in scope["headers"]:
+            if name == b"host":
+                host = value.decode("latin-1")
+            elif name == b"origin":
+                origin = value.decode("latin-1")
+        environment = scope["environment"] = environment_of_host(host, self._default)
+        status = 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if origin:
+                    message["headers"] = [*message["headers"], *await self._cors(environment, origin)]
+            await send(message)
+
+        if scope["method"] == "OPTIONS":
+            await self._options(scope)(scope, receive, watched)
+        else:
+            await self._app(scope, receive, watched)
+        self._count(scope, status)
+
+    def _count(self, scope: Scope, status: int) -> None:
+        endpoint = getattr(scope.get("endpoint"), "__name__", "none")
+        counter = self._counters.get((endpoint, status))
+        if counter is None:
+            counter = self._counters[endpoint, status] = self._requests.labels(endpoint, str(status))
+        counter.inc()
+        if self._log_requests:
+            _log.info("request", method=scope["method"], path=scope["path"][:256], status=status)
+
+    def _options(self, scope: Scope) -> Response:
+        """Answer which methods a path takes (RFC 9110 §9.3.7)."""
+        methods = {
+            method
+            for route in self._routes
+            if route.matches({**scope, "method": "OPTIONS"})[0] is not Match.NONE
+            for method in route.methods or ()
+        }
+        if not methods:
+            return plain(404, "not_found", "There is nothing at this path.")
+        return Response(status_code=204, headers={"Allow": _allow(methods)})
+
+    async def _cors(self, environment: str, origin: str) -> list[tuple[bytes, bytes]]:
+        """Answer the CORS headers of a browser's request (contract §6.10); only a `Vary` to a stranger."""
+        headers = {"Vary": "Origin"}
+        if is_known_origin(origin, await self._service.world(environment)):
+            headers |= {
+                "Access-Control-Allow-Origin": origin,
+                "Access-Control-Allow-Credentials": "true",
+                "Access-Control-Allow-Methods": "POST,GET,OPTIONS,DELETE",
+                "Access-Control-Allow-Headers": _ALLOWED_HEADERS,
+                "Access-Control-Expose-Headers": _EXPOSED_HEADERS,
+                "Access-Control-Max-Age": _PREFLIGHT_AGE_S,
+            }
+        return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+
+
+def is_known_origin(origin: str, world: World) -> bool:
+    """Tell whether an `Origin` is a page of a channel or application: over https, or on this machine."""
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    host = parts.hostname or ""
+    trusted = parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
+    plain_origin = re.fullmatch(r"[a-z]+://[^/?#@\s]+", origin) is not None
+    return trusted and plain_origin and is_within(host, world.domains)
+
+
+def _plain_http_error(_request: Request, error: Exception) -> Response:
+    """Answer what no endpoint took: an unknown path, a wrong method, a body that is too large or too slow."""
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:  # noqa: PLR2004 - RFC 9110 §15.5.6
+        headers["Allow"] = _allow(set(headers["Allow"].split(", ")))
+    names = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "content_too_large"}
+    sentences = {404: "There is nothing at this path.", 405: "This path does not take this method."}
+    message = sentences.get(error.status_code, error.detail)
+    return plain(error.status_code, names.get(error.status_code, "error"), message, headers)
+
+
+def _allow(methods: set[str]) -> str:
+    return ", ".join(sorted(methods | {"OPTIONS"}))

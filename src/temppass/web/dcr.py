@@ -1,0 +1,96 @@
+"""
+`/o/client/…`: dynamic client registration and access tokens, in every form that clients in the wild send.
+
+Source: contract §3.2-3.3, RFC 7591 §3, RFC 6749 §4.4, design decision 8.11.
+"""
+
+import json
+from typing import Any, NoReturn
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from temppass import wire
+from temppass.core import oauth
+from temppass.core.refusal import InvalidRequest
+from temppass.service import Service
+from temppass.web.problems import JSON, NO_STORE, REGISTRATION_SURFACE, guarded
+from temppass.web.request import form_pairs, read_body, single
+
+_FORM = "application/x-www-form-urlencoded"
+
+
+class Registrar:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/o/client/register", guarded(REGISTRATION_SURFACE, self.register), methods=["POST"]),
+            Route("/o/client/token", guarded(REGISTRATION_SURFACE, self.token), methods=["POST"]),
+        ]
+
+    async def register(self, request: Request) -> Response:
+        """Exchange a software statement for client credentials."""
+        fields = _fields(request.headers.get("content-type", ""), await read_body(request))
+        asked = oauth.read_registration(fields)
+        made = await self._service.register(request.scope["environment"], asked)
+        return _created(
+            wire.RegistrationAnswer(
+                made.client_id,
+                made.client_secret,
+                made.issued_at // 1000,
+                made.redirect_uris,
+                (oauth.GRANT_TYPE,),
+                made.scopes,
+            )
+        )
+
+    async def token(self, request: Request) -> Response:
+        """Exchange client credentials, in the query, a form or a JSON body, for an access token."""
+        body = await read_body(request)
+        if request.headers.get("authorization", "").lower().startswith("basic"):
+            raise InvalidRequest("Send client_id and client_secret as parameters, not as HTTP Basic.")
+        fields = single(form_pairs(request.scope["query_string"]))
+        for name, value in _fields(request.headers.get("content-type", ""), body).items():
+            if fields.setdefault(name, value) != value:
+                raise InvalidRequest(f"{name[:64]} has one value in the query and another in the body.")
+        issued = await self._service.issue_token(request.scope["environment"], oauth.read_token_request(fields))
+        return _created(
+            wire.TokenAnswer(
+                issued.id,
+                issued.access_token,
+                issued.issued_at,
+                issued.lifetime_ms // 1000,
+                "bearer",
+                " ".join(issued.scopes),
+            )
+        )
+
+
+def _created(answer: wire.RegistrationAnswer | wire.TokenAnswer) -> Response:
+    return Response(wire.encode(answer), 201, NO_STORE, JSON)
+
+
+def _fields(content_type: str, body: bytes) -> dict[str, Any]:
+    """Read a JSON object or a form, each name once. Refuses: InvalidRequest."""
+    if not body.strip():
+        return {}
+    media_type = content_type.partition(";")[0].strip().lower()
+    is_json = body.lstrip()[:1] == b"{" if not media_type else media_type == "application/json"
+    if not is_json:
+        if media_type not in {"", _FORM}:
+            raise InvalidRequest(f"Send application/json or {_FORM}.")
+        return single(form_pairs(body))
+    try:
+        fields = json.loads(body, object_pairs_hook=single, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise InvalidRequest("The body is not JSON.") from None
+    if not isinstance(fields, dict):
+        raise InvalidRequest("The body is not a JSON object.")
+    return fields
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)  # NaN and Infinity are not JSON (RFC 8259 §6)

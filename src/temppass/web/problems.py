@@ -1,0 +1,201 @@
+"""
+How each surface says no: one table a surface, from refusal to HTTP status and wire code, and its shape of body.
+
+Source: contract §3.2-3.3 (registration and token), §5.3 (reset), §6.1 and §7.1 (REST v2).
+"""
+
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import structlog
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from temppass import wire
+from temppass.core import refusal as r
+from temppass.core.model import DenyCode
+from temppass.store import StoreUnavailable
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+JSON = "application/json;charset=UTF-8"
+RETRY_AFTER = {"Retry-After": "1"}
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+#: an item-level code for a store that is away (contract §7.1)
+EXECUTION_TIME = "maximum_execution_time_exceeded"
+
+_log = structlog.get_logger("temppass.web")
+_HOST = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
+
+
+class Row(NamedTuple):
+    status: int
+    code: str
+
+
+class Code(NamedTuple):
+    """An enhanced error code: its status, what an application should do, and a sentence for people."""
+
+    status: int
+    action: str
+    message: str
+
+
+#: every code of contract §7.1 that this server can answer
+CODES = {
+    "invalid_parameter_service_provider": Code(400, "none", "Unknown or missing service provider."),
+    "invalid_parameter_mvpd": Code(400, "none", "Unknown or missing mvpd."),
+    "invalid_parameter_code": Code(400, "none", "The authentication code is malformed."),
+    "invalid_parameter_resources": Code(400, "none", "The body does not hold a list of resources."),
+    "invalid_parameter_redirect_url": Code(400, "none", "The redirect URL cannot be used."),
+    "invalid_header_device_identifier": Code(400, "none", "The device identifier is missing or unusable."),
+    DenyCode.IDENTITY.value: Code(400, "none", "The identity of a promotional pass is missing or unusable."),
+    "invalid_integration": Code(400, "none", "The channel does not offer this mvpd."),
+    "invalid_authentication_session": Code(400, "none", "The authentication session is unknown or has expired."),
+    "internal_server_error": Code(500, "none", "Something went wrong here; the trace finds it in the log."),
+    "too_many_resources": Code(403, "configuration", "Too many resources in one call."),
+    DenyCode.CONFIGURATION.value: Code(500, "configuration", "The pass is not fully configured."),
+    "invalid_access_token_service_provider": Code(
+        401, "application-registration", "The application is not assigned to this service provider."
+    ),
+    "invalid_access_token_client_application": Code(
+        401, "application-registration", "The access token is missing or not good any more."
+    ),
+    DenyCode.DURATION.value: Code(403, "authentication", "The free viewing time is used up."),
+    DenyCode.RESOURCES.value: Code(403, "authentication", "The free titles are used up."),
+    EXECUTION_TIME: Code(403, "retry", "No decision was possible in time."),
+}
+
+V2: dict[type[r.Refusal], Row] = {
+    r.InvalidToken: Row(401, "invalid_access_token_client_application"),
+    r.RevokedApplication: Row(401, "invalid_access_token_client_application"),
+    r.MissingScope: Row(401, "invalid_access_token_client_application"),
+    r.UnknownChannel: Row(400, "invalid_parameter_service_provider"),
+    r.UnassignedChannel: Row(401, "invalid_access_token_service_provider"),
+    r.InvalidDeviceIdentifier: Row(400, "invalid_header_device_identifier"),
+    r.InvalidResources: Row(400, "invalid_parameter_resources"),
+    r.UnknownPass: Row(400, "invalid_parameter_mvpd"),
+    r.InactiveIntegration: Row(400, "invalid_integration"),
+    r.TooManyResources: Row(403, "too_many_resources"),
+    r.InvalidCode: Row(400, "invalid_parameter_code"),
+    r.UnknownSession: Row(400, "invalid_authentication_session"),
+    r.InvalidRedirect: Row(400, "invalid_parameter_redirect_url"),
+}
+
+RESET: dict[type[r.Refusal], Row] = {
+    r.InvalidToken: Row(401, "access_denied"),
+    r.RevokedApplication: Row(403, "invalid_client"),
+    r.MissingScope: Row(403, "insufficient_scope"),
+    r.InvalidRequest: Row(400, "invalid_request"),
+    r.InvalidIdentity: Row(400, "invalid_request"),
+    r.UnknownChannel: Row(400, "invalid_request"),
+    r.UnassignedChannel: Row(403, "insufficient_scope"),
+    r.UnknownPass: Row(400, "invalid_request"),
+    r.InactiveIntegration: Row(400, "invalid_request"),
+}
+
+REGISTRATION: dict[type[r.Refusal], Row] = {
+    r.InvalidRequest: Row(400, "invalid_request"),
+    r.InvalidRedirect: Row(400, "invalid_redirect_uri"),
+    r.InvalidStatement: Row(400, "invalid_software_statement"),
+    r.UnapprovedStatement: Row(400, "unapproved_software_statement"),
+    r.UnsupportedGrant: Row(400, "unsupported_grant_type"),
+    r.InvalidClient: Row(400, "invalid_client"),
+    r.UnauthorizedClient: Row(400, "unauthorized_client"),
+}
+
+
+class Surface(NamedTuple):
+    """A family of endpoints that says no in one way."""
+
+    table: dict[type[r.Refusal], Row]
+    refuse: Callable[[Request, Row, str], Response]
+    fault: Callable[[Request, int, str], Response]
+
+
+def guarded(surface: Surface, endpoint: Endpoint) -> Endpoint:
+    """Answer an endpoint that turns every refusal and every fault into the surface's words."""
+
+    async def guarded_endpoint(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except r.Refusal as refusal:
+            row = surface.table.get(type(refusal))
+            if row is None:
+                return _bug(surface, request, refusal)
+            return surface.refuse(request, row, refusal.detail)
+        except HTTPException:
+            raise
+        except StoreUnavailable as error:
+            _log.warning("store unavailable", reason=str(error))
+            return surface.fault(request, 503, str(uuid.uuid4()))
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
+        except Exception as error:  # noqa: BLE001 - a bug must not reach the caller as a traceback
+            return _bug(surface, request, error)
+
+    guarded_endpoint.__name__ = endpoint.__name__
+    guarded_endpoint.__doc__ = endpoint.__doc__
+    return guarded_endpoint
+
+
+def _bug(surface: Surface, request: Request, error: Exception) -> Response:
+    trace = str(uuid.uuid4())
+    _log.error("bug", trace=trace, path=request.url.path, exc_info=error)
+    return surface.fault(request, 500, trace)
+
+
+def enhanced_error(request: Request, code: str, *, trace: str | None = None, detail: str | None = None) -> wire.Error:
+    """Answer the enhanced error object of a code; `detail` replaces the code's own sentence."""
+    status, action, message = CODES[code]
+    return wire.Error(action, status, code, detail or message, help_url(request, code), trace or str(uuid.uuid4()))
+
+
+def help_url(request: Request, code: str) -> str:
+    """Answer this server's page on a code (contract §6.1: the value is free)."""
+    host = request.headers.get("host", "")
+    return f"{request.url.scheme}://{host if _HOST.fullmatch(host) else 'localhost'}/help/{code}"
+
+
+def plain(status: int, error: str, message: str, headers: dict[str, str] | None = None) -> Response:
+    """Answer the shape of the reset API, which the paths without a vendor's shape use too."""
+    return Response(wire.encode(wire.PlainError(error, message, status)), status, headers, JSON)
+
+
+def _refuse_v2(request: Request, row: Row, detail: str) -> Response:
+    return Response(wire.encode(enhanced_error(request, row.code, detail=detail)), row.status, None, JSON)
+
+
+def _fault_v2(request: Request, status: int, trace: str) -> Response:
+    body = wire.encode(enhanced_error(request, "internal_server_error", trace=trace))
+    return Response(body, status, RETRY_AFTER if status == 503 else None, JSON)  # noqa: PLR2004 - RFC 9110 §15.6.4
+
+
+def _refuse_reset(_request: Request, row: Row, detail: str) -> Response:
+    challenge = {"WWW-Authenticate": "Bearer"} if row.status == 401 else None  # noqa: PLR2004 - RFC 6750 §3
+    return plain(row.status, row.code, detail, challenge)
+
+
+def _fault_reset(_request: Request, status: int, trace: str) -> Response:
+    error, headers = ("temporarily_unavailable", RETRY_AFTER) if status == 503 else ("server_error", None)  # noqa: PLR2004
+    return plain(status, error, f"Something went wrong here; trace {trace}.", headers)
+
+
+def _refuse_oauth(_request: Request, row: Row, detail: str) -> Response:
+    return Response(wire.encode(wire.OAuthError(row.code, detail)), row.status, NO_STORE, JSON)
+
+
+def _fault_oauth(_request: Request, status: int, trace: str) -> Response:
+    error, more = ("temporarily_unavailable", RETRY_AFTER) if status == 503 else ("server_error", {})  # noqa: PLR2004
+    description = f"Something went wrong here; trace {trace}."
+    return Response(wire.encode(wire.OAuthError(error, description)), status, {**NO_STORE, **more}, JSON)
+
+
+V2_SURFACE = Surface(V2, _refuse_v2, _fault_v2)
+RESET_SURFACE = Surface(RESET, _refuse_reset, _fault_reset)
+REGISTRATION_SURFACE = Surface(REGISTRATION, _refuse_oauth, _fault_oauth)
+#: our own routes beside the vendor's, e.g. the key set
+OWN_SURFACE = Surface({}, _refuse_reset, _fault_reset)

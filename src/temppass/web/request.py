@@ -1,0 +1,151 @@
+"""
+Reads requests: headers, bodies and query strings, each within its bounds and each only once.
+
+A repeated header is joined with a comma (RFC 9110 §5.3), so that no second value can slip in unseen.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from temppass.core.identity import decode_base64
+from temppass.core.model import Device
+from temppass.core.refusal import InvalidRequest
+
+BODY_BYTES_MAX = 65_536
+#: a body that is not here by then is not awaited any longer, in seconds
+BODY_WAIT_S = 10
+FIELD_CHARACTERS_MAX = 256
+
+Pairs = list[tuple[str, str]]
+_object = msgspec.json.Decoder(dict[str, Any])
+
+
+class Headers:
+    """The headers of one request, by lower-case name."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
+        self._values = dict(raw)
+        if len(self._values) != len(raw):
+            for name in self._values:
+                self._values[name] = b", ".join(value for other, value in raw if other == name)
+
+    def get(self, name: bytes) -> str | None:
+        value = self._values.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    @property
+    def token(self) -> str | None:
+        """The access token of `Authorization: Bearer …` (RFC 6750 §2.1), None where there is none."""
+        value = self._values.get(b"authorization")
+        if value is None or value[:7].lower() != b"bearer ":
+            return None
+        return value[7:].strip().decode("latin-1") or None
+
+    @property
+    def device_info(self) -> dict[str, Any]:
+        """`X-Device-Info` as far as it can be read: it never fails a request (contract §6.0)."""
+        value = self.get(b"x-device-info")
+        if not value:
+            return {}
+        try:
+            return _object.decode(decode_base64(value))
+        except (ValueError, RecursionError):
+            return {}
+
+    @property
+    def app_id(self) -> str | None:
+        """`applicationId` of `X-Device-Info`, or None."""
+        if b"x-device-info" not in self._values:
+            return None
+        return _text(self.device_info.get("applicationId"))
+
+
+def device_of(info: dict[str, Any]) -> Device:
+    """Make of `X-Device-Info` (contract §11.1) what a session tells the second screen."""
+
+    def words(*names: str, between: str = " ") -> str | None:
+        return between.join(filter(None, (_text(info.get(name)) for name in names))) or None
+
+    return Device(
+        type=words("primaryHardwareType"),
+        model=words("model"),
+        version=words("version"),
+        hardware=words("manufacturer"),
+        operating_system=words("osName", "osVersion"),
+        browser=words("browserName", "browserVersion"),
+        display=words("displayWidth", "displayHeight", between="x"),
+        application_id=words("applicationId"),
+        connection=words("connectionType"),
+    )
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(value)
+    return value if isinstance(value, str) and 0 < len(value) <= FIELD_CHARACTERS_MAX else None
+
+
+async def read_body(request: Request) -> bytes:
+    """
+    Read the whole body.
+
+    Raises HTTPException 413 over 64 KiB, at the first byte too many, and 408 where it does not arrive.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > BODY_BYTES_MAX:
+        raise _too_large()
+    body: bytes = b""
+    message = await request.receive()
+    try:
+        async with asyncio.timeout(BODY_WAIT_S if message.get("more_body") else None):
+            while True:
+                body += bytes(message.get("body", b""))
+                if len(body) > BODY_BYTES_MAX:
+                    raise _too_large()
+                if not message.get("more_body"):
+                    return body
+                message = await request.receive()
+    except TimeoutError:
+        raise HTTPException(408, "The body did not arrive in time.", {"Connection": "close"}) from None
+
+
+def _too_large() -> HTTPException:
+    return HTTPException(413, f"A body has at most {BODY_BYTES_MAX} bytes.", {"Connection": "close"})
+
+
+def query_bytes(query: bytes) -> list[tuple[str, bytes]]:
+    """Split a query string; values stay bytes, because a device id is bytes. `+` is a space (design decision 8.14)."""
+    pairs = (part.partition(b"=") for part in query.split(b"&") if part)
+    return [
+        (
+            unquote_to_bytes(name.replace(b"+", b" ")).decode(errors="replace"),
+            unquote_to_bytes(value.replace(b"+", b" ")),
+        )
+        for name, _, value in pairs
+    ]
+
+
+def form_pairs(raw: bytes) -> Pairs:
+    """Split a form or query string into texts. Refuses: InvalidRequest where one is not UTF-8."""
+    try:
+        return [(name, value.decode()) for name, value in query_bytes(raw)]
+    except UnicodeDecodeError:
+        raise InvalidRequest("Send texts as percent-encoded UTF-8.") from None
+
+
+def single(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuses: InvalidRequest where a name stands twice."""
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise InvalidRequest(f"Send {name[:64]} only once.")
+        fields[name] = value
+    return fields

@@ -1,0 +1,113 @@
+"""
+`DELETE /reset-tempass/v3/reset` and `/reset/generic`; the retired paths before them. (One `p`: the vendor's spelling.)
+
+Source: contract §5, design decisions 8.1 and 8.14.
+"""
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from temppass.core.identity import IDENTITY_BYTES_MAX
+from temppass.core.model import SubjectKind
+from temppass.core.refusal import InvalidRequest
+from temppass.service import EVERYBODY, Everybody, ResetAsk, Service
+from temppass.web.host import profile_of_host
+from temppass.web.problems import RESET_SURFACE, guarded, plain
+from temppass.web.request import Headers, query_bytes
+
+_SUCCESSOR = {"Link": '</reset-tempass/v3/reset>; rel="successor-version"'}
+_PROFILES = ("staging", "production")
+
+
+class Resetter:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def routes(self) -> list[Route]:
+        def route(path: str, endpoint: object, methods: list[str]) -> Route:
+            return Route(path, guarded(RESET_SURFACE, endpoint), methods=methods)  # type: ignore[arg-type]
+
+        every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+        return [
+            route("/reset-tempass/v3/reset", self.reset_device, ["DELETE"]),
+            route("/reset-tempass/v3/reset/generic", self.reset_generic, ["DELETE"]),
+            route("/reset-tempass/v1/reset", self.retired, every),
+            route("/reset-tempass/v2/reset", self.retired, every),
+            route("/reset-tempass/v2/reset/generic", self.retired, every),
+            route("/reset-tempass/v2.1/reset", self.retired, every),
+            route("/reset-tempass/v2.1/reset/generic", self.retired, every),
+            route("/oauth2/permanent_accesstoken", self.retired, every),
+        ]
+
+    async def reset_device(self, request: Request) -> Response:
+        """Reset one device, or all of them where `device_id` is `all`, empty or absent."""
+        return await self._reset(request, SubjectKind.DEVICE)
+
+    async def reset_generic(self, request: Request) -> Response:
+        """Reset one user key, or all of them where `key` is `all`, empty or absent."""
+        return await self._reset(request, SubjectKind.USER_KEY)
+
+    async def retired(self, _request: Request) -> Response:
+        """Point to the successor of a retired path."""
+        return plain(410, "gone", "Use DELETE /reset-tempass/v3/reset with a bearer token.", _SUCCESSOR)
+
+    async def _reset(self, request: Request, kind: SubjectKind) -> Response:
+        done = await self._service.reset(
+            request.scope["environment"], Headers(request.scope["headers"]).token, kind, lambda: _read(request, kind)
+        )
+        headers = {"TempPass-Reset-Id": done.id}
+        if done.matched is not None:
+            headers["TempPass-Matched"] = str(done.matched)
+        return Response(status_code=204, headers=headers)
+
+
+def _read(request: Request, kind: SubjectKind) -> ResetAsk:
+    """Read the parameters of a reset; unknown ones are ignored. Refuses: InvalidRequest."""
+    named = "device_id" if kind is SubjectKind.DEVICE else "key"
+    known = {"requestor_id", "mvpd_id", "environment", named}
+    if kind is SubjectKind.DEVICE:
+        known |= {"appId", "deviceUser"}
+    given: dict[str, bytes] = {}
+    for name, value in query_bytes(request.scope["query_string"]):
+        if name in known:
+            if name in given:
+                raise InvalidRequest(f"Send {name} only once.")
+            given[name] = value
+    _check_environment(request, _text(given, "environment"))
+    target: bytes | str | Everybody = EVERYBODY
+    if given.get(named, b"") not in {b"", b"all"}:
+        if len(given[named]) > IDENTITY_BYTES_MAX:
+            raise InvalidRequest(f"{named} has at most {IDENTITY_BYTES_MAX} bytes.")
+        target = given[named] if kind is SubjectKind.DEVICE else _required(given, named)
+    return ResetAsk(
+        _required(given, "requestor_id"),
+        _required(given, "mvpd_id"),
+        target,
+        _text(given, "appId") or None,
+        _text(given, "deviceUser") or None,
+    )
+
+
+def _required(given: dict[str, bytes], name: str) -> str:
+    value = _text(given, name)
+    if not value:
+        raise InvalidRequest(f"Send {name}.")
+    return value
+
+
+def _text(given: dict[str, bytes], name: str) -> str:
+    try:
+        return given.get(name, b"").decode()
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"Send {name} as percent-encoded UTF-8.") from None
+
+
+def _check_environment(request: Request, value: str) -> None:
+    """Hold `environment` against the host; a host that the vendor does not have serves both (design decision 8.14)."""
+    profile = value.lower()
+    if profile and profile not in _PROFILES:
+        raise InvalidRequest("environment is staging or production.")
+    implied = profile_of_host(request.headers.get("host", ""))
+    if profile and implied and profile != implied:
+        raise InvalidRequest(f"environment is {profile}, but this host serves {implied}.")

@@ -1,0 +1,378 @@
+"""
+REST API v2 as far as it concerns Temp Pass: decisions, profiles, sessions, configuration, logout.
+
+The central rule: on decisions a trial's limits are item-level errors inside HTTP 200, on profiles they are the whole
+body with the error's own status (contract §6.1). Checks run in the order of contract §6.2.
+"""
+
+import re
+from typing import Any, assert_never
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from temppass import wire
+from temppass.core.catalogue import Channel
+from temppass.core.identity import device_from_header
+from temppass.core.model import Deny, Permit, Profile, Session, Spent
+from temppass.core.refusal import InvalidCode, InvalidResources
+from temppass.core.world import World
+from temppass.service import Service, SessionForm, Shown, Viewer
+from temppass.store import StoreBusy, StoreUnavailable
+from temppass.web.problems import CODES, EXECUTION_TIME, JSON, V2_SURFACE, Endpoint, enhanced_error, guarded
+from temppass.web.request import Headers, device_of, query_bytes, read_body
+
+#: a title, in bytes of UTF-8 (design decision 8.5)
+RESOURCE_BYTES_MAX = 2048
+#: a domain or redirect URL that a session keeps
+SESSION_TEXT_MAX = 2048
+
+_CODE = re.compile(r"[A-Z0-9]{6,8}")
+_decode_resources = msgspec.json.Decoder(wire.AuthorizeBody).decode
+
+
+class RestV2:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def routes(self) -> list[Route]:
+        """Answer every route, the busiest first; aliases as contract §6 and §12 #24 have them."""
+
+        def route(path: str, endpoint: Endpoint, method: str) -> Route:
+            return Route("/api/v2" + path, guarded(V2_SURFACE, endpoint), methods=[method])
+
+        channel = "/{service_provider:id}"
+        return [
+            route(channel + "/decisions/authorize/{mvpd:id}", self.authorize, "POST"),
+            route(channel + "/decisions/preauthorize/{mvpd:id}", self.preauthorize, "POST"),
+            route(channel + "/profiles/code/{code:id}", self.profile_of_code, "GET"),
+            route(channel + "/profiles", self.profiles, "GET"),
+            route(channel + "/profiles/", self.profiles, "GET"),
+            route(channel + "/profiles/{mvpd:id}", self.profile, "GET"),
+            route(channel + "/profiles/{mvpd:id}/{code:id}", self.profile_of_code, "GET"),
+            route(channel + "/configuration", self.configuration, "GET"),
+            route(channel + "/configuration/", self.configuration, "GET"),
+            route(channel + "/sessions", self.create_session, "POST"),
+            route(channel + "/sessions/", self.create_session, "POST"),
+            route(channel + "/sessions/{code:id}", self.resume_session, "POST"),
+            route(channel + "/sessions/{code:id}", self.session, "GET"),
+            route("/sessions" + channel + "/{code:id}", self.resume_session, "POST"),
+            route("/sessions" + channel + "/{code:id}", self.session, "GET"),
+            route("/authenticate" + channel + "/{code:id}", self.authenticate, "GET"),
+            route(channel + "/authenticate/{code:id}", self.authenticate, "GET"),
+            route(channel + "/logout", self.logout_of_all, "GET"),
+            route(channel + "/logout/", self.logout_of_all, "GET"),
+            route(channel + "/logout/{mvpd:id}", self.logout, "GET"),
+            route("/logout" + channel + "/{mvpd:id}", self.logout, "GET"),
+        ]
+
+    # --- decisions
+
+    async def authorize(self, request: Request) -> Response:
+        """Decide titles; the first permit begins the trial."""
+        headers, channel_id, pass_id, body = await _decision(request)
+        try:
+            decided = await self._service.authorize(
+                request.scope["environment"], headers.token, channel_id, pass_id, lambda: _titles_asked(headers, body)
+            )
+        except StoreUnavailable as error:
+            return _not_in_time(request, channel_id, pass_id, body, error)
+        decisions = []
+        for verdict, token in decided.verdicts:
+            match verdict:
+                case Permit(resource, _, expires_at):
+                    assert token is not None
+                    media = wire.MediaTokenShape(decided.now, decided.now + decided.media_token_ms, token)
+                    decisions.append(
+                        wire.DecisionShape(
+                            resource, channel_id, pass_id, "temppass", True, media, decided.now, expires_at
+                        )
+                    )
+                case Deny(resource, code):
+                    decisions.append(_denied(request, channel_id, pass_id, resource, code.value))
+                case _:
+                    assert_never(verdict)
+        return _ok(wire.Decisions(decisions))
+
+    async def preauthorize(self, request: Request) -> Response:
+        """Judge titles for a catalogue page; begin and consume nothing."""
+        headers, channel_id, pass_id, body = await _decision(request)
+        try:
+            verdicts = await self._service.preauthorize(
+                request.scope["environment"], headers.token, channel_id, pass_id, lambda: _titles_asked(headers, body)
+            )
+        except StoreUnavailable as error:
+            return _not_in_time(request, channel_id, pass_id, body, error)
+        return _ok(
+            wire.Decisions(
+                [
+                    wire.DecisionShape(verdict.resource, channel_id, pass_id, "temppass", True)
+                    if isinstance(verdict, Permit)
+                    else _denied(request, channel_id, pass_id, verdict.resource, verdict.code.value)
+                    for verdict in verdicts
+                ]
+            )
+        )
+
+    # --- profiles
+
+    async def profile(self, request: Request) -> Response:
+        """Show a trial, or the one that an authorize would begin now."""
+        headers, path = Headers(request.scope["headers"]), request.path_params
+        shown = await self._service.profile(
+            request.scope["environment"],
+            headers.token,
+            path["service_provider"],
+            path["mvpd"],
+            lambda: _viewer(headers),
+        )
+        return _profile(request, shown)
+
+    async def profile_of_code(self, request: Request) -> Response:
+        """Show the trial of the device that opened an authentication session, to a second screen."""
+        headers, path = Headers(request.scope["headers"]), request.path_params
+        shown = await self._service.profile_of_code(
+            request.scope["environment"],
+            headers.token,
+            path["service_provider"],
+            _code(path["code"]),
+            headers.get(b"ap-temppass-identity"),
+        )
+        return _profile(request, shown) if shown is not None else _ok(wire.Profiles({}))
+
+    async def profiles(self, request: Request) -> Response:
+        """List the profiles of operators; Temp Pass is never among them (contract §6.6)."""
+        headers = Headers(request.scope["headers"])
+        await self._service.admit(
+            request.scope["environment"],
+            headers.token,
+            request.path_params["service_provider"],
+            lambda _world, _channel: _viewer(headers),
+        )
+        return _ok(wire.Profiles({}))
+
+    # --- configuration and logout
+
+    async def configuration(self, request: Request) -> Response:
+        """List what a channel offers: its enabled integrations."""
+        headers = Headers(request.scope["headers"])
+        requestor = await self._service.admit(
+            request.scope["environment"], headers.token, request.path_params["service_provider"], _requestor
+        )
+        device = device_of(headers.device_info)
+        return _ok(
+            wire.Configuration(
+                requestor,
+                device.type.lower() if device.type else msgspec.UNSET,
+                "html5" if device.browser else msgspec.UNSET,
+                device.operating_system.partition(" ")[0] if device.operating_system else msgspec.UNSET,
+            )
+        )
+
+    async def logout(self, request: Request) -> Response:
+        """Say that there is nothing to log out of; the trial stays as it is."""
+        headers, path = Headers(request.scope["headers"]), request.path_params
+
+        def read(world: World, channel: Channel) -> str:
+            _viewer(headers)
+            return world.offer(channel, path["mvpd"]).pass_id
+
+        pass_id = await self._service.admit(request.scope["environment"], headers.token, path["service_provider"], read)
+        return _ok(wire.Logouts({pass_id: wire.LogoutAction("complete", "none", pass_id)}))
+
+    async def logout_of_all(self, request: Request) -> Response:
+        """Log out of every operator: of none, here."""
+        await self.profiles(request)
+        return _ok(wire.Logouts({}))
+
+    # --- sessions
+
+    async def create_session(self, request: Request) -> Response:
+        """Create an authentication session, or send the application straight to authorize."""
+        return await self._open_session(request, None, "resume")
+
+    async def resume_session(self, request: Request) -> Response:
+        """Add what was missing to an authentication session."""
+        return await self._open_session(request, request.path_params["code"], "retry")
+
+    async def _open_session(self, request: Request, code: str | None, otherwise: str) -> Response:
+        headers, channel_id = Headers(request.scope["headers"]), request.path_params["service_provider"]
+        form = _session_form(await read_body(request), headers)
+        opened = await self._service.open_session(
+            request.scope["environment"],
+            headers.token,
+            channel_id,
+            code if code is None else _code(code),
+            lambda: (_viewer(headers), form),
+        )
+        session = opened.session
+        pass_id = form.pass_id or (session.pass_id if session else None)
+        if pass_id is not None:
+            url = f"/api/v2/{channel_id}/decisions/authorize/{pass_id}"
+            return _ok(
+                wire.SessionAnswer("authorize", "direct", "temporary", url, opened.session_id, channel_id, mvpd=pass_id)
+            )
+        assert session is not None
+        return _ok(
+            wire.SessionAnswer(
+                otherwise,
+                "direct",
+                "none",
+                f"/api/v2/{channel_id}/sessions/{session.code}",
+                session.id,
+                channel_id,
+                _missing(session),
+                session.code,
+                not_before=str(session.started_at),
+                not_after=str(session.expires_at),
+            )
+        )
+
+    async def session(self, request: Request) -> Response:
+        """Tell a second screen what an authentication session has and lacks."""
+        headers, path = Headers(request.scope["headers"]), request.path_params
+        found = await self._service.session(
+            request.scope["environment"], headers.token, path["service_provider"], _code(path["code"])
+        )
+        existing = {
+            "mvpd": found.pass_id,
+            "domain": found.domain,
+            "redirectUrl": found.redirect_url,
+            "serviceProvider": found.channel_id,
+        }
+        return _ok(
+            wire.SessionState(
+                {name: value for name, value in existing.items() if value is not None},
+                _missing(found),
+                msgspec.to_builtins(found.info),
+                str(found.started_at),
+                str(found.expires_at),
+            )
+        )
+
+    async def authenticate(self, request: Request) -> Response:
+        """Send a browser back where it came from: Temp Pass needs no operator."""
+        path = request.path_params
+        url = await self._service.destination(
+            request.scope["environment"], path["service_provider"], _code(path["code"])
+        )
+        return RedirectResponse(url, 302, {"Cache-Control": "no-store"})
+
+
+# --- reading
+
+
+async def _decision(request: Request) -> tuple[Headers, str, str, bytes]:
+    path = request.path_params
+    return Headers(request.scope["headers"]), path["service_provider"], path["mvpd"], await read_body(request)
+
+
+def _viewer(headers: Headers) -> Viewer:
+    """Refuses: InvalidDeviceIdentifier."""
+    device_id = device_from_header(headers.get(b"ap-device-identifier"))
+    return Viewer(device_id, headers.get(b"ap-temppass-identity"), headers.app_id)
+
+
+def _titles_asked(headers: Headers, body: bytes) -> tuple[Viewer, list[str]]:
+    """Refuses: InvalidDeviceIdentifier, InvalidResources."""
+    return _viewer(headers), _titles(body)
+
+
+def _titles(body: bytes) -> list[str]:
+    try:
+        resources = _decode_resources(body).resources
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise InvalidResources('Send a JSON body such as {"resources":["R1"]}.') from None
+    if not resources:
+        raise InvalidResources("Name at least one resource.")
+    for resource in resources:
+        if not resource or len(resource) > RESOURCE_BYTES_MAX or not _fits(resource):
+            raise InvalidResources(f"A resource is a text of 1 to {RESOURCE_BYTES_MAX} bytes of UTF-8.")
+    return resources
+
+
+def _fits(resource: str) -> bool:
+    try:
+        return len(resource.encode()) <= RESOURCE_BYTES_MAX
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+
+
+def _code(code: str) -> str:
+    """Refuses: InvalidCode."""
+    if not _CODE.fullmatch(code.upper()):
+        raise InvalidCode("An authentication code has 7 letters and digits.")
+    return code.upper()
+
+
+def _session_form(body: bytes, headers: Headers) -> SessionForm:
+    """Read what a session's form says; what it does not say, or says empty, is missing (contract §6.8)."""
+    fields = {
+        name: value.decode(errors="replace")
+        for name, value in query_bytes(body.strip())
+        if value and len(value) <= SESSION_TEXT_MAX
+    }
+    return SessionForm(
+        fields.get("mvpd"),
+        fields.get("domainName") or fields.get("domain"),
+        fields.get("redirectUrl"),
+        device_of(headers.device_info),
+    )
+
+
+# --- answering
+
+
+def _ok(answer: msgspec.Struct) -> Response:
+    return Response(wire.encode(answer), 200, None, JSON)
+
+
+def _denied(request: Request, channel_id: str, pass_id: str, resource: str, code: str) -> wire.DecisionShape:
+    error = enhanced_error(request, code)
+    return wire.DecisionShape(resource, channel_id, pass_id, "temppass", authorized=False, error=error)
+
+
+def _not_in_time(request: Request, channel_id: str, pass_id: str, body: bytes, error: StoreUnavailable) -> Response:
+    """Say on every title that no decision was possible (contract §7.1); a full queue is the whole server's answer."""
+    if isinstance(error, StoreBusy):
+        raise error
+    return _ok(
+        wire.Decisions([_denied(request, channel_id, pass_id, title, EXECUTION_TIME) for title in _titles(body)])
+    )
+
+
+def _profile(request: Request, shown: Shown) -> Response:
+    match shown.state:
+        case Profile() as profile:
+            return _ok(wire.Profiles({shown.pass_id: _profile_shape(profile, shown.user_id)}))
+        case Spent(code):
+            error = enhanced_error(request, code.value)
+            return Response(wire.encode(error), CODES[code.value].status, None, JSON)
+        case _:
+            assert_never(shown.state)
+
+
+def _profile_shape(profile: Profile, user_id: str) -> wire.ProfileShape:
+    values: dict[str, Any] = {}
+    if profile.remaining is not None:
+        values |= {"remaining_resources": profile.remaining, "used_assets": list(profile.used)}
+    values |= {"expiration_date": profile.expires_at, "userID": user_id}
+    attributes = {name: wire.Attribute(value) for name, value in values.items()}
+    return wire.ProfileShape(profile.started_at, profile.expires_at, "Adobe", "temporary", attributes)
+
+
+def _requestor(world: World, channel: Channel) -> wire.Requestor:
+    mvpds = [
+        wire.Mvpd(entry.id, entry.name, entry.logo_url, auth_per_aggregator=True, is_temp_pass=True)
+        for entry in world.catalogue.passes.values()
+        if entry.channels.get(channel.id, False)
+    ]
+    domains = [wire.Domain(domain, mvpd_initiated=False) for domain in channel.domains]
+    return wire.Requestor(channel.id, channel.name, domains, mvpds)
+
+
+def _missing(session: Session) -> list[str]:
+    parts = {"mvpd": session.pass_id, "domain": session.domain, "redirectUrl": session.redirect_url}
+    return [name for name, value in parts.items() if value is None]

@@ -1,0 +1,111 @@
+"""
+Holds every request against the present world, with one call into the store.
+
+Worlds are kept in memory. The store compares the version that a step was built on with the present one in the same
+transaction that finds the ledgers, so a catalogue change or a revocation holds for the next request on every node
+without a look-up of configuration on the way; only an Outdated answer loads the world anew. A refusal is as fresh as
+a permit: it travels through the store as a step that raises.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, NoReturn, TypeVar
+
+from temppass.core.catalogue import EMPTY
+from temppass.core.model import Changes, Found
+from temppass.core.refusal import InvalidToken, Refusal
+from temppass.core.tokens import Grant, Keyring, Secret, digest_of_token
+from temppass.core.world import EnvironmentRecord, World
+from temppass.store import Keys, Outdated, Store, StoreUnavailable
+
+A = TypeVar("A")
+
+#: how often a world is loaded anew before a request gives up
+RELOADS_MAX = 5
+#: verified access tokens that are remembered, an environment
+VERIFIED_MAX = 10_000
+
+#: what a use case makes of a world: what to find, and what to do with it
+Plan = tuple[Keys, Callable[[Found], tuple[A, Changes]]]
+
+
+class _Known(NamedTuple):
+    world: World
+    #: by digest, until they expire; a new world starts with none
+    verified: dict[bytes, Grant]
+
+
+class Worlds:
+    def __init__(self, store: Store, secret: Secret, *, media_algorithm: str) -> None:
+        self._store = store
+        self._secret = secret
+        self._media_algorithm = media_algorithm
+        self._known: dict[str, _Known] = {}
+
+    async def ask(self, environment: str, prepare: Callable[[World], Plan[A]]) -> A:
+        """
+        Build a plan from the known world, hand it to the store, and once more where the world has moved on.
+
+        Raises what `prepare` and its step refuse; StoreUnavailable.
+        """
+        known = self._known.get(environment)
+        world = known.world if known is not None else await self.load(environment)
+        for _ in range(RELOADS_MAX):
+            try:
+                keys, step = prepare(world)
+            except Refusal as refusal:
+                keys, step = Keys(world.name, world.version), _refusing(refusal)
+            try:
+                return await self._store.transact(keys, step)
+            except Outdated:
+                world = await self.load(environment)
+        raise StoreUnavailable("the environment changes faster than it can be read")
+
+    async def load(self, environment: str) -> World:
+        """Answer the environment as it is now; one that does not exist is empty and is not kept."""
+        record = await self._store.load(environment)
+        world = self._world(environment, record)
+        if record is None:  # so that the names in requests cannot make anything grow
+            self._known.pop(environment, None)
+        else:
+            self._known[environment] = _Known(world, {})
+        return world
+
+    def grant(self, world: World, token: str | None, now: int) -> Grant:
+        """
+        Read an access token, from memory if it was verified before.
+
+        Refuses: InvalidToken. Expiry and revocation are not judged here but by World.admit, each time.
+        """
+        if token is None:
+            raise InvalidToken("Send Authorization: Bearer <access token>.")
+        known = self._known.get(world.name)
+        if known is None or known.world is not world:
+            return world.read_token(token, now)
+        digest = digest_of_token(token)
+        grant = known.verified.get(digest)
+        if grant is None:
+            grant = world.read_token(token, now)
+            if len(known.verified) >= VERIFIED_MAX:
+                del known.verified[next(iter(known.verified))]
+            known.verified[digest] = grant
+        return grant
+
+    def _world(self, environment: str, record: EnvironmentRecord | None) -> World:
+        if record is None:
+            record, keyring = EnvironmentRecord(0, EMPTY, {}, {}, b""), None
+        else:
+            keyring = Keyring(self._secret.decrypt(environment, record.sealed_keys), self._media_algorithm)
+        return World(
+            environment,
+            record,
+            keyring=keyring,
+            pepper=self._secret.pepper(environment),
+            client_key=self._secret.client_key(environment),
+        )
+
+
+def _refusing(refusal: Refusal) -> Callable[[Found], NoReturn]:
+    def step(_found: Found) -> NoReturn:
+        raise refusal
+
+    return step
