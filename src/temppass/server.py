@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import threading
 from asyncio import TimerHandle, Transport
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -128,6 +129,18 @@ async def serve(
 
     `ready` is called once requests are taken; `tick` is called every `tick_s` seconds.
     """
+    server = build(app, tls=tls, ready=ready)
+    ticking = asyncio.create_task(_every(tick_s, tick))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        ticking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await ticking
+
+
+def build(app: Any, *, tls: Tls | None, ready: Callable[[], None]) -> "uvicorn.Server":
+    """Answer a server that takes requests once its `serve` runs, and stops when its `should_exit` is set."""
     config = uvicorn.Config(
         app,
         http=BoundedProtocol,
@@ -144,14 +157,7 @@ async def serve(
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,
     )
-    server = _Server(config, ready)
-    ticking = asyncio.create_task(_every(tick_s, tick))
-    try:
-        await server.serve(sockets=[listener])
-    finally:
-        ticking.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await ticking
+    return _Server(config, ready)
 
 
 class _Server(uvicorn.Server):
@@ -167,6 +173,9 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
         """Stop on SIGINT and SIGTERM; unlike uvicorn, end quietly after that instead of raising them once more."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # somebody else's program: its signals are its own
+            return
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.handle_exit, number, None)

@@ -7,6 +7,7 @@ import contextlib
 import os
 import secrets
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from temppass.administration import Administration
 from temppass.core.tokens import Secret
-from temppass.service import Policy, Service
+from temppass.service import Policy, Service, wall_clock
 from temppass.settings import Settings, SettingsError
 from temppass.storage.memory import MemoryStore
 from temppass.storage.sqlite import SqliteStore
@@ -33,13 +34,10 @@ class Application(NamedTuple):
     edge: Edge
 
 
-def assemble(settings: Settings) -> Application:
+def assemble(settings: Settings, clock: Callable[[], int] = wall_clock) -> Application:
     """Open the store and build everything on it. Raises SettingsError, StoreUnavailable, SchemaOutdated."""
     secret = _secret(settings)
-    return assemble_on(open_store(settings.store), secret, settings)
-
-
-def assemble_on(store: Store, secret: Secret, settings: Settings) -> Application:
+    store = open_store(settings.store)
     policy = Policy(
         issuer=settings.issuer,
         access_token_ms=settings.access_token_s * 1000,
@@ -47,14 +45,14 @@ def assemble_on(store: Store, secret: Secret, settings: Settings) -> Application
         media_algorithm=settings.media_algorithm,
     )
     worlds = Worlds(store, secret, media_algorithm=policy.media_algorithm)
-    service = Service(store, worlds, policy)
+    service = Service(store, worlds, policy, clock)
     edge = Edge(
         service,
         default_environment=settings.environment,
         log_requests=settings.log_requests,
         registry=CollectorRegistry(),
     )
-    return Application(store, service, Administration(store, secret, worlds, policy), edge)
+    return Application(store, service, Administration(store, secret, worlds, policy, clock), edge)
 
 
 def open_store(url: str) -> Store:

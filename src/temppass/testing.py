@@ -1,0 +1,117 @@
+"""
+The server as a fixture: the same engine, store and edge as production, on a clock that the test holds.
+
+    with temppass.testing.serving(CATALOGUE) as double:
+        statement = double.mint("ops")
+        ...                                  # any HTTP client against double.url
+        double.clock.advance(30 * 60_000)    # the half hour is over
+
+Each double is a world of its own, so tests can run side by side.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Coroutine, Iterator
+from typing import Any, Protocol, TypeVar
+
+from temppass import server
+from temppass.core.catalogue import parse
+from temppass.service import wall_clock
+from temppass.settings import read_settings
+from temppass.wiring import Application, assemble
+
+A = TypeVar("A")
+
+START_WAIT_S = 30
+
+
+class Run(Protocol):
+    """Waits for a coroutine, on whichever loop the double lives."""
+
+    def __call__(self, work: Coroutine[Any, Any, A], /) -> A: ...
+
+
+class Clock:
+    """A clock that moves only when told to. `now` is Unix milliseconds."""
+
+    def __init__(self, now: int) -> None:
+        self.now = now
+
+    def __call__(self) -> int:
+        return self.now
+
+    def advance(self, ms: int) -> None:
+        self.now += ms
+
+
+class Double:
+    """A whole service in this process. `app` is its ASGI application; `url` is "" unless it listens."""
+
+    def __init__(self, application: Application, clock: Clock, environment: str, run: Run, url: str = "") -> None:
+        self.app = application.edge
+        self.application = application
+        self.clock = clock
+        self.url = url
+        self.environment = environment
+        self._run = run
+
+    def apply(self, catalogue: str, environment: str | None = None) -> None:
+        """Make a catalogue (TOML) hold. Raises CatalogueError."""
+        parsed = parse(catalogue, "catalogue")
+        self._run(self.application.administration.apply(environment or self.environment, parsed, "test"))
+
+    def mint(self, application_id: str, environment: str | None = None) -> str:
+        """Answer a software statement. Raises UnknownApplication."""
+        return self._run(self.application.administration.mint(environment or self.environment, application_id))
+
+    def revoke(self, application_id: str, environment: str | None = None) -> None:
+        """End all that the application was given. Raises UnknownApplication."""
+        self._run(self.application.administration.revoke(environment or self.environment, application_id))
+
+
+def build(catalogue: str | None = None, *, store: str = "memory:", now: int | None = None, **variables: str) -> Double:
+    """
+    Answer a double that does not listen, to be driven as an ASGI application.
+
+    `catalogue` is TOML; `now` is where its clock stands, in Unix milliseconds; `variables` are those of settings.py.
+    """
+    settings = read_settings(variables, store=store)
+    clock = Clock(wall_clock() if now is None else now)
+    double = Double(assemble(settings, clock), clock, settings.environment, asyncio.run)
+    if catalogue is not None:
+        double.apply(catalogue)
+    return double
+
+
+@contextlib.contextmanager
+def serving(
+    catalogue: str | None = None, *, store: str = "memory:", now: int | None = None, **variables: str
+) -> Iterator[Double]:
+    """Answer a double that listens on a free port of the loopback, in a thread of its own, until the block ends."""
+    double = build(catalogue, store=store, now=now, **variables)
+    listener = server.listening_socket("127.0.0.1", 0)
+    ready = threading.Event()
+    listening = server.build(double.app, tls=None, ready=ready.set)
+    loop = server.new_event_loop()
+
+    def answer() -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(listening.serve(sockets=[listener]))
+        loop.run_until_complete(double.application.store.close())
+        loop.close()
+
+    thread = threading.Thread(target=answer, name="temppass-double", daemon=True)
+    thread.start()
+    if not ready.wait(START_WAIT_S):
+        raise TimeoutError("the double did not start")
+
+    def run(work: Coroutine[Any, Any, A]) -> A:
+        return asyncio.run_coroutine_threadsafe(work, loop).result()
+
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        yield Double(double.application, double.clock, double.environment, run, url)
+    finally:
+        listening.should_exit = True
+        thread.join()
