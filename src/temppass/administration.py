@@ -95,7 +95,12 @@ class Administration:
         await self._store.amend(environment, change)
 
     async def check(self) -> list[str]:
-        """Read every environment with the present secret; answer their names. Raises WrongSecret."""
+        """
+        Hold the schema and the secret against the store; answer the names of its environments.
+
+        Raises SchemaOutdated, WrongSecret.
+        """
+        await self._store.check()
         names = await self._store.environments()
         for name in names:
             await self._worlds.load(name)

@@ -6,16 +6,21 @@ installs without the server.
 """
 
 import asyncio
+import contextlib
+import errno
 import os
+import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 if TYPE_CHECKING:
+    from temppass.server import Tls
     from temppass.settings import Settings
+    from temppass.store import Store
     from temppass.wiring import Application
 
 A = TypeVar("A")
@@ -76,7 +81,9 @@ def temppass() -> None: ...
 
 def store_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
-        "--store", metavar="URL", help="sqlite:///file.db or memory:; else TEMPPASS_STORE, else sqlite:///temppass.db."
+        "--store",
+        metavar="URL",
+        help="sqlite:///file.db, postgresql://… or memory:; else TEMPPASS_STORE, else sqlite:///temppass.db.",
     )(command)
 
 
@@ -101,7 +108,7 @@ def environment_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM certificate chain.")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM private key.")
 @click.option("--demo", is_flag=True, help="Begin with the documented ids, and print a walk to paste into a shell.")
-def serve(
+def serve(  # noqa: C901 - its inner functions are counted with it
     store: str | None,
     host: str,
     port: int,
@@ -123,46 +130,92 @@ def serve(
 
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("--tls-cert and --tls-key go together.")
-    if workers > 1:
-        raise Failure("an embedded store is served by one process", "leave --workers out")
     if demo and store is None and not os.environ.get("TEMPPASS_STORE"):
         store = "sqlite:///temppass-demo.db"
     settings = _settings(store)
+    if workers > 1 and not settings.store.startswith("postgresql://"):
+        raise Failure("an embedded store is served by one process", "leave --workers out, or use PostgreSQL")
     configure_logging()
-    tls = server.Tls(tls_cert, tls_key) if tls_cert and tls_key else None
+    tls = _tls(tls_cert, tls_key) if tls_cert and tls_key else None
     application = _assemble(settings)
-    try:
-        listener = server.listening_socket(host, port)
-    except OSError as error:
-        raise Failure(f"cannot listen on {host}:{port}: {error.strerror or error}", "try --port 0") from None
+    listener = _listener(host, port)
     shown_host = f"[{host}]" if ":" in host else host
     url = f"{'https' if tls else 'http'}://{shown_host}:{listener.getsockname()[1]}"
 
-    async def run() -> None:
-        lines = ""
-        if demo:
-            from temppass.demo import prepare, walk  # noqa: PLC0415
+    def announce(lines: str) -> None:
+        if lines:
+            click.echo(lines)
+        click.echo(f"listening on {url}", err=True)
 
-            statement = await prepare(application.administration, settings.environment)
-            lines = walk(url, statement, f"curl -s --cacert {tls.certificate}" if tls else "curl -s")
+    async def prepare() -> str:
+        return await _prepare(
+            application, settings, f"curl -s --cacert {tls.certificate}" if tls else "curl -s", url, demo
+        )
 
-        def ready() -> None:
-            click.echo(f"listening on {url}", err=True)
-            if lines:
-                click.echo(lines)
+    async def answer_alone() -> None:
+        async with _closing(application.store):
+            lines = await prepare()
+            await server.serve(application.edge, listener, tls, lambda: announce(lines), application.service.tick)
 
-        try:
-            await server.serve(
-                application.edge, listener, tls=tls, ready=ready, tick=application.service.tick, tick_s=TICK_S
-            )
-        finally:
-            await application.store.close()
+    async def prepare_alone() -> str:
+        async with _closing(application.store):
+            return await prepare()
 
-    _run(run, new_loop=server.new_event_loop)
+    def work(ready: Callable[[], None]) -> None:
+        worker = _assemble(settings)
+
+        async def answer() -> None:
+            async with _closing(worker.store):
+                await server.serve(worker.edge, listener, tls, ready, worker.service.tick)
+
+        _run(answer, new_loop=server.new_event_loop)
+
+    if workers == 1:
+        _run(answer_alone, new_loop=server.new_event_loop)
+    else:
+        lines = _run(prepare_alone)
+        server.Workers(work, lambda: announce(lines)).run(workers)
 
 
-#: how often recurring resets that nobody asks about are fired, in seconds
-TICK_S = 30.0
+async def _prepare(application: "Application", settings: "Settings", curl: str, url: str, demo: bool) -> str:  # noqa: FBT001
+    """Check the store, and for a demo fill it; answer the walk to print, or nothing."""
+    await application.administration.check()  # a wrong secret shows now, not at the first request
+    if not demo:
+        return ""
+    from temppass.demo import prepare, walk  # noqa: PLC0415 - only a demo needs it
+
+    return walk(url, await prepare(application.administration, settings.environment), curl)
+
+
+def _tls(certificate: Path, key: Path) -> "Tls":
+    from temppass import server  # noqa: PLC0415 - the client does without the server
+
+    tls = server.Tls(certificate, key)
+    try:
+        server.check_tls(tls)
+    except OSError as error:
+        hint = "give a PEM certificate chain and the PEM key that belongs to it"
+        raise Failure(f"cannot use {certificate} with {key}: {error.strerror}", hint) from None
+    return tls
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    from temppass import server  # noqa: PLC0415 - the client does without the server
+
+    try:
+        return server.listening_socket(host, port)
+    except OSError as error:
+        reason = str(error.strerror).partition(" (while")[0]  # Python tells the address once more
+        hint = "stop what listens there, or try --port 0" if error.errno == errno.EADDRINUSE else ""
+        raise Failure(f"cannot listen on {host}:{port}: {reason}", hint) from None
+
+
+@contextlib.asynccontextmanager
+async def _closing(store: "Store") -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await store.close()
 
 
 # --- catalogue
@@ -170,7 +223,14 @@ TICK_S = 30.0
 
 @temppass.group(epilog=EXIT_CODES)
 def catalogue() -> None:
-    """Plan, apply and show the catalogue of an environment."""
+    """
+    Plan, apply and show the catalogue of an environment.
+
+    \b
+    temppass catalogue plan catalogue.toml
+    temppass catalogue apply catalogue.toml --description "free weekend"
+    temppass catalogue show > catalogue.toml
+    """
 
 
 @catalogue.command()
@@ -219,9 +279,11 @@ def show(store: str | None, environment: str | None) -> None:
     """
     import tomli_w  # noqa: PLC0415 - only this command writes TOML
 
-    from temppass.core.catalogue import document_of  # noqa: PLC0415
+    from temppass.core.catalogue import EMPTY, document_of  # noqa: PLC0415
 
     shown = _administer(store, environment, lambda app, name: app.administration.catalogue(name))
+    if shown == EMPTY:
+        click.echo("the catalogue is empty", err=True)
     click.echo(tomli_w.dumps({kind: entries for kind, entries in document_of(shown).items() if entries}), nl=False)
 
 
@@ -230,7 +292,13 @@ def show(store: str | None, environment: str | None) -> None:
 
 @temppass.group(epilog=EXIT_CODES)
 def statement() -> None:
-    """Mint and revoke the software statements of applications."""
+    """
+    Mint and revoke the software statements of applications.
+
+    \b
+    temppass statement mint ops > statement.jwt
+    temppass statement revoke ops
+    """
 
 
 @statement.command()
@@ -267,21 +335,39 @@ def revoke(application: str, store: str | None, environment: str | None) -> None
 
 @temppass.group(name="store", epilog=EXIT_CODES)
 def store_group() -> None:
-    """Bring the store up to date, and check it."""
+    """
+    Bring the store up to date, and check it.
+
+    \b
+    temppass store migrate --store sqlite:///preview.db
+    temppass store check --store sqlite:///preview.db
+    """
 
 
 @store_group.command()
 @store_option
-def migrate(store: str | None) -> None:
-    """Create the store or bring its schema up to date; harmless when it is."""
-    _administer(store, None, _nothing)
+@click.option("--citus", is_flag=True, help="Distribute the ledgers by subject over a Citus cluster.")
+def migrate(store: str | None, citus: bool) -> None:  # noqa: FBT001 - click passes options by name
+    """
+    Create the store or bring its schema up to date; harmless when it is.
+
+    \b
+    temppass store migrate --store sqlite:///preview.db
+    temppass store migrate --store postgresql://temppass@db.example/preview
+    """
+    _administer(store, None, lambda app, _name: app.store.migrate(distributed=citus))
     click.echo("the schema is up to date", err=True)
 
 
 @store_group.command()
 @store_option
 def check(store: str | None) -> None:
-    """Prove that the store answers, its schema is current and the secret opens its keys."""
+    """
+    Prove that the store answers, its schema is current and the secret opens its keys.
+
+    \b
+    temppass store check --store sqlite:///preview.db
+    """
     names = _administer(store, None, lambda app, _name: app.administration.check())
     click.echo(f"good; environments: {', '.join(names) or 'none yet'}", err=True)
 
@@ -322,21 +408,16 @@ def _administer(store: str | None, environment: str | None, work: "Callable[[App
     application = _assemble(settings)
 
     async def run() -> A:
-        try:
+        async with _closing(application.store):
             return await work(application, name)
-        finally:
-            await application.store.close()
 
     return _run(run)
-
-
-async def _nothing(_application: "Application", _name: str) -> None: ...
 
 
 def _run(work: Callable[[], Awaitable[A]], new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> A:
     from temppass.administration import UnknownApplication  # noqa: PLC0415
     from temppass.core.tokens import WrongSecret  # noqa: PLC0415
-    from temppass.store import StoreUnavailable  # noqa: PLC0415
+    from temppass.store import SchemaOutdated, StoreUnavailable  # noqa: PLC0415
 
     async def main() -> A:
         return await work()
@@ -348,6 +429,8 @@ def _run(work: Callable[[], Awaitable[A]], new_loop: Callable[[], asyncio.Abstra
         raise Failure(str(error), "declare it with `temppass catalogue apply`") from None
     except WrongSecret as error:
         raise Failure(str(error), "set the secret that the store was made with") from None
+    except SchemaOutdated as error:
+        raise Failure(str(error), "run `temppass store migrate`") from None
     except StoreUnavailable as error:
         raise Failure(f"the store does not answer: {error}", "check --store or TEMPPASS_STORE") from None
 

@@ -13,8 +13,9 @@ TOKEN=$(@CURL@ $URL/o/client/token -d grant_type=client_credentials \
   -d client_id=$CLIENT_ID -d client_secret=$CLIENT_SECRET | json access_token)
 
 # 3. authorize: two free titles are permitted, the third is denied
-DEVICE=living-room-tv
-KEY=6505054d62861944b4cee5193e7466f592e9deeeb2467d1a6ff021843d0babb2   # SHA-256 of viewer@example.net
+VIEWER=$(date +%s)$$             # a new one each time, so that the walk can be taken again
+DEVICE=living-room-tv-$VIEWER
+KEY=$(printf %064d "$VIEWER")    # stands for the SHA-256 of the viewer's e-mail address
 authorize() {
   @CURL@ $URL/api/v2/REF/decisions/authorize/flexibleTempPass -H "Authorization: Bearer $TOKEN" \
     -H "AP-Device-Identifier: fingerprint $(printf %s $DEVICE | base64)" \

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
-from temppass.core.model import Changes, Found, Origin, Record, Subject, SubjectKind
+from temppass.core.model import Changes, Floors, Found, Origin, Record, Subject, SubjectKind
 from temppass.core.world import EnvironmentRecord
 
 A = TypeVar("A")
@@ -52,7 +52,21 @@ class Keys(Struct, frozen=True):
     code: str | None = None
 
 
+#: (environment, channel, pass)
+TrialKey = tuple[str, str, str]
+
+
+class Stale(Struct, frozen=True):
+    """Which ledgers may go: those of an older generation, and those that expired before a moment, if one is given."""
+
+    generation_min: int
+    expired_before: int | None
+
+
 class Store(Protocol):
+    #: batches that ran again because another process changed the same rows first
+    retries: int
+
     async def transact(self, keys: Keys, step: Callable[[Found], tuple[A, Changes]]) -> A:
         """
         Run `step` on what `keys` find and make its changes durable, at once and alone.
@@ -95,6 +109,32 @@ class Store(Protocol):
 
     async def sweep(self, now: int, limit: int) -> int:
         """Remove up to `limit` sessions whose time is over; answer how many."""
+        ...
+
+    async def trials(self) -> list[tuple[TrialKey, Floors]]:
+        """Answer the floors of every (environment, channel, pass) that has any ledger or floor."""
+        ...
+
+    async def sweep_ledgers(
+        self, trial: TrialKey, kind: SubjectKind, stale: Stale, after: bytes, limit: int
+    ) -> tuple[int, bytes | None]:
+        """
+        Of the next `limit` ledgers of a trial and kind, remove the stale ones; answer as `erase` does.
+
+        Nobody can tell the difference: such a ledger does not count, or counts for nothing any more.
+        """
+        ...
+
+    async def migrate(self, *, distributed: bool = False) -> None:
+        """
+        Bring the schema up to date; harmless when it is, and while servers run.
+
+        `distributed` spreads the ledgers over the nodes of a cluster, where the database can. Raises StoreUnavailable.
+        """
+        ...
+
+    async def check(self) -> None:
+        """Raises SchemaOutdated unless the schema is exactly this program's; StoreUnavailable."""
         ...
 
     async def ping(self) -> None:

@@ -25,6 +25,7 @@ from temppass.web.app import Edge
 from temppass.worlds import Worlds
 
 _SQLITE = "sqlite:///"
+_POSTGRES = "postgresql://"
 
 
 class Application(NamedTuple):
@@ -59,12 +60,20 @@ def open_store(url: str) -> Store:
     """Raises SettingsError for a URL that names no adapter; StoreUnavailable, SchemaOutdated."""
     if url == "memory:":
         return MemoryStore()
-    if url.startswith(_SQLITE):
-        return SqliteStore(_path(url))
-    raise SettingsError(f"no store is called {url.partition(':')[0]!r}; use memory: or sqlite:///file.db")
+    if url.startswith(_POSTGRES):
+        try:
+            from temppass.storage.postgres import PostgresStore  # noqa: PLC0415 - an extra of its own
+        except ModuleNotFoundError:
+            raise SettingsError("PostgreSQL needs a driver; install temppass[postgres]") from None
+        return PostgresStore(url)
+    return SqliteStore(_path(url))
 
 
 def _path(url: str) -> Path:
+    if not url.startswith(_SQLITE):
+        raise SettingsError(
+            f"no store is called {url.partition(':')[0]!r}; use memory:, sqlite:///file.db or postgresql://…"
+        )
     path = url.removeprefix(_SQLITE)
     if not path or path.endswith("/"):
         raise SettingsError(f"{url} names no file; use sqlite:///relative.db or sqlite:////absolute.db")
@@ -77,7 +86,7 @@ def _secret(settings: Settings) -> Secret:
         return Secret(settings.secret.encode())
     if settings.store == "memory:":
         return Secret(secrets.token_bytes(32))
-    if not settings.store.startswith(_SQLITE):
+    if settings.store.startswith(_POSTGRES):
         raise SettingsError("TEMPPASS_SECRET is missing; set the same one for every server and command of this store")
     path = _path(settings.store)
     file = path.with_name(path.name + ".secret")

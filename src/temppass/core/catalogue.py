@@ -68,6 +68,8 @@ class Pass(Struct, frozen=True):
     #: cron, in the channel's time zone
     resets: str | None = None
     logo_url: str = ""
+    #: an expired ledger is forgotten this long after its end, and the viewer is new again; None keeps it for ever
+    retention_ms: int | None = None
     allow_invalid: bool = False
 
     @property
@@ -264,8 +266,9 @@ def parse(text: str, source: str) -> Catalogue:
     channels = reader.entries(document, "channel", _CHANNEL)
     passes = reader.entries(document, "pass", _PASS)
     applications = reader.entries(document, "application", _APPLICATION)
-    for key in document.keys() - {"programmer", "channel", "pass", "application"}:
-        reader.problem("top level", key, "unknown key; a catalogue has programmer, channel, pass and application")
+    for key in document:
+        if key not in {"programmer", "channel", "pass", "application"}:
+            reader.problem("top level", key, "unknown key; a catalogue has programmer, channel, pass and application")
     for id_, channel in channels.items():
         reader.refer(f"channel {id_}", "programmer", [channel["programmer"]], programmers)
     for id_, entry in passes.items():
@@ -310,11 +313,10 @@ class _Reader:
         entries: dict[str, dict[str, Any]] = {}
         for number, entry in enumerate(listed, 1):
             id_ = entry.get("id")
-            where = f"{kind} {id_}" if isinstance(id_, str) and id_ else f"{kind} number {number}"
-            fields = self.fields(entry, where, keys)
-            if fields["id"] in entries:
-                self.problem(where, "id", f"there are two {kind} entries with this id")
-            entries[fields["id"]] = fields
+            name = id_ if isinstance(id_, str) and id_ else f"number {number}"
+            if name in entries:
+                self.problem(f"{kind} {name}", "id", f"there are two {kind} entries with this id")
+            entries[name] = self.fields(entry, f"{kind} {name}", keys)
         return entries
 
     def fields(self, entry: Mapping[str, Any], where: str, keys: Mapping[str, _Key]) -> dict[str, Any]:
@@ -329,8 +331,9 @@ class _Reader:
             elif value is ...:
                 self.problem(where, name, "missing")
             fields[key.field or name] = _HARMLESS.get(name) if value is ... else value
-        for name in entry.keys() - keys.keys():
-            self.problem(where, name, f"unknown key; it may have {', '.join(keys)}")
+        for name in entry:
+            if name not in keys:
+                self.problem(where, name, f"unknown key; it may have {', '.join(keys)}")
         if fields.get("name") is None:
             fields["name"] = fields["id"]
         return fields
@@ -341,6 +344,9 @@ class _Reader:
                 self.problem(where, key, f"refers to {id_!r}, which is not in this file")
 
     def check_pass(self, where: str, fields: dict[str, Any]) -> None:
+        told = {problem.key for problem in self.problems if problem.where == f"{self.source}: {where}"}
+        if "kind" in told:
+            return
         if fields["kind"] is PassKind.BASIC:
             for key in ("resources_max", "identity_key"):
                 if fields[key] is not None:
@@ -353,9 +359,10 @@ class _Reader:
             wanting = [key for key in ("ttl", "resources_max", "identity_key") if not named[key]]
         if not fields["allow_invalid"]:
             for key in wanting:
-                self.problem(
-                    where, key, "missing or not usable; set allow_invalid = true to store the pass all the same"
-                )
+                if key not in told:
+                    self.problem(
+                        where, key, "missing or not usable; set allow_invalid = true to store the pass all the same"
+                    )
 
 
 #: stands in for a required value that has a problem, so that the rest of the file is checked too
@@ -494,6 +501,7 @@ _PASS = {
     "resources_per_call_max": _Key(_count(1, RESOURCES_MAX), RESOURCES_PER_CALL_MAX),
     "resets": _Key(_cron, None),
     "logo_url": _Key(_text, ""),
+    "retention": _Key(_duration, None, "retention_ms"),
     "allow_invalid": _Key(_flag, default=False),
 }
 _APPLICATION = {
@@ -550,6 +558,8 @@ def _pass_table(entry: Pass) -> dict[str, Any]:
         table["resets"] = entry.resets
     if entry.logo_url:
         table["logo_url"] = entry.logo_url
+    if entry.retention_ms is not None:
+        table["retention"] = duration_text(entry.retention_ms)
     if entry.allow_invalid:
         table["allow_invalid"] = True
     return table
@@ -582,8 +592,9 @@ def difference(old: Catalogue, new: Catalogue) -> list[str]:
 
 
 def _difference_of(kind: str, old: dict[str, dict[str, Any]], new: dict[str, dict[str, Any]]) -> Iterator[str]:
-    for id_ in old.keys() - new.keys():
-        yield f"- {kind} {id_}"
+    for id_ in old:
+        if id_ not in new:
+            yield f"- {kind} {id_}"
     for id_, entry in new.items():
         if id_ not in old:
             yield f"+ {kind} {id_}"

@@ -74,11 +74,14 @@ def canonical_user_key(value: str) -> str:
     """
     Answer a SHA-2 hex digest in lower case as it is; anything else as the SHA-256 hex of exactly its UTF-8 bytes.
 
-    Refuses: InvalidIdentity over 1 KiB. Source: design §3, decision 8.2.
+    Refuses: InvalidIdentity over 1 KiB, or with a lone surrogate. Source: design §3, decisions 8.2 and 8.5.
     """
     if _SHA2_HEX.fullmatch(value):
         return value.lower()
-    raw = value.encode()
+    try:
+        raw = value.encode()
+    except UnicodeEncodeError:
+        raise InvalidIdentity("A user key is a text in UTF-8.") from None
     if len(raw) > IDENTITY_BYTES_MAX:
         raise InvalidIdentity(f"A user key has at most {IDENTITY_BYTES_MAX} bytes.")
     return hashlib.sha256(raw).hexdigest()

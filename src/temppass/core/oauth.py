@@ -4,6 +4,7 @@ Dynamic client registration and the client credentials grant, values in, values 
 Source: RFC 7591 §3, RFC 6749 §4.4 and §5, contract §3.2-3.3, design decisions 8.10-8.12.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +27,9 @@ GRANT_TYPE = "client_credentials"
 #: longer values of a token request cannot be ours
 FIELD_CHARACTERS_MAX = 256
 URL_CHARACTERS_MAX = 2048
+
+#: RFC 6749 appendix A.1, A.2 and A.10; a store need not be able to look up anything else
+_FIELD = re.compile(rf"[\x20-\x7e]{{1,{FIELD_CHARACTERS_MAX}}}")
 
 
 class RegistrationRequest(Struct, frozen=True):
@@ -90,8 +94,8 @@ def read_token_request(fields: Mapping[str, Any]) -> TokenRequest:
     """Refuses: InvalidRequest before UnsupportedGrant (design decision 8.11)."""
     for name in ("client_id", "client_secret", "grant_type"):
         value = fields.get(name)
-        if not isinstance(value, str) or not 0 < len(value) <= FIELD_CHARACTERS_MAX:
-            raise InvalidRequest(f"Send {name} as a text.")
+        if not isinstance(value, str) or not _FIELD.fullmatch(value):
+            raise InvalidRequest(f"Send {name} as a text of printable ASCII.")
     if fields["grant_type"] != GRANT_TYPE:
         raise UnsupportedGrant(f"The only grant_type is {GRANT_TYPE}.")
     return TokenRequest(fields["client_id"], fields["client_secret"])

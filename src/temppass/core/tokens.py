@@ -30,8 +30,8 @@ from msgspec import Struct
 from temppass.core.refusal import InvalidStatement, InvalidToken
 
 ISSUER = "auth.adobe.com"
-#: longer strings are refused unread; a real one has under 1 KiB
-TOKEN_CHARACTERS_MAX = 8192
+#: longer strings are refused unread; a real one has under 1 KiB, a media token of the longest title up to 18 KiB
+TOKEN_CHARACTERS_MAX = 24_576
 SECRET_BYTES_MIN = 32
 ALGORITHMS = ["RS256", "ES256"]
 
@@ -316,7 +316,8 @@ class MediaTokenVerifier:
     """
 
     def __init__(self, jwks: dict[str, Any]) -> None:
-        self._keys = {str(key.kid): key for key in KeySet.import_key_set(jwks).keys}  # type: ignore[arg-type]
+        keys = KeySet.import_key_set(jwks).keys if jwks["keys"] else []  # type: ignore[arg-type]
+        self._keys = {str(key.kid): key for key in keys}
 
     def verify(
         self, serialized_token: str, expected_resource: str | None, *, now_ms: int

@@ -132,3 +132,12 @@ class World:
             for channel_id, enabled in entry.channels.items()
             if enabled
         ]
+
+    def retention_ms(self) -> dict[tuple[str, str, str], int]:
+        """Answer, by (environment, channel, pass), how long an expired ledger is kept where the pass says so."""
+        return {
+            (self.name, channel_id, entry.id): entry.retention_ms
+            for entry in self.catalogue.passes.values()
+            if entry.retention_ms is not None
+            for channel_id in entry.channels
+        }

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from temppass.core.model import Changes, Client, Floors, Found, Ledger, Origin, Record, Session, Subject, SubjectKind
 from temppass.core.world import EnvironmentRecord
-from temppass.store import Keys, Outdated
+from temppass.store import Keys, Outdated, Stale, TrialKey
 
 A = TypeVar("A")
 
@@ -19,6 +19,8 @@ _Trial = tuple[str, tuple[str, str] | None]
 
 
 class MemoryStore:
+    retries = 0
+
     def __init__(self) -> None:
         self._environments: dict[str, EnvironmentRecord] = {}
         self._floors: dict[_Trial, Floors] = {}
@@ -75,18 +77,9 @@ class MemoryStore:
         self._check_version(keys)
         trial = (keys.environment, keys.trial)
         floor = self._floors.get(trial, _NO_FLOORS).of(kind)
-        looked_at = sorted(
-            subject.digest
-            for of_trial, subject in self._ledgers
-            if of_trial == trial and subject.kind is kind and subject.digest > after
-        )[:limit]
-        erased = 0
-        for digest in looked_at:
-            ledger = self._ledgers[trial, Subject(kind, digest)]
-            if ledger.generation >= floor and ledger.origin.matches(origin):
-                del self._ledgers[trial, Subject(kind, digest)]
-                erased += 1
-        return erased, looked_at[-1] if len(looked_at) == limit else None
+        return self._remove(
+            trial, kind, lambda ledger: ledger.generation >= floor and ledger.origin.matches(origin), after, limit
+        )
 
     async def environments(self) -> list[str]:
         return sorted(self._environments)
@@ -97,6 +90,33 @@ class MemoryStore:
             del self._sessions[key]
         return len(dead)
 
+    async def trials(self) -> list[tuple[TrialKey, Floors]]:
+        named = {trial for trial, _ in self._ledgers} | self._floors.keys()
+        return [
+            ((environment, *trial), self._floors.get((environment, trial), _NO_FLOORS))
+            for environment, trial in named
+            if trial is not None
+        ]
+
+    async def sweep_ledgers(
+        self, trial: TrialKey, kind: SubjectKind, stale: Stale, after: bytes, limit: int
+    ) -> tuple[int, bytes | None]:
+        environment, *of_pass = trial
+        return self._remove(
+            (environment, (of_pass[0], of_pass[1])),
+            kind,
+            lambda ledger: (
+                ledger.generation < stale.generation_min
+                or (stale.expired_before is not None and ledger.expires_at < stale.expired_before)
+            ),
+            after,
+            limit,
+        )
+
+    async def migrate(self, *, distributed: bool = False) -> None: ...
+
+    async def check(self) -> None: ...
+
     async def ping(self) -> None: ...
 
     async def close(self) -> None: ...
@@ -105,3 +125,16 @@ class MemoryStore:
         environment = self._environments.get(keys.environment)
         if keys.version != (environment.version if environment else 0):
             raise Outdated
+
+    def _remove(
+        self, trial: _Trial, kind: SubjectKind, wanted: Callable[[Ledger], bool], after: bytes, limit: int
+    ) -> tuple[int, bytes | None]:
+        looked_at = sorted(
+            subject.digest
+            for of_trial, subject in self._ledgers
+            if of_trial == trial and subject.kind is kind and subject.digest > after
+        )[:limit]
+        removed = [digest for digest in looked_at if wanted(self._ledgers[trial, Subject(kind, digest)])]
+        for digest in removed:
+            del self._ledgers[trial, Subject(kind, digest)]
+        return len(removed), looked_at[-1] if len(looked_at) == limit else None

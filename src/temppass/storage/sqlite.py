@@ -20,7 +20,17 @@ import msgspec
 
 from temppass.core.model import Changes, Client, Floors, Found, Ledger, Origin, Record, Session, Subject, SubjectKind
 from temppass.core.world import EnvironmentRecord
-from temppass.store import BATCH_MAX, WAITING_MAX, Keys, Outdated, SchemaOutdated, StoreBusy, StoreUnavailable
+from temppass.store import (
+    BATCH_MAX,
+    WAITING_MAX,
+    Keys,
+    Outdated,
+    SchemaOutdated,
+    Stale,
+    StoreBusy,
+    StoreUnavailable,
+    TrialKey,
+)
 
 A = TypeVar("A")
 
@@ -35,7 +45,6 @@ _decode_environment = msgspec.json.Decoder(EnvironmentRecord).decode
 
 class _Job(NamedTuple):
     work: Callable[["_Transaction"], Any]
-    loop: asyncio.AbstractEventLoop
     answered: "asyncio.Future[Any]"
 
 
@@ -43,12 +52,19 @@ _Outcome = tuple[_Job, Any, Exception | None]
 
 
 class SqliteStore:
-    """Open the file, create it if need be, and bring its schema up to date."""
+    """
+    Open the file, create it if need be, and bring its schema up to date.
+
+    It serves one event loop at a time. Raises StoreUnavailable, SchemaOutdated.
+    """
+
+    retries = 0  # one writer: nobody to race with
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._connection = _connect(path)
         _migrate(self._connection)
         self._thread = threading.Thread(target=self._run, name="temppass-sqlite", daemon=True)
@@ -78,6 +94,22 @@ class SqliteStore:
     async def sweep(self, now: int, limit: int) -> int:
         return await self._submit(lambda transaction: transaction.sweep(now, limit))
 
+    async def trials(self) -> list[tuple[TrialKey, Floors]]:
+        return await self._submit(lambda transaction: transaction.trials())
+
+    async def sweep_ledgers(
+        self, trial: TrialKey, kind: SubjectKind, stale: Stale, after: bytes, limit: int
+    ) -> tuple[int, bytes | None]:
+        return await self._submit(lambda transaction: transaction.sweep_ledgers(trial, kind, stale, after, limit))
+
+    async def migrate(self, *, distributed: bool = False) -> None:
+        """Nothing is left to do: opening the file has done it."""
+        if distributed:
+            raise StoreUnavailable("SQLite cannot be distributed")
+
+    async def check(self) -> None:
+        await self.ping()
+
     async def ping(self) -> None:
         await self._submit(lambda transaction: transaction.environments())
 
@@ -92,9 +124,10 @@ class SqliteStore:
             raise StoreUnavailable("the store is closed")
         if self._jobs.qsize() >= WAITING_MAX:
             raise StoreBusy(f"{WAITING_MAX} steps wait for the store already")
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[A] = loop.create_future()
-        self._jobs.put(_Job(work, loop, answered))
+        if self._loop is None or self._loop.is_closed():
+            self._loop = asyncio.get_running_loop()  # not each time: it costs a system call
+        answered: asyncio.Future[A] = self._loop.create_future()
+        self._jobs.put(_Job(work, answered))
         return answered
 
     # --- the writer thread
@@ -129,23 +162,20 @@ class SqliteStore:
                     outcomes.append((job, None, error))
             connection.execute("COMMIT")
         except sqlite3.Error as error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):  # where even that fails, the next batch begins with an error
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
             away = StoreUnavailable(f"{self._path.name}: {error}")
             outcomes = [(job, None, away) for job in batch]
-        _answer(outcomes)
+        # one loop, unless asks of a loop that has ended were still under way
+        for loop in {job.answered.get_loop() for job in batch}:
+            with contextlib.suppress(RuntimeError):  # it has ended: nobody waits any more
+                loop.call_soon_threadsafe(_settle, loop, outcomes)
 
 
-def _answer(outcomes: list[_Outcome]) -> None:
-    """Hand the outcomes over to the event loops, one wake-up each."""
-    for loop in dict.fromkeys(job.loop for job, _, _ in outcomes):
-        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
-            loop.call_soon_threadsafe(_settle, [outcome for outcome in outcomes if outcome[0].loop is loop])
-
-
-def _settle(outcomes: list[_Outcome]) -> None:
+def _settle(loop: asyncio.AbstractEventLoop, outcomes: list[_Outcome]) -> None:
     for job, answer, error in outcomes:
-        if job.answered.done():  # the one who asked has gone
+        if job.answered.done() or job.answered.get_loop() is not loop:  # the one who asked has gone
             continue
         if error is None:
             job.answered.set_result(answer)
@@ -224,15 +254,40 @@ class _Transaction:
         if self._version(keys.environment) != keys.version:
             raise Outdated
         trial, floors = self._trial(keys)
-        looked_at = self._execute(_LEDGERS_AFTER, (trial, kind, after, limit)).fetchall()
-        erased = [
-            (trial, kind, subject)
-            for subject, generation, app_id, device_user in looked_at
-            if generation >= floors.of(kind) and Origin(app_id, device_user).matches(origin)
+        floor = floors.of(kind)
+        return self._remove(
+            (trial, kind, after, limit),
+            lambda generation, _expires_at, of: generation >= floor and of.matches(origin),
+        )
+
+    def trials(self) -> list[tuple[TrialKey, Floors]]:
+        return [((row[0], row[1], row[2]), Floors(*row[3:])) for row in self._execute(_TRIALS)]
+
+    def sweep_ledgers(
+        self, trial: TrialKey, kind: SubjectKind, stale: Stale, after: bytes, limit: int
+    ) -> tuple[int, bytes | None]:
+        row = self._execute(_TRIAL, trial).fetchone()
+        return self._remove(
+            (row[0] if row else None, kind, after, limit),
+            lambda generation, expires_at, _of: (
+                generation < stale.generation_min
+                or (stale.expired_before is not None and expires_at < stale.expired_before)
+            ),
+        )
+
+    def _remove(
+        self, chunk: tuple[int | None, SubjectKind, bytes, int], wanted: Callable[[int, int, Origin], bool]
+    ) -> tuple[int, bytes | None]:
+        """Look at one chunk (trial, kind, after, limit) of ledgers and remove the wanted ones."""
+        looked_at = self._execute(_LEDGERS_AFTER, chunk).fetchall()
+        removed = [
+            (*chunk[:2], subject)
+            for subject, generation, expires_at, app_id, device_user in looked_at
+            if wanted(generation, expires_at, Origin(app_id, device_user))
         ]
-        for key in erased:
+        for key in removed:
             self._execute(_REMOVE_LEDGER, key)
-        return len(erased), looked_at[-1][0] if len(looked_at) == limit else None
+        return len(removed), looked_at[-1][0] if len(looked_at) == chunk[3] else None
 
     def environments(self) -> list[str]:
         return [name for (name,) in self._execute("SELECT name FROM environment ORDER BY name")]
@@ -301,6 +356,7 @@ def _ledger_row(ledger: Ledger) -> tuple[Any, ...]:
 _TRIAL = """
 SELECT id, device_floor, user_key_floor, fired_at FROM trial WHERE environment = ? AND channel = ? AND pass = ?
 """
+_TRIALS = "SELECT environment, channel, pass, device_floor, user_key_floor, fired_at FROM trial"
 _WRITE_TRIAL = """
 INSERT INTO trial (environment, channel, pass, device_floor, user_key_floor, fired_at) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (environment, channel, pass) DO UPDATE SET
@@ -320,7 +376,7 @@ ON CONFLICT (trial, kind, subject) DO UPDATE SET
 """
 _REMOVE_LEDGER = "DELETE FROM ledger WHERE trial = ? AND kind = ? AND subject = ?"
 _LEDGERS_AFTER = """
-SELECT subject, generation, app_id, device_user FROM ledger
+SELECT subject, generation, expires_at, app_id, device_user FROM ledger
 WHERE trial = ? AND kind = ? AND subject > ? ORDER BY subject LIMIT ?
 """
 _CLIENT = "SELECT id, application, epoch, secret_hash, issued_at FROM client WHERE environment = ? AND id = ?"
@@ -370,13 +426,18 @@ def _migrate(connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         (present,) = connection.execute("PRAGMA user_version").fetchone()
         if present > migrations[-1][0]:
-            raise SchemaOutdated(f"the file's schema ({present}) is newer than this program's; use a newer temppass")
+            raise SchemaOutdated(  # noqa: TRY301 - read inside the transaction, so that nobody migrates in between
+                f"the file's schema ({present}) is newer than this program's; use a newer temppass"
+            )
         for number, script in migrations:
             if number > present:
                 for statement in _statements(script):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {number}")
         connection.execute("COMMIT")
+    except SchemaOutdated:
+        connection.close()
+        raise
     except sqlite3.Error as error:
         connection.close()
         raise StoreUnavailable(f"cannot migrate the store: {error}") from None

@@ -6,12 +6,14 @@ Source: design §6, contract §6.10 (CORS), design decision 8.17.
 """
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
@@ -23,10 +25,11 @@ from temppass import wire
 from temppass.core.oauth import is_within
 from temppass.core.world import World
 from temppass.service import Service
+from temppass.store import StoreUnavailable
 from temppass.web import openapi
 from temppass.web.dcr import Registrar
 from temppass.web.host import RELEASE_PRODUCTION, environment_of_host
-from temppass.web.problems import CODES, JSON, OWN_SURFACE, Endpoint, guarded, plain
+from temppass.web.problems import CODES, JSON, OWN_SURFACE, PLAIN, Endpoint, guarded, plain
 from temppass.web.reset import Resetter
 from temppass.web.v2 import RestV2
 
@@ -70,6 +73,7 @@ class Own:
     def __init__(self, service: Service, registry: CollectorRegistry) -> None:
         self._service = service
         self._registry = registry
+        self._openapi = b""
 
     def routes(self) -> list[Route]:
         def route(path: str, endpoint: Endpoint) -> Route:
@@ -81,7 +85,7 @@ class Own:
             route("/metrics", self.metrics),
             route("/.well-known/jwks.json", self.jwks),
             route("/openapi.json", self.openapi),
-            route("/help/{code:id}", self.help),
+            route("/help/{error:id}", self.help),
         ]
 
     async def healthz(self, _request: Request) -> Response:
@@ -103,16 +107,18 @@ class Own:
         document = keyring.jwks if keyring is not None else {"keys": []}
         return Response(wire.encode(document), 200, {"Cache-Control": "public, max-age=300"}, JSON)
 
-    async def openapi(self, _request: Request) -> Response:
+    async def openapi(self, request: Request) -> Response:
         """Describe every route (OpenAPI 3.1)."""
-        return Response(openapi.DOCUMENT, media_type=JSON)
+        if not self._openapi:
+            self._openapi = openapi.document(request.app.routes)
+        return Response(self._openapi, media_type=JSON)
 
     async def help(self, request: Request) -> Response:
         """Explain one enhanced error code."""
-        code = CODES.get(request.path_params["code"])
+        name = request.path_params["error"]
+        code = CODES.get(name)
         if code is None:
             raise HTTPException(404, "There is no such code.")
-        name = request.path_params["code"]
         return PlainTextResponse(f"{name}\nstatus {code.status}, action {code.action}\n\n{code.message}\n")
 
 
@@ -124,6 +130,27 @@ def routes(service: Service, registry: CollectorRegistry) -> list[Route]:
         *Registrar(service).routes(),
         *Own(service, registry).routes(),
     ]
+
+
+class _Tally(Collector):
+    """The figures that the service counts by itself, as metrics."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def collect(self) -> Iterator[Metric]:
+        decisions = CounterMetricFamily(
+            "temppass_decisions", "Titles decided by authorize, by verdict.", labels=["verdict"]
+        )
+        for verdict, count in self._service.decisions.items():
+            decisions.add_metric([verdict], count)
+        yield decisions
+        yield CounterMetricFamily(
+            "temppass_swept_ledgers", "Ledgers removed that could not count any more.", self._service.sweeper.removed
+        )
+        yield CounterMetricFamily(
+            "temppass_store_retries", "Batches run again after a race with another process.", self._service.retries
+        )
 
 
 class Edge:
@@ -145,7 +172,7 @@ class Edge:
         self._default = default_environment
         self._log_requests = log_requests
         self._routes = routes(service, registry)
-        self._app = Starlette(routes=self._routes, exception_handlers={HTTPException: _plain_http_error})
+        self._app = Starlette(routes=self._routes, exception_handlers={HTTPException: self._plain_http_error})
         self._app.router.redirect_slashes = False
         self._requests = Counter(
             "temppass_requests_total",
@@ -153,6 +180,7 @@ class Edge:
             ["endpoint", "status"],
             registry=registry,
         )
+        registry.register(_Tally(service))
         self._counters: dict[tuple[str, int], Counter] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -166,6 +194,8 @@ class Edge:
             elif name == b"origin":
                 origin = value.decode("latin-1")
         environment = scope["environment"] = environment_of_host(host, self._default)
+        if scope["path"].startswith("/api/v2/") and scope["path"].endswith("/") and not self._methods(scope):
+            scope["path"] = scope["path"][:-1]  # a trailing slash is an alias (contract §12 #24)
         status = 0
 
         async def watched(message: Message) -> None:
@@ -191,22 +221,40 @@ class Edge:
         if self._log_requests:
             _log.info("request", method=scope["method"], path=scope["path"][:256], status=status)
 
-    def _options(self, scope: Scope) -> Response:
-        """Answer which methods a path takes (RFC 9110 §9.3.7)."""
-        methods = {
+    def _methods(self, scope: Scope) -> set[str]:
+        """Answer the methods that a path takes: none where there is nothing at it."""
+        return {
             method
             for route in self._routes
-            if route.matches({**scope, "method": "OPTIONS"})[0] is not Match.NONE
+            if route.matches(scope)[0] is not Match.NONE
             for method in route.methods or ()
         }
+
+    def _options(self, scope: Scope) -> Response:
+        """Answer which methods a path takes (RFC 9110 §9.3.7)."""
+        methods = self._methods(scope)
         if not methods:
             return plain(404, "not_found", "There is nothing at this path.")
         return Response(status_code=204, headers={"Allow": _allow(methods)})
 
+    def _plain_http_error(self, request: Request, error: Exception) -> Response:
+        """Answer what no endpoint took: an unknown path, a wrong method, a body that is too large or too slow."""
+        assert isinstance(error, HTTPException)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:  # noqa: PLR2004 - RFC 9110 §15.5.6
+            headers["Allow"] = _allow(self._methods(request.scope))
+        sentences = {404: "There is nothing at this path.", 405: "This path does not take this method."}
+        message = sentences.get(error.status_code, error.detail)
+        return plain(error.status_code, PLAIN.get(error.status_code, "error"), message, headers)
+
     async def _cors(self, environment: str, origin: str) -> list[tuple[bytes, bytes]]:
         """Answer the CORS headers of a browser's request (contract §6.10); only a `Vary` to a stranger."""
         headers = {"Vary": "Origin"}
-        if is_known_origin(origin, await self._service.world(environment)):
+        try:
+            known = is_known_origin(origin, await self._service.world(environment))
+        except StoreUnavailable:
+            known = False  # nobody can tell; the answer itself says what is wrong
+        if known:
             headers |= {
                 "Access-Control-Allow-Origin": origin,
                 "Access-Control-Allow-Credentials": "true",
@@ -226,20 +274,8 @@ def is_known_origin(origin: str, world: World) -> bool:
         return False
     host = parts.hostname or ""
     trusted = parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
-    plain_origin = re.fullmatch(r"[a-z]+://[^/?#@\s]+", origin) is not None
+    plain_origin = re.fullmatch(r"[a-z]+://[A-Za-z0-9.-]+(?::[0-9]{1,5})?", origin) is not None
     return trusted and plain_origin and is_within(host, world.domains)
-
-
-def _plain_http_error(_request: Request, error: Exception) -> Response:
-    """Answer what no endpoint took: an unknown path, a wrong method, a body that is too large or too slow."""
-    assert isinstance(error, HTTPException)
-    headers = dict(error.headers or {})
-    if error.status_code == 405:  # noqa: PLR2004 - RFC 9110 §15.5.6
-        headers["Allow"] = _allow(set(headers["Allow"].split(", ")))
-    names = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "content_too_large"}
-    sentences = {404: "There is nothing at this path.", 405: "This path does not take this method."}
-    message = sentences.get(error.status_code, error.detail)
-    return plain(error.status_code, names.get(error.status_code, "error"), message, headers)
 
 
 def _allow(methods: set[str]) -> str:

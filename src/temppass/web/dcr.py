@@ -85,6 +85,7 @@ def _fields(content_type: str, body: bytes) -> dict[str, Any]:
         return single(form_pairs(body))
     try:
         fields = json.loads(body, object_pairs_hook=single, parse_constant=_no_constant)
+        json.dumps(fields, ensure_ascii=False).encode()  # raises for a lone surrogate, which is no text
     except (ValueError, RecursionError):
         raise InvalidRequest("The body is not JSON.") from None
     if not isinstance(fields, dict):

@@ -24,6 +24,12 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 JSON = "application/json;charset=UTF-8"
 RETRY_AFTER = {"Retry-After": "1"}
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+#: every 401 (RFC 6750 §3)
+CHALLENGE = {"WWW-Authenticate": "Bearer"}
+#: what the paths without a vendor's shape call a status (RFC 9110 §15)
+PLAIN = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 410: "gone", 413: "content_too_large"}
+#: what faults are called outside REST v2 (RFC 6749 §4.1.2.1)
+FAULTS = {500: "server_error", 503: "temporarily_unavailable"}
 #: an item-level code for a store that is away (contract §7.1)
 EXECUTION_TIME = "maximum_execution_time_exceeded"
 
@@ -144,7 +150,7 @@ def guarded(surface: Surface, endpoint: Endpoint) -> Endpoint:
 
 def _bug(surface: Surface, request: Request, error: Exception) -> Response:
     trace = str(uuid.uuid4())
-    _log.error("bug", trace=trace, path=request.url.path, exc_info=error)
+    _log.error("bug", trace=trace, path=request.scope["path"], exc_info=error)
     return surface.fault(request, 500, trace)
 
 
@@ -157,7 +163,7 @@ def enhanced_error(request: Request, code: str, *, trace: str | None = None, det
 def help_url(request: Request, code: str) -> str:
     """Answer this server's page on a code (contract §6.1: the value is free)."""
     host = request.headers.get("host", "")
-    return f"{request.url.scheme}://{host if _HOST.fullmatch(host) else 'localhost'}/help/{code}"
+    return f"{request.scope['scheme']}://{host if _HOST.fullmatch(host) else 'localhost'}/help/{code}"
 
 
 def plain(status: int, error: str, message: str, headers: dict[str, str] | None = None) -> Response:
@@ -166,7 +172,8 @@ def plain(status: int, error: str, message: str, headers: dict[str, str] | None 
 
 
 def _refuse_v2(request: Request, row: Row, detail: str) -> Response:
-    return Response(wire.encode(enhanced_error(request, row.code, detail=detail)), row.status, None, JSON)
+    challenge = CHALLENGE if row.status == 401 else None  # noqa: PLR2004 - RFC 9110 §15.5.2
+    return Response(wire.encode(enhanced_error(request, row.code, detail=detail)), row.status, challenge, JSON)
 
 
 def _fault_v2(request: Request, status: int, trace: str) -> Response:
@@ -175,13 +182,13 @@ def _fault_v2(request: Request, status: int, trace: str) -> Response:
 
 
 def _refuse_reset(_request: Request, row: Row, detail: str) -> Response:
-    challenge = {"WWW-Authenticate": "Bearer"} if row.status == 401 else None  # noqa: PLR2004 - RFC 6750 §3
+    challenge = CHALLENGE if row.status == 401 else None  # noqa: PLR2004 - RFC 9110 §15.5.2
     return plain(row.status, row.code, detail, challenge)
 
 
 def _fault_reset(_request: Request, status: int, trace: str) -> Response:
-    error, headers = ("temporarily_unavailable", RETRY_AFTER) if status == 503 else ("server_error", None)  # noqa: PLR2004
-    return plain(status, error, f"Something went wrong here; trace {trace}.", headers)
+    headers = RETRY_AFTER if status == 503 else None  # noqa: PLR2004 - RFC 9110 §15.6.4
+    return plain(status, FAULTS[status], f"Something went wrong here; trace {trace}.", headers)
 
 
 def _refuse_oauth(_request: Request, row: Row, detail: str) -> Response:
@@ -189,9 +196,9 @@ def _refuse_oauth(_request: Request, row: Row, detail: str) -> Response:
 
 
 def _fault_oauth(_request: Request, status: int, trace: str) -> Response:
-    error, more = ("temporarily_unavailable", RETRY_AFTER) if status == 503 else ("server_error", {})  # noqa: PLR2004
+    more = RETRY_AFTER if status == 503 else {}  # noqa: PLR2004 - RFC 9110 §15.6.4
     description = f"Something went wrong here; trace {trace}."
-    return Response(wire.encode(wire.OAuthError(error, description)), status, {**NO_STORE, **more}, JSON)
+    return Response(wire.encode(wire.OAuthError(FAULTS[status], description)), status, {**NO_STORE, **more}, JSON)
 
 
 V2_SURFACE = Surface(V2, _refuse_v2, _fault_v2)

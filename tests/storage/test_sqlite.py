@@ -1,0 +1,296 @@
+"""
+What only a file can do: be migrated, be of another program, be locked or full; and what the writer thread does with
+steps that wait.
+"""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from temppass.core.model import NOTHING, Changes, Found, Ledger, Origin, Subject, SubjectKind
+from temppass.storage.sqlite import SqliteStore
+from temppass.store import WAITING_MAX, Keys, SchemaOutdated, StoreBusy, StoreUnavailable
+
+A = TypeVar("A")
+
+T0, DAY = 1_767_261_600_000, 86_400_000
+DEVICE = Subject(SubjectKind.DEVICE, b"d" * 16)
+KEYS = Keys("release-production", 0, ("REF", "TempPassREF"), (DEVICE,))
+TABLES = ["audit", "client", "environment", "ledger", "session", "trial"]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+def use(path: Path, work: Callable[[SqliteStore], Coroutine[Any, Any, A]]) -> A:
+    async def opened() -> A:
+        store = SqliteStore(path)
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(opened())
+
+
+def gaining(title: str) -> Callable[[Found], tuple[int, Changes]]:
+    """Add a title to the ledger; answer how many it held before."""
+
+    def step(found: Found) -> tuple[int, Changes]:
+        used = found.ledgers[0].used if found.ledgers[0] else ()
+        return len(used), Changes(((DEVICE, Ledger(T0, T0 + DAY, 0, (*used, title))),))
+
+    return step
+
+
+async def titles(store: SqliteStore) -> tuple[str, ...]:
+    return await store.transact(KEYS, lambda found: (found.ledgers[0].used if found.ledgers[0] else (), NOTHING))
+
+
+async def answers(*asked: Coroutine[Any, Any, int]) -> list[object]:
+    """Wait for all of them; an exception is told by its type."""
+    told = await asyncio.gather(*asked, return_exceptions=True)
+    return [type(each) if isinstance(each, BaseException) else each for each in told]
+
+
+class Gate:
+    """A step that holds the writer thread until it is opened, so that a test decides what waits behind it."""
+
+    def __init__(self) -> None:
+        self.reached, self.opened = threading.Event(), threading.Event()
+
+    def __call__(self, _found: Found) -> tuple[int, Changes]:
+        self.reached.set()
+        self.opened.wait()
+        return -1, NOTHING
+
+    async def hold(self, store: SqliteStore) -> "asyncio.Task[int]":
+        held = asyncio.create_task(store.transact(KEYS, self))
+        await asyncio.to_thread(self.reached.wait)
+        return held
+
+
+def select(path: Path, query: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(query).fetchall()
+
+
+# --- the schema
+
+
+def test_a_new_file_is_migrated_and_a_current_one_left_as_it_is(path: Path) -> None:
+    async def work(store: SqliteStore) -> int:
+        return await store.transact(KEYS, gaining("A"))
+
+    told = [use(path, work), use(path, work)]
+    tables = select(path, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+    assert (told, tables, select(path, "PRAGMA user_version")) == ([0, 1], [(name,) for name in TABLES], [(1,)])
+
+
+def test_two_processes_may_open_a_new_file_at_once(path: Path) -> None:
+    async def work() -> list[tuple[str, ...]]:
+        stores = await asyncio.gather(*(asyncio.to_thread(SqliteStore, path) for _ in range(4)))
+        for number, store in enumerate(stores):
+            await store.transact(KEYS, gaining(str(number)))
+        found = [await titles(store) for store in stores]
+        await asyncio.gather(*(store.close() for store in stores))
+        return found
+
+    assert asyncio.run(work()) == [("0", "1", "2", "3")] * 4
+
+
+def test_a_newer_schema_is_refused_and_let_go(path: Path) -> None:
+    select(path, "PRAGMA user_version = 99")
+    with pytest.raises(SchemaOutdated, match="use a newer temppass"):
+        SqliteStore(path)
+    with closing(sqlite3.connect(path, timeout=0)) as another:
+        another.execute("CREATE TABLE t (x)")
+    assert select(path, "PRAGMA user_version") == [(99,)]
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(path: Path) -> None:
+    """The file has a table of the same name as the last one of the schema."""
+    select(path, "CREATE TABLE audit (x)")
+    with pytest.raises(StoreUnavailable, match="cannot migrate"):
+        SqliteStore(path)
+    assert select(path, "SELECT name FROM sqlite_schema") == [("audit",)]
+
+
+def test_what_is_no_database_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("not a database, but long enough to be taken for one" * 100)
+    for name in ("text.db", "no/such/folder.db", "."):
+        with pytest.raises(StoreUnavailable, match="cannot open"):
+            SqliteStore(tmp_path / name)
+
+
+def test_a_commit_is_on_disk_before_it_is_answered(path: Path) -> None:
+    """WAL with `synchronous` FULL (2) is what design §4.1 rests on."""
+
+    async def work(store: SqliteStore) -> list[object]:
+        pragmas = ("journal_mode", "synchronous")
+        return [store._connection.execute(f"PRAGMA {pragma}").fetchone()[0] for pragma in pragmas]
+
+    assert use(path, work) == ["wal", 2]
+
+
+def test_neither_a_basic_nor_a_narrow_ledger_holds_what_it_does_not_need(path: Path) -> None:
+    """Design §4.1: a small row; titles and origins take room only where there are some."""
+    ledgers = (
+        (DEVICE, Ledger(T0, T0 + DAY, 0)),
+        (Subject(SubjectKind.USER_KEY, b"k"), Ledger(T0, T0, 0, ("A",), Origin(b"o"))),
+    )
+
+    async def work(store: SqliteStore) -> None:
+        await store.transact(KEYS, lambda _found: (None, Changes(ledgers)))
+
+    use(path, work)
+    found = select(path, "SELECT used, app_id, device_user FROM ledger ORDER BY kind")
+    assert found == [(None, None, None), (b'["A"]', b"o", None)]
+
+
+# --- the writer thread
+
+
+def test_steps_that_wait_share_one_commit(path: Path) -> None:
+    async def work(store: SqliteStore) -> tuple[list[object], int]:
+        gate, said = Gate(), list[str]()
+        held = await gate.hold(store)
+        store._connection.set_trace_callback(said.append)
+        asked = [asyncio.create_task(store.transact(KEYS, gaining(str(number)))) for number in range(20)]
+        await asyncio.sleep(0)
+        gate.opened.set()
+        told = [await held, *await asyncio.gather(*asked)]
+        return [*told], said.count("COMMIT")
+
+    assert use(path, work) == ([-1, *range(20)], 2)
+
+
+def test_a_lone_ask_goes_at_once(path: Path) -> None:
+    async def work(store: SqliteStore) -> int:
+        said = list[str]()
+        store._connection.set_trace_callback(said.append)
+        for number in range(3):
+            await store.transact(KEYS, gaining(str(number)))
+        return said.count("COMMIT")
+
+    assert use(path, work) == 3
+
+
+def test_a_full_queue_is_refused_and_then_served(path: Path) -> None:
+    async def work(store: SqliteStore) -> tuple[list[object], int, int]:
+        gate = Gate()
+        held = await gate.hold(store)
+        waiting = [store.transact(KEYS, lambda _found: (0, NOTHING)) for _ in range(WAITING_MAX)]
+        tasks = [asyncio.ensure_future(each) for each in waiting]
+        await asyncio.sleep(0)
+        refused = await answers(store.transact(KEYS, gaining("A")))
+        gate.opened.set()
+        await held
+        return refused, sum(await asyncio.gather(*tasks)), await store.transact(KEYS, gaining("A"))
+
+    assert use(path, work) == ([StoreBusy], 0, 0)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store: store.transact(KEYS, gaining("A")),
+        lambda store: store.load("here"),
+        lambda store: store.amend("here", lambda _old: (None, None, None)),
+        lambda store: store.erase(KEYS, SubjectKind.DEVICE, Origin(), b"", 1),
+        lambda store: store.environments(),
+        lambda store: store.sweep(T0, 1),
+        lambda store: store.ping(),
+    ],
+)
+def test_a_closed_store_is_unavailable(path: Path, ask: Callable[[SqliteStore], Coroutine[Any, Any, Any]]) -> None:
+    async def work(store: SqliteStore) -> list[object]:
+        await store.close()
+        return await answers(ask(store))
+
+    assert use(path, work) == [StoreUnavailable]
+
+
+def test_a_closed_store_has_let_go_of_its_file(path: Path) -> None:
+    async def work(store: SqliteStore) -> None:
+        await store.transact(KEYS, gaining("A"))
+
+    use(path, work)
+    writers = [thread for thread in threading.enumerate() if thread.name == "temppass-sqlite"]
+    assert (sorted(file.name for file in path.parent.iterdir()), writers) == (["store.db"], [])
+
+
+def test_an_ask_whose_loop_has_ended_takes_nobody_along(path: Path) -> None:
+    """The first program gives up while the file is busy; the next one waits behind what it left."""
+    store, gate = SqliteStore(path), Gate()
+
+    async def gives_up() -> None:
+        await gate.hold(store)
+        asyncio.create_task(store.transact(KEYS, gaining("A")))  # noqa: RUF006 - nobody waits for it
+        await asyncio.sleep(0)
+
+    async def goes_on() -> tuple[str, ...]:
+        asked = asyncio.create_task(titles(store))
+        await asyncio.sleep(0)
+        gate.opened.set()
+        try:
+            async with asyncio.timeout(30):
+                return await asked
+        finally:
+            await store.close()
+
+    asyncio.run(gives_up())
+    assert asyncio.run(goes_on()) == ("A",)
+
+
+# --- a file in trouble
+
+
+def test_a_file_that_another_process_holds_is_unavailable_until_it_lets_go(path: Path) -> None:
+    async def work(store: SqliteStore) -> list[object]:
+        store._connection.execute("PRAGMA busy_timeout = 1")
+        with closing(sqlite3.connect(path, isolation_level=None)) as another:
+            another.execute("BEGIN IMMEDIATE")
+            held = await answers(*(store.transact(KEYS, gaining(title)) for title in "AB"))
+        return [*held, await store.transact(KEYS, gaining("C")), await titles(store)]
+
+    assert use(path, work) == [StoreUnavailable, StoreUnavailable, 0, ("C",)]
+
+
+def test_a_file_that_cannot_be_written_is_unavailable_until_it_can(path: Path) -> None:
+    async def work(store: SqliteStore) -> list[object]:
+        await store.transact(KEYS, gaining("A"))
+        store._connection.execute("PRAGMA query_only = ON")
+        stuck = await answers(store.transact(KEYS, gaining("B")))
+        store._connection.execute("PRAGMA query_only = OFF")
+        return [*stuck, await store.transact(KEYS, gaining("C")), await titles(store)]
+
+    assert use(path, work) == [StoreUnavailable, 1, ("A", "C")]
+
+
+def test_a_full_disk_fails_a_batch_as_a_whole_until_there_is_room(path: Path) -> None:
+    """One step of the batch would have fitted; none is acknowledged, and none is kept."""
+
+    async def work(store: SqliteStore) -> list[object]:
+        await store.transact(KEYS, gaining("A"))
+        gate = Gate()
+        held = await gate.hold(store)
+        asked = [asyncio.create_task(store.transact(KEYS, gaining(title))) for title in ("B", "x" * 100_000, "C")]
+        await asyncio.sleep(0)
+        (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
+        store._connection.execute(f"PRAGMA max_page_count = {pages + 1}")
+        gate.opened.set()
+        told = [await held, *await answers(*asked)]  # type: ignore[arg-type]
+        kept = await titles(store)
+        store._connection.execute("PRAGMA max_page_count = 1000000")
+        return [*told, kept, await store.transact(KEYS, gaining("x" * 100_000)), len(await titles(store))]
+
+    assert use(path, work) == [-1, *[StoreUnavailable] * 3, ("A",), 1, 2]

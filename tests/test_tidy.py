@@ -1,0 +1,281 @@
+"""
+What the code is and what the documentation says of it are the same, in both directions: by reflection, so that neither
+can be changed alone.
+"""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from prometheus_client import CollectorRegistry
+from sybil.document import Document
+from sybil.parsers.markdown import CodeBlockParser
+
+import temppass
+from temppass import cli, testing
+from temppass.core import catalogue
+from temppass.demo import walk
+from temppass.settings import VARIABLES
+from temppass.web.app import routes
+from temppass.web.problems import CODES, FAULTS, PLAIN, REGISTRATION, RESET
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "temppass"
+REFERENCE = ROOT / "docs" / "reference.md"
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+
+def by_name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def sections(page: Path) -> dict[str, str]:
+    """Answer each section of a page by its heading, without the sections below it."""
+    parts = re.split(r"^#+ (.+)$", page.read_text("utf-8"), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def rows(heading: str, page: Path = REFERENCE) -> list[list[str]]:
+    """Answer the cells of a section's table, without its head and without backticks."""
+    lines = [line for line in sections(page)[heading].splitlines() if line.startswith("|")]
+    return [[cell.strip().replace("`", "") for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    document = Document.parse(str(page), CodeBlockParser(language, lambda _example: None))
+    return [str(example.parsed) for example in document.examples()]
+
+
+# --- the reference
+
+
+def test_every_setting_is_in_the_reference() -> None:
+    documented = [(name, default) for name, default, *_ in rows("Settings")]
+    assert documented == [(name, default or "none") for name, default, _ in VARIABLES]
+
+
+def commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+COMMANDS = dict(commands(cli.temppass, "temppass"))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_in_the_reference(name: str) -> None:
+    taken = [
+        param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
+        for param in COMMANDS[name].params
+    ]
+    assert sorted(cells[0].partition(" ")[0] for cells in rows(f"`{name}`")) == sorted(taken)
+
+
+def test_every_command_is_in_the_reference() -> None:
+    assert {
+        heading.strip("`") for heading in sections(REFERENCE) if heading.startswith("`temppass ")
+    } == COMMANDS.keys()
+
+
+def test_every_exit_code_is_in_the_reference() -> None:
+    assert [cells[0] for cells in rows("Command line")] == re.findall(r"\b(\d+) \w", cli.EXIT_CODES)
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    {
+        "programmer": catalogue._PROGRAMMER,
+        "channel": catalogue._CHANNEL,
+        "pass": catalogue._PASS,
+        "application": catalogue._APPLICATION,
+    }.items(),
+)
+def test_every_catalogue_key_is_in_the_reference(kind: str, keys: dict[str, object]) -> None:
+    assert [cells[0] for cells in rows(f"`[[{kind}]]`")] == list(keys)
+
+
+def test_every_endpoint_is_in_the_reference() -> None:
+    served = {
+        (method, route.path_format)
+        for route in routes(testing.build().application.service, CollectorRegistry())
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+    documented = Counter(
+        (method, path)
+        for heading in ("Registration and tokens", "Reset", "REST v2", "Own")
+        for methods, path, _ in rows(heading)
+        for method in methods.split(", ")
+    )
+    assert documented == Counter(served)
+
+
+def test_every_enhanced_error_is_in_the_reference() -> None:
+    documented = {code: (int(status), action) for code, status, action, _ in rows("Codes of REST v2")}
+    assert documented == {name: (code.status, code.action) for name, code in CODES.items()}
+
+
+@pytest.mark.parametrize(
+    ("heading", "answered"),
+    {
+        "Codes of the reset API": {*RESET.values()},
+        "Codes of registration and token": {*REGISTRATION.values()},
+        "Codes of every path": {*PLAIN.items(), *FAULTS.items(), (431, "header_fields_too_large")},
+    }.items(),
+)
+def test_every_error_is_in_the_reference(heading: str, answered: set[tuple[int, str]]) -> None:
+    assert {(int(status), code) for status, code, _ in rows(heading)} == answered
+
+
+def constants(path: Path) -> Iterator[tuple[str, object]]:
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            if re.fullmatch(r"[A-Z][A-Z_]*_(MAX|MIN|WAIT_S)", name):
+                yield f"{path.stem}.{name}", eval(ast.unparse(node.value))
+
+
+def test_every_bound_is_in_the_reference() -> None:
+    bounds = {name: value for path in MODULES for name, value in constants(path) if isinstance(value, int | float)}
+    cells = " ".join(cells[1] for cells in rows("Limits")).replace(",", "")
+    documented = {float(number) for number in re.findall(r"\d+(?:\.\d+)?", cells)}
+    assert {name: value for name, value in bounds.items() if value not in documented} == {}
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    public = {f"temppass.{name}" for name in temppass.__all__} | {
+        f"temppass.testing.{name}"
+        for name, value in vars(testing).items()
+        if (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == testing.__name__
+    }
+    assert {cells[0] for cells in rows("Python")} == public - {"temppass.testing.Run"}  # a type of arguments only
+
+
+# --- the pages
+
+
+def anchors(page: Path) -> set[str]:
+    """Answer the anchors of a page's headings, as forges make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=by_name)
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page.read_text("utf-8"))
+    targets = [(page if not file else page.parent / file, anchor) for file, anchor in links]
+    dead = [
+        (by_name(target), anchor)
+        for target, anchor in targets
+        if not target.exists() or (anchor and anchor not in anchors(target))
+    ]
+    assert dead == []
+
+
+def test_no_word_of_the_glossary_is_explained_twice() -> None:
+    page = ROOT / "docs" / "glossary.md"
+    words = Counter(cells[0] for heading in sections(page) for cells in rows(heading, page))
+    assert [word for word, times in words.items() if times > 1] == []
+
+
+def test_the_changelog_has_an_unreleased_section() -> None:
+    assert "[Unreleased]" in sections(ROOT / "CHANGELOG.md")
+
+
+def test_the_readme_walks_as_the_server_does() -> None:
+    readme = next(block for block in blocks(ROOT / "README.md", "sh") if block.startswith("STATEMENT="))
+    assert readme.splitlines()[1:] == walk("http://127.0.0.1:8080", "").splitlines()[2:]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=by_name)
+def test_every_catalogue_in_the_pages_can_be_applied(page: Path) -> None:
+    channel = '[[programmer]]\nid = "acme"\n[[channel]]\nid = "REF"\nprogrammer = "acme"\n'
+    for block in blocks(page, "toml"):
+        catalogue.parse(block if "[[programmer]]" in block else channel + block, page.name)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=by_name)
+def test_every_command_in_the_pages_exists(page: Path) -> None:
+    script = "\n".join(blocks(page, "sh")).replace("\\\n", " ")
+    for called in re.findall(r"(?:^|\$\()(?:\.venv/bin/)?(temppass [^)>\n]*)", script, flags=re.MULTILINE):
+        name = max((name for name in COMMANDS if f"{called} ".startswith(f"{name} ")), key=len, default=None)
+        assert name is not None, called
+        options = {option for param in COMMANDS[name].params for option in param.opts}
+        assert set(re.findall(r" (--[a-z-]+)", called)) - options == set(), called
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=by_name)
+def test_every_python_example_passes(page: Path, tmp_path: Path) -> None:
+    """The Python of a page is one test module, run by pytest as its reader would."""
+    (tmp_path / "test_examples.py").write_text("\n".join(blocks(page, "python")), "utf-8")
+    run = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+# --- the code
+
+
+@pytest.mark.parametrize("path", MODULES, ids=by_name)
+def test_every_module_says_what_it_keeps(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text("utf-8")))
+
+
+def test_every_exported_name_is_in_all() -> None:
+    exported = [
+        alias.asname or alias.name
+        for node in ast.walk(ast.parse(inspect.getsource(temppass)))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("temppass.")
+        for alias in node.names
+    ]
+    exported.remove("tokens")  # what the lazy import itself needs
+    assert (sorted(exported), [name for name in temppass.__all__ if not hasattr(temppass, name)]) == (
+        temppass.__all__,
+        [],
+    )
+
+
+@pytest.mark.parametrize("module", ["temppass", "temppass.cli"])
+def test_the_client_loads_nothing_of_the_server(module: str) -> None:
+    own = ["service", "worlds", "administration", "store", "storage", "web", "server", "wiring", "testing", "demo"]
+    server = {f"temppass.{name}" for name in own}
+    server |= {"starlette", "uvicorn", "uvloop", "httptools", "structlog", "prometheus_client", "sqlite3", "tomli_w"}
+    program = f"import sys, {module}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert server & set(loaded) == set()
+
+
+# --- the tree
+
+
+def tracked() -> list[Path]:
+    """Answer the files of the tree, without what `.gitignore` keeps out of it; also where there is no git."""
+    ignored = {".git", ".venv", "__pycache__", "dist"}
+    return [
+        path
+        for path in sorted(ROOT.rglob("*"))
+        if path.is_file()
+        and not ignored & set(path.relative_to(ROOT).parts)
+        and not any(part.endswith(("_cache", ".egg-info", ".hypothesis")) for part in path.relative_to(ROOT).parts)
+    ]
+
+
+def test_constraints_are_names_and_versions() -> None:
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+", line)] == []
+
+
+def test_no_file_records_where_packages_come_from() -> None:
+    locks = re.compile(r"(uv|poetry|pdm)\.lock|Pipfile\.lock|(package-lock|npm-shrinkwrap)\.json|(yarn|pnpm)[-.]lock.*")
+    index = re.compile(rb"--(extra-)?index[-]url|--find[-]links|\bhttps?://\S+/simple\b|--hash[=]|\"resolved[\"]")
+    assert [by_name(path) for path in tracked() if locks.fullmatch(path.name) or index.search(path.read_bytes())] == []
