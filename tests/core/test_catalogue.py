@@ -405,6 +405,7 @@ def catalogues(draw: st.DrawFn) -> Catalogue:
             draw(st.integers(1, 1_000)),
             draw(st.sampled_from([None, "0 0 * * *", "*/5 1-3 1 JAN MON"])),
             draw(st.just("") | _text),
+            draw(st.none() | st.integers(0, 3650 * 86_400).map(lambda seconds: seconds * 1_000)),
             allow_invalid=True,
         )
     applications = {

@@ -383,3 +383,11 @@ def test_client_secrets_are_kept_as_a_keyed_hash() -> None:
 
 def test_any_text_that_claims_to_be_a_token_has_a_digest() -> None:
     assert len({digest_of_token(token) for token in ("", "a", "\ud800", "é")}) == 4
+
+
+def test_a_verifier_ignores_keys_that_it_does_not_understand() -> None:
+    strangers = [{"kty": "OKP", "kid": "o", "crv": "Ed25519", "x": "AA"}, {"kty": "moon"}, {"kid": "none"}]
+    ring = Keyring(generate_keys(("rsa", "ec")), "ES256")
+    token = write_media_token(ring, MediaToken("u", "REF", "P", "R1", 0, 420, 420_000, "j"))
+    status, _ = MediaTokenVerifier({"keys": [*strangers, *ring.jwks["keys"]]}).verify(token, None, now_ms=1)
+    assert status is MediaTokenStatus.VALID_TOKEN

@@ -3,9 +3,11 @@ Real processes and real sockets: a folder in which a stranger works, the servers
 application's way over the wire. Every wait has a bound, and only processes that were started here are ended.
 """
 
+import asyncio
 import base64
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -22,9 +24,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.conftest import execute, with_database
+
 #: nothing here takes so long unless it hangs
 WAIT_S = 60
 TITLES_MAX = 3
+#: what all servers and commands of one PostgreSQL store have to share
+SECRET = "the one secret of all that share a store"
 
 CATALOGUE = f"""
 [[programmer]]
@@ -107,6 +113,10 @@ class Server:
         heard.set()
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 
@@ -177,8 +187,9 @@ class Folder:
     #: `temppass`, for a shell
     command = f"{sys.executable} -m temppass.cli"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, **variables: str) -> None:
         self.path = path
+        self._variables = variables
         self._open: list[Wire] = []
         self._servers: list[Server] = []
 
@@ -186,7 +197,7 @@ class Folder:
         done = subprocess.run(
             [sys.executable, "-m", "temppass.cli", *arguments],
             cwd=self.path,
-            env=surroundings(self.path, variables),
+            env=surroundings(self.path, self._variables | variables),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -201,7 +212,7 @@ class Folder:
             ["bash"],
             input=script,
             cwd=self.path,
-            env=surroundings(self.path, variables),
+            env=surroundings(self.path, self._variables | variables),
             capture_output=True,
             text=True,
             timeout=WAIT_S,
@@ -216,7 +227,7 @@ class Folder:
         assert done.code == 0, done.err
 
     def serve(self, *options: str, **variables: str) -> Server:
-        server = Server(self.path, options, variables)
+        server = Server(self.path, options, self._variables | variables)
         self._servers.append(server)
         server.start()
         return server
@@ -241,6 +252,24 @@ def surroundings(folder: Path, variables: Mapping[str, str]) -> dict[str, str]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Folder]:
     folder = Folder(tmp_path)
+    yield folder
+    folder.close()
+
+
+@pytest.fixture(scope="module")
+def database(postgres_server: str) -> Iterator[str]:
+    """The URL of a database for the tests of one file; nobody has migrated it."""
+    name = f"temppass_e2e_{secrets.token_hex(4)}"
+    asyncio.run(execute(postgres_server, f"CREATE DATABASE {name}"))
+    yield with_database(postgres_server, name)
+    asyncio.run(execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[Folder]:
+    """A folder whose servers and commands share a PostgreSQL database."""
+    folder = Folder(tmp_path_factory.mktemp("cluster"), TEMPPASS_STORE=database, TEMPPASS_SECRET=SECRET)
+    assert folder.temppass("store", "migrate") == (0, "", "the schema is up to date\n")
     yield folder
     folder.close()
 

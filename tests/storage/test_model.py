@@ -257,7 +257,7 @@ def test_every_adapter_decides_as_the_model_does(place: Place) -> None:
             run_state_machine_as_test(
                 Both,
                 settings=settings(
-                    max_examples=50,
+                    max_examples=30,
                     stateful_step_count=40,
                     deadline=None,
                     suppress_health_check=[HealthCheck.too_slow],

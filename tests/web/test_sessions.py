@@ -320,3 +320,11 @@ def test_a_domain_that_is_listed_no_more_is_no_destination(
 def test_a_browser_without_a_session_goes_nowhere(bare: TestClient, path: str, code: str) -> None:
     answer = bare.get(f"/api/v2/authenticate/{path}")
     assert (answer.status_code, answer.json()["code"]) == (400, code)
+
+
+@pytest.mark.parametrize(
+    ("field", "code"), [("mvpd", "invalid_parameter_mvpd"), ("redirectUrl", "invalid_parameter_redirect_url")]
+)
+def test_a_text_that_is_too_long_is_refused_and_not_missing(client: TestClient, field: str, code: str) -> None:
+    answer = client.post(SESSIONS, data={field: "https://acme.example/" + "x" * 3000})
+    assert (answer.status_code, answer.json()["code"]) == (400, code)

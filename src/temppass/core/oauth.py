@@ -92,10 +92,12 @@ def register(
 
 def read_token_request(fields: Mapping[str, Any]) -> TokenRequest:
     """Refuses: InvalidRequest before UnsupportedGrant (design decision 8.11)."""
-    for name in ("client_id", "client_secret", "grant_type"):
+    for name in ("client_id", "client_secret"):
         value = fields.get(name)
         if not isinstance(value, str) or not _FIELD.fullmatch(value):
             raise InvalidRequest(f"Send {name} as a text of printable ASCII.")
+    if not isinstance(fields.get("grant_type"), str) or not fields["grant_type"]:
+        raise InvalidRequest("Send grant_type as a text.")
     if fields["grant_type"] != GRANT_TYPE:
         raise UnsupportedGrant(f"The only grant_type is {GRANT_TYPE}.")
     return TokenRequest(fields["client_id"], fields["client_secret"])

@@ -9,6 +9,7 @@ Source: RFC 7515, RFC 7519, contract §3.1, §3.4 and §8, design §4.2 and deci
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from joserfc import jws
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, KeySet, RSAKey
+from joserfc.jwk import ECKey, RSAKey
 from msgspec import Struct
 
 from temppass.core.refusal import InvalidStatement, InvalidToken
@@ -316,8 +317,12 @@ class MediaTokenVerifier:
     """
 
     def __init__(self, jwks: dict[str, Any]) -> None:
-        keys = KeySet.import_key_set(jwks).keys if jwks["keys"] else []  # type: ignore[arg-type]
-        self._keys = {str(key.kid): key for key in keys}
+        # of a kind that signs no media token, or unreadable: to be ignored (RFC 7517 §5)
+        kinds: dict[str, type[RSAKey | ECKey]] = {"RSA": RSAKey, "EC": ECKey}
+        self._keys: dict[str, RSAKey | ECKey] = {}
+        for jwk in jwks["keys"]:
+            with contextlib.suppress(JoseError, ValueError, KeyError):
+                self._keys[str(jwk["kid"])] = kinds[jwk["kty"]].import_key(jwk)
 
     def verify(
         self, serialized_token: str, expected_resource: str | None, *, now_ms: int

@@ -306,11 +306,15 @@ def _code(code: str) -> str:
 
 
 def _session_form(body: bytes, headers: Headers) -> SessionForm:
-    """Read what a session's form says; what it does not say, or says empty, is missing (contract §6.8)."""
+    """
+    Read what a session's form says; what it does not say, or says empty, is missing (contract §6.8).
+
+    One character over the bound is kept of a text that is too long: enough to be unknown or refused.
+    """
     fields = {
-        name: value.decode(errors="replace")
+        name: value.decode(errors="replace")[: SESSION_TEXT_MAX + 1]
         for name, value in query_bytes(body.strip())
-        if value and len(value) <= SESSION_TEXT_MAX
+        if value
     }
     return SessionForm(
         fields.get("mvpd"),

@@ -1,0 +1,185 @@
+"""
+Two nodes on one store: what one of them changes holds for the next request on the other, and costs it little.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+
+from temppass import service
+from temppass.administration import Administration
+from temppass.core.catalogue import EMPTY, Application, Catalogue, Channel, Pass, Programmer
+from temppass.core.model import NOTHING, PassKind, SubjectKind
+from temppass.core.oauth import RegistrationRequest, TokenRequest
+from temppass.core.refusal import InvalidToken, RevokedApplication, UnapprovedStatement, UnknownChannel
+from temppass.core.tokens import Secret, WrongSecret
+from temppass.core.world import SCOPE_RESET, SCOPE_V2, World
+from temppass.service import EVERYBODY, Policy, ResetAsk, Service, Viewer
+from temppass.store import Keys, Store, StoreUnavailable
+from temppass.testing import Clock
+from temppass.worlds import Plan, Worlds
+
+if TYPE_CHECKING:
+    from tests.storage.conftest import Place
+
+T0, HERE = 1_767_261_600_000, "release-production"
+CATALOGUE = Catalogue(
+    {"acme": Programmer("acme", "Acme")},
+    {"REF": Channel("REF", "acme", "Reference")},
+    {"P": Pass("P", PassKind.BASIC, "Free half hour", 1_800_000, {"REF": True})},
+    {"ops": Application("ops", "Support", None, (SCOPE_V2, SCOPE_RESET))},
+)
+
+
+class Node:
+    """One server's parts on a store that others share."""
+
+    def __init__(self, store: Store, secret: bytes = b"s" * 32) -> None:
+        self.clock = Clock(T0)
+        self.worlds = Worlds(store, Secret(secret), media_algorithm="ES256")
+        self.service = Service(store, self.worlds, Policy(), self.clock)
+        self.administration = Administration(store, Secret(secret), self.worlds, Policy(), self.clock)
+
+    async def token(self) -> str:
+        statement = await self.administration.mint(HERE, "ops")
+        client = await self.service.register(HERE, RegistrationRequest(statement, None))
+        return (await self.service.issue_token(HERE, TokenRequest(client.client_id, client.client_secret))).access_token
+
+    async def channels(self, token: str) -> list[str]:
+        return await self.service.admit(HERE, token, "REF", lambda world, _channel: list(world.catalogue.channels))
+
+
+def test_a_catalogue_change_holds_on_every_node(place: Place) -> None:
+    async def work(store: Store) -> list[list[str]]:
+        first, second = Node(store), Node(store)
+        await first.administration.apply(HERE, CATALOGUE, "")
+        token = await first.token()
+        told = [await second.channels(token)]
+        more = {**CATALOGUE.channels, "REF30": Channel("REF30", "acme", "Another")}
+        await first.administration.apply(HERE, Catalogue(CATALOGUE.programmers, more, {}, CATALOGUE.applications), "")
+        return [*told, await second.channels(token)]
+
+    assert place.use(work) == [["REF"], ["REF", "REF30"]]
+
+
+def test_a_revocation_holds_on_every_node(place: Place) -> None:
+    """For the token, for the client and for the statement; what is minted after it is good."""
+
+    async def work(store: Store) -> list[str]:
+        first, second = Node(store), Node(store)
+        await first.administration.apply(HERE, CATALOGUE, "")
+        token, statement = await first.token(), await first.administration.mint(HERE, "ops")
+        await second.channels(token)
+        await first.administration.revoke(HERE, "ops")
+        with pytest.raises(RevokedApplication):
+            await second.channels(token)
+        with pytest.raises(UnapprovedStatement):
+            await second.service.register(HERE, RegistrationRequest(statement, None))
+        return await second.channels(await first.token())
+
+    assert place.use(work) == ["REF"]
+
+
+def test_a_change_leaves_the_keys_as_they_were_read(place: Place) -> None:
+    """To read an RSA key takes long; a node that learns of another catalogue goes on with the keys it has."""
+
+    async def work(store: Store) -> list[World]:
+        first, second = Node(store), Node(store)
+        await first.administration.apply(HERE, CATALOGUE, "")
+        worlds = [await second.service.world(HERE)]
+        await first.administration.revoke(HERE, "ops")
+        return [*worlds, await second.service.world(HERE), await second.worlds.load(HERE)]
+
+    before, after, loaded = place.use(work)
+    assert (before.version, after.version, after.keyring is before.keyring, loaded is after) == (1, 2, True, True)
+
+
+def test_an_environment_that_does_not_exist_is_empty_and_not_kept(place: Place) -> None:
+    async def work(store: Store) -> tuple[list[object], list[str], int]:
+        node = Node(store)
+        for name in ("one", "two"):
+            with pytest.raises(InvalidToken):
+                await node.service.admit(name, "token", "REF", lambda _world, _channel: None)
+        world = await node.service.world("one")
+        return [world.catalogue, world.keyring], await store.environments(), len(node.worlds._known)
+
+    assert place.use(work) == ([EMPTY, None], [], 0)
+
+
+def test_a_refusal_is_as_fresh_as_a_permit(place: Place) -> None:
+    """The channel is unknown to the world that the node remembers, and known by now."""
+
+    async def work(store: Store) -> list[str]:
+        first, second = Node(store), Node(store)
+        await first.administration.apply(HERE, Catalogue(applications=CATALOGUE.applications), "")
+        token = await first.token()
+        with pytest.raises(UnknownChannel):
+            await second.channels(token)
+        await first.administration.apply(HERE, CATALOGUE, "")
+        return await second.channels(token)
+
+    assert place.use(work) == ["REF"]
+
+
+def test_a_world_that_never_stands_still_is_given_up(place: Place) -> None:
+    async def work(store: Store) -> None:
+        def outdated(world: World) -> Plan[None]:
+            return Keys(world.name, world.version + 1), lambda _found: (None, NOTHING)
+
+        with pytest.raises(StoreUnavailable):
+            await Node(store).worlds.ask(HERE, outdated)
+
+    place.use(work)
+
+
+def test_another_secret_is_told_and_not_guessed(place: Place) -> None:
+    async def work(store: Store) -> None:
+        await Node(store).administration.apply(HERE, CATALOGUE, "")
+        with pytest.raises(WrongSecret):
+            await Node(store, b"t" * 32).administration.check()
+
+    place.use(work)
+
+
+def test_a_narrowed_reset_goes_on_through_changes_of_the_catalogue(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was admitted when it began; every chunk finds the environment as it is by then."""
+    monkeypatch.setattr(service, "CHUNK", 2)
+
+    async def work(store: Store) -> int | None:
+        node, other = Node(store), Node(store)
+        await node.administration.apply(HERE, CATALOGUE, "")
+        token = await node.token()
+        for number in range(20):
+            viewer = Viewer(str(number).encode(), None, "tv" if number % 2 else "phone")
+            await node.service.authorize(HERE, token, "REF", "P", lambda viewer=viewer: (viewer, ["A"]))  # type: ignore[misc]
+        asked = ResetAsk("REF", "P", EVERYBODY, "tv")
+        reset = asyncio.create_task(node.service.reset(HERE, token, SubjectKind.DEVICE, lambda: asked))
+        for number in range(10):
+            programmers = {"acme": Programmer("acme", f"Acme {number}")}
+            await other.administration.apply(HERE, replace(CATALOGUE, programmers=programmers), "")
+        return (await reset).matched
+
+    assert place.use(work) == 10
+
+
+def test_a_step_that_finds_its_world_outdated_is_built_anew(place: Place) -> None:
+    async def work(store: Store) -> list[int]:
+        node, versions = Node(store), list[int]()
+        await node.administration.apply(HERE, CATALOGUE, "")
+        await node.service.world(HERE)
+        await Node(store).administration.revoke(HERE, "ops")
+
+        def prepare(world: World) -> Plan[None]:
+            versions.append(world.version)
+            return Keys(world.name, world.version), lambda _found: (None, NOTHING)
+
+        await node.worlds.ask(HERE, prepare)
+        return versions
+
+    assert place.use(work) == [1, 2]
