@@ -7,6 +7,7 @@ without a look-up of configuration on the way; only an Outdated answer loads the
 a permit: it travels through the store as a step that raises.
 """
 
+import asyncio
 from collections.abc import Callable
 from typing import NamedTuple, NoReturn, TypeVar
 
@@ -42,6 +43,7 @@ class Worlds:
         self._secret = secret
         self._media_algorithm = media_algorithm
         self._known: dict[str, _Known] = {}
+        self._loading: dict[str, asyncio.Task[World]] = {}
 
     async def ask(self, environment: str, prepare: Callable[[World], Plan[A]]) -> A:
         """
@@ -63,7 +65,18 @@ class Worlds:
         raise StoreUnavailable("the environment changes faster than it can be read")
 
     async def load(self, environment: str) -> World:
-        """Answer the environment as it is now; one that does not exist is empty and is not kept."""
+        """
+        Answer the environment as it is now; one that does not exist is empty and is not kept.
+
+        Those who ask at once share one answer: a catalogue change finds every request of the moment outdated.
+        """
+        loading = self._loading.get(environment)
+        if loading is None:
+            loading = self._loading[environment] = asyncio.create_task(self._load(environment))
+            loading.add_done_callback(lambda _done: self._loading.pop(environment, None))
+        return await asyncio.shield(loading)
+
+    async def _load(self, environment: str) -> World:
         record = await self._store.load(environment)
         known = self._known.get(environment)
         if record is not None and known is not None and known.world.version == record.version:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from temppass import service
 from temppass.administration import Administration
 from temppass.core.catalogue import EMPTY, Application, Catalogue, Channel, Pass, Programmer
+from temppass.core.identity import device
 from temppass.core.model import NOTHING, PassKind, SubjectKind
 from temppass.core.oauth import RegistrationRequest, TokenRequest
 from temppass.core.refusal import InvalidToken, RevokedApplication, UnapprovedStatement, UnknownChannel
@@ -154,18 +155,21 @@ def test_a_narrowed_reset_goes_on_through_changes_of_the_catalogue(
     async def work(store: Store) -> int | None:
         node, other = Node(store), Node(store)
         await node.administration.apply(HERE, CATALOGUE, "")
-        token = await node.token()
-        for number in range(20):
-            viewer = Viewer(str(number).encode(), None, "tv" if number % 2 else "phone")
+        token, world = await node.token(), await node.service.world(HERE)
+        viewers = [Viewer(str(number).encode(), None, "tv") for number in range(20)]
+        for viewer in viewers:
             await node.service.authorize(HERE, token, "REF", "P", lambda viewer=viewer: (viewer, ["A"]))  # type: ignore[misc]
         asked = ResetAsk("REF", "P", EVERYBODY, "tv")
         reset = asyncio.create_task(node.service.reset(HERE, token, SubjectKind.DEVICE, lambda: asked))
-        for number in range(10):
+        keys = Keys(HERE, 1, ("REF", "P"), tuple(device(viewer.device_id, world.pepper) for viewer in viewers))
+        while not reset.done() and await store.transact(keys, lambda found: (None not in found.ledgers, NOTHING)):
+            continue  # until the first chunk is gone
+        for number in range(3):
             programmers = {"acme": Programmer("acme", f"Acme {number}")}
             await other.administration.apply(HERE, replace(CATALOGUE, programmers=programmers), "")
         return (await reset).matched
 
-    assert place.use(work) == 10
+    assert place.use(work) == 20
 
 
 def test_a_step_that_finds_its_world_outdated_is_built_anew(place: Place) -> None:
