@@ -294,3 +294,14 @@ def test_a_full_disk_fails_a_batch_as_a_whole_until_there_is_room(path: Path) ->
         return [*told, kept, await store.transact(KEYS, gaining("x" * 100_000)), len(await titles(store))]
 
     assert use(path, work) == [-1, *[StoreUnavailable] * 3, ("A",), 1, 2]
+
+
+def test_a_write_that_no_column_holds_leaves_nothing_behind(path: Path) -> None:
+    """A number beyond 64 bits is found out only after the ledger before it was written."""
+    half_way = Changes(((DEVICE, Ledger(T0, T0 + DAY, 0, ("A",))), (DEVICE, Ledger(T0, 2**64, 0))))
+
+    async def work(store: SqliteStore) -> list[object]:
+        told = await answers(store.transact(KEYS, lambda _found: (0, half_way)))
+        return [*told, await titles(store)]
+
+    assert use(path, work) == [StoreUnavailable, ()]

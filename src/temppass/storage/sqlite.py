@@ -203,7 +203,10 @@ class _Transaction:
                 self._session(keys.environment, keys.code) if keys.code is not None else None,
             )
         )
-        self._write(keys, trial, changes)
+        try:
+            self._write(keys, trial, changes)
+        except (OverflowError, ValueError) as error:  # beyond what a column holds: part of it may be written already
+            raise sqlite3.DataError(str(error)) from None
         return answer
 
     def _write(self, keys: Keys, trial: int | None, changes: Changes) -> None:
