@@ -133,8 +133,8 @@ def guarded(surface: Surface, endpoint: Endpoint) -> Endpoint:
             if row is None:
                 return _bug(surface, request, refusal)
             return surface.refuse(request, row, refusal.detail)
-        except HTTPException:
-            raise
+        except HTTPException as error:
+            return plain(error.status_code, PLAIN[error.status_code], error.detail, dict(error.headers or {}))
         except StoreUnavailable as error:
             _log.warning("store unavailable", reason=str(error))
             return surface.fault(request, 503, str(uuid.uuid4()))
