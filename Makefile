@@ -27,4 +27,5 @@ fix: .venv/ready
 	$(BIN)/ruff format .
 
 bench: .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r bench/requirements.txt
 	$(BIN)/python bench/run.py

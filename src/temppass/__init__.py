@@ -4,18 +4,66 @@ temppass: an open, self-hostable temporary pass service, wire-compatible with Ad
 This is the public face for programs that talk to such a service; it imports nothing of the server.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from temppass.client.client import AsyncClient, Client
+    from temppass.client.errors import (
+        AccessDenied,
+        CredentialsRefused,
+        InvalidTarget,
+        NotPermitted,
+        RequestRefused,
+        ServerFault,
+        TempPassError,
+        Throttled,
+        Unreachable,
+        Unreadable,
+    )
+    from temppass.client.flow import ALL_DEVICES, ALL_KEYS, Deny, Permit, ProfileState, ResetDone, Viewer
+    from temppass.client.place import ENVIRONMENTS, Place, place_at
+    from temppass.client.vault import FileVault, MemoryVault
     from temppass.core.tokens import MediaToken, MediaTokenStatus, MediaTokenVerifier
 
-__all__ = ["MediaToken", "MediaTokenStatus", "MediaTokenVerifier"]
+__all__ = [
+    "ALL_DEVICES",
+    "ALL_KEYS",
+    "ENVIRONMENTS",
+    "AccessDenied",
+    "AsyncClient",
+    "Client",
+    "CredentialsRefused",
+    "Deny",
+    "FileVault",
+    "InvalidTarget",
+    "MediaToken",
+    "MediaTokenStatus",
+    "MediaTokenVerifier",
+    "MemoryVault",
+    "NotPermitted",
+    "Permit",
+    "Place",
+    "ProfileState",
+    "RequestRefused",
+    "ResetDone",
+    "ServerFault",
+    "TempPassError",
+    "Throttled",
+    "Unreachable",
+    "Unreadable",
+    "Viewer",
+    "place_at",
+]
+
+_MODULES = ("client.errors", "client.place", "client.vault", "client.flow", "client.client", "core.tokens")
 
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first used: the command line's `--help` needs none of them."""
     if name in __all__:
-        from temppass.core import tokens  # noqa: PLC0415
-
-        return getattr(tokens, name)
+        for module in _MODULES:
+            found = getattr(import_module(f"temppass.{module}"), name, None)
+            if found is not None:
+                return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

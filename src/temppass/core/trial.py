@@ -156,16 +156,22 @@ class _Trial:
         self.origin = ask.origin
         self.resources_max = ask.offer.resources_max
         self.subjects = ask.subjects
-        self.ledgers = [
-            ledger if ledger is not None and ledger.generation >= floors.of(subject.kind) else None
-            for subject, ledger in zip(ask.subjects, found.ledgers, strict=True)
-        ]
-        live = [ledger for ledger in self.ledgers if ledger is not None]
-        self.started_at = min((ledger.started_at for ledger in live), default=now)
-        self.expires_at = min((ledger.expires_at for ledger in live), default=now + ask.offer.ttl_ms)
+        self.ledgers: list[Ledger | None] = []
         # dictionaries, because titles keep the order in which they were watched
-        self.held = [dict.fromkeys(ledger.used) for ledger in live]
-        self.used = {title: None for titles in self.held for title in titles}
+        self.held: list[dict[str, None]] = []
+        self.used: dict[str, None] = {}
+        windows: list[tuple[int, int]] = []
+        for subject, ledger in zip(ask.subjects, found.ledgers, strict=True):
+            if ledger is None or ledger.generation < floors.of(subject.kind):
+                self.ledgers.append(None)
+            else:
+                titles = dict.fromkeys(ledger.used)
+                self.ledgers.append(ledger)
+                self.held.append(titles)
+                self.used |= titles
+                windows.append((ledger.started_at, ledger.expires_at))
+        self.started_at = min([window[0] for window in windows], default=now)
+        self.expires_at = min([window[1] for window in windows], default=now + ask.offer.ttl_ms)
         self.changed = False
 
     def judge(self, resource: str, now: int) -> DenyCode | None:

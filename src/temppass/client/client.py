@@ -1,0 +1,303 @@
+"""
+Two thin shells that play the flows: one waits with the thread, one with the event loop. Nothing else differs.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx2
+import platformdirs
+
+from temppass.client import flow
+from temppass.client.errors import InvalidTarget
+from temppass.client.flow import (
+    Answer,
+    Deny,
+    Effect,
+    Everybody,
+    Flow,
+    Hold,
+    Lost,
+    Party,
+    Permit,
+    ProfileState,
+    Recall,
+    Release,
+    Remember,
+    ResetDone,
+    Send,
+    Tell,
+    Viewer,
+    Wait,
+)
+from temppass.client.place import Place
+from temppass.client.vault import FileVault, Vault, vault_name
+
+T = TypeVar("T")
+
+#: seconds to connect, and to wait for each piece of an answer
+TIMEOUT = httpx2.Timeout(10, connect=5)
+#: bodies beyond this are cut off, in bytes
+BODY_BYTES_MAX = 4_194_304
+
+_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+
+
+def default_vault() -> FileVault:
+    """Answer the vault of this user, in the folder for state (XDG_STATE_HOME)."""
+    return FileVault(Path(platformdirs.user_state_dir("temppass")))
+
+
+class _Common:
+    """What both shells are made of: whom they speak for, and the flows under their names."""
+
+    def __init__(self, place: Place, software_statement: str, *, vault: Vault | None = None) -> None:
+        statement = software_statement.strip()
+        if not statement:
+            raise InvalidTarget("the software statement is empty")
+        self._party = Party(place, statement)
+        self._vault = vault if vault is not None else default_vault()
+        self._entry = vault_name(place.name, statement)
+
+    def _at_once(self, effect: Effect) -> object:
+        """Do what takes no waiting."""
+        match effect:
+            case Recall():
+                return self._vault.recall(self._entry)
+            case Remember(held):
+                self._vault.remember(self._entry, held)
+                return None
+            case Tell():
+                return time.time_ns() // 1_000_000
+            case _:
+                raise AssertionError(effect)
+
+
+class Client(_Common):
+    """
+    Speak with the service at `place` for the application of a software statement; safe to share between threads.
+
+    Every call raises a TempPassError where there is no answer (client/errors.py draws the tree).
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        software_statement: str,
+        *,
+        vault: Vault | None = None,
+        transport: httpx2.BaseTransport | None = None,
+        verify: Any = True,
+    ) -> None:
+        super().__init__(place, software_statement, vault=vault)
+        self._http = httpx2.Client(transport=transport, timeout=TIMEOUT, verify=verify, trust_env=transport is None)
+
+    def access_token(self) -> str:
+        """Answer a good access token: the one that is kept, or a new one."""
+        return self._play(flow.access_token(self._party))
+
+    def reset_device(self, requestor: str, mvpd: str, device_id: str | bytes | Everybody) -> ResetDone:
+        """Reset one device, or ALL_DEVICES; an empty id is refused before anything is sent."""
+        return self._play(flow.reset_device(self._party, requestor, mvpd, device_id))
+
+    def reset_key(self, requestor: str, mvpd: str, user_key: str | Everybody) -> ResetDone:
+        """Reset one user key (a hash, or what it is the hash of), or ALL_KEYS; an empty one is refused."""
+        return self._play(flow.reset_key(self._party, requestor, mvpd, user_key))
+
+    def authorize(self, requestor: str, mvpd: str, viewer: Viewer, resources: Sequence[str]) -> list[Permit | Deny]:
+        """Decide titles, one verdict each in the same order; the first permit begins the trial."""
+        return self._play(flow.authorize(self._party, requestor, mvpd, viewer, resources))
+
+    def preauthorize(self, requestor: str, mvpd: str, viewer: Viewer, resources: Sequence[str]) -> list[Permit | Deny]:
+        """Judge titles for a catalogue page; begin and consume nothing."""
+        return self._play(flow.authorize(self._party, requestor, mvpd, viewer, resources, only_ask=True))
+
+    def profile(self, requestor: str, mvpd: str, viewer: Viewer) -> ProfileState | Deny:
+        """Answer the state of a trial, or why there is none to show."""
+        return self._play(flow.profile(self._party, requestor, mvpd, viewer))
+
+    def configuration(self, requestor: str) -> dict[str, Any]:
+        """Answer the channel's configuration as the wire has it."""
+        return self._play(flow.configuration(self._party, requestor))
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _play(self, conversation: Flow[T]) -> T:
+        with contextlib.ExitStack() as held:
+            came: object = None
+            while True:
+                try:
+                    effect = conversation.send(came)
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return]  # a Flow[T] ends with a T
+                came = None
+                match effect:
+                    case Send():
+                        came = self._send(effect)
+                    case Wait(seconds):
+                        time.sleep(seconds)
+                    case Hold():
+                        held.enter_context(self._vault.exclusive(self._entry))
+                    case Release():
+                        held.close()
+                    case _:
+                        came = self._at_once(effect)
+
+    def _send(self, request: Send) -> Answer | Lost:
+        try:
+            with self._http.stream(
+                request.method, request.url, headers=request.headers, content=request.body or None
+            ) as answer:
+                return _answer(answer, _bounded(answer.iter_bytes()))
+        except httpx2.HTTPError as error:
+            return _lost(error)
+
+
+class AsyncClient(_Common):
+    """The same as Client, for one event loop; safe to share between its tasks."""
+
+    def __init__(
+        self,
+        place: Place,
+        software_statement: str,
+        *,
+        vault: Vault | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        verify: Any = True,
+    ) -> None:
+        super().__init__(place, software_statement, vault=vault)
+        self._http = httpx2.AsyncClient(
+            transport=transport, timeout=TIMEOUT, verify=verify, trust_env=transport is None
+        )
+        self._turn = asyncio.Lock()
+
+    async def access_token(self) -> str:
+        """As Client.access_token."""
+        return await self._play(flow.access_token(self._party))
+
+    async def reset_device(self, requestor: str, mvpd: str, device_id: str | bytes | Everybody) -> ResetDone:
+        """As Client.reset_device."""
+        return await self._play(flow.reset_device(self._party, requestor, mvpd, device_id))
+
+    async def reset_key(self, requestor: str, mvpd: str, user_key: str | Everybody) -> ResetDone:
+        """As Client.reset_key."""
+        return await self._play(flow.reset_key(self._party, requestor, mvpd, user_key))
+
+    async def authorize(
+        self, requestor: str, mvpd: str, viewer: Viewer, resources: Sequence[str]
+    ) -> list[Permit | Deny]:
+        """As Client.authorize."""
+        return await self._play(flow.authorize(self._party, requestor, mvpd, viewer, resources))
+
+    async def preauthorize(
+        self, requestor: str, mvpd: str, viewer: Viewer, resources: Sequence[str]
+    ) -> list[Permit | Deny]:
+        """As Client.preauthorize."""
+        return await self._play(flow.authorize(self._party, requestor, mvpd, viewer, resources, only_ask=True))
+
+    async def profile(self, requestor: str, mvpd: str, viewer: Viewer) -> ProfileState | Deny:
+        """As Client.profile."""
+        return await self._play(flow.profile(self._party, requestor, mvpd, viewer))
+
+    async def configuration(self, requestor: str) -> dict[str, Any]:
+        """As Client.configuration."""
+        return await self._play(flow.configuration(self._party, requestor))
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _play(self, conversation: Flow[T]) -> T:
+        async with contextlib.AsyncExitStack() as held:
+            came: object = None
+            while True:
+                try:
+                    effect = conversation.send(came)
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return]  # a Flow[T] ends with a T
+                came = None
+                match effect:
+                    case Send():
+                        came = await self._send(effect)
+                    case Wait(seconds):
+                        await asyncio.sleep(seconds)
+                    case Hold():
+                        # this loop's tasks queue here, so that at most one thread waits for other processes
+                        await held.enter_async_context(self._turn)
+                        await held.enter_async_context(_in_thread(self._vault.exclusive(self._entry)))
+                    case Release():
+                        await held.aclose()
+                    case _:
+                        came = self._at_once(effect)
+
+    async def _send(self, request: Send) -> Answer | Lost:
+        try:
+            async with self._http.stream(
+                request.method, request.url, headers=request.headers, content=request.body or None
+            ) as answer:
+                body = b""
+                async for piece in answer.aiter_bytes():
+                    body += piece
+                    if len(body) > BODY_BYTES_MAX:
+                        break
+                return _answer(answer, body)
+        except httpx2.HTTPError as error:
+            return _lost(error)
+
+
+@contextlib.asynccontextmanager
+async def _in_thread(lock: contextlib.AbstractContextManager[None]) -> AsyncIterator[None]:
+    """
+    Enter a lock that may keep a thread waiting, without keeping the loop waiting.
+
+    Whoever is cancelled while the thread waits lets go of the lock as soon as the thread has it.
+    """
+    entering = asyncio.ensure_future(asyncio.to_thread(lock.__enter__))
+    try:
+        await asyncio.shield(entering)
+    except asyncio.CancelledError:
+        entering.add_done_callback(lambda _entered: lock.__exit__(None, None, None))
+        raise
+    try:
+        yield
+    finally:
+        lock.__exit__(None, None, None)
+
+
+def _bounded(pieces: Iterator[bytes]) -> bytes:
+    body = b""
+    for piece in pieces:
+        body += piece
+        if len(body) > BODY_BYTES_MAX:
+            break
+    return body
+
+
+def _answer(answer: httpx2.Response, body: bytes) -> Answer:
+    return Answer(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, body)
+
+
+def _lost(error: httpx2.HTTPError) -> Lost:
+    reason = type(error).__name__ if not str(error) else str(error)
+    return Lost(reason, sent=not isinstance(error, _NOT_SENT))

@@ -1,0 +1,62 @@
+"""
+What a client can meet that is not an answer. A denied title is an answer (`Deny`), never one of these.
+
+    TempPassError
+    ├── InvalidTarget       what was asked for would be sent to nobody or to everybody; nothing was sent
+    ├── CredentialsRefused  the software statement or the client credentials are not taken
+    ├── AccessDenied        no token is good enough, after one renewal and one registration (401)
+    ├── NotPermitted        scope or channel are not the application's (403)
+    ├── RequestRefused      the request is wrong (any other 4xx)
+    ├── Throttled           still too many requests after waiting (429)
+    ├── ServerFault         the service cannot answer (5xx)
+    ├── Unreadable          a good status with a body that cannot be read
+    └── Unreachable         no answer came
+"""
+
+
+class TempPassError(Exception):
+    """
+    `status` is the HTTP status and `code` the wire's word, where there is one; `action` says what an application
+    should do (the vendor's word, or ours); `hint` is a sentence for people.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, code: str = "", action: str = "none", hint: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.action = action
+        self.hint = hint
+
+
+class InvalidTarget(TempPassError): ...
+
+
+class CredentialsRefused(TempPassError): ...
+
+
+class AccessDenied(TempPassError): ...
+
+
+class NotPermitted(TempPassError): ...
+
+
+class RequestRefused(TempPassError): ...
+
+
+class Throttled(TempPassError): ...
+
+
+class ServerFault(TempPassError): ...
+
+
+class Unreadable(TempPassError): ...
+
+
+class Unreachable(TempPassError):
+    """`maybe_applied` is False only where the request cannot have reached the service."""
+
+    def __init__(self, message: str, *, maybe_applied: bool, hint: str = "") -> None:
+        super().__init__(message, action="retry", hint=hint)
+        self.maybe_applied = maybe_applied

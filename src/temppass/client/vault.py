@@ -1,0 +1,123 @@
+"""
+Keeps credentials and tokens between runs, so that a client registers once and asks for a token every few hours.
+
+Entries are named by place and fingerprint of the software statement, never by the statement itself. A vault can be
+held exclusively by name: across threads, and for a file also across processes.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from temppass.client.errors import TempPassError
+
+
+class Held(Struct, frozen=True):
+    """What a vault keeps. `expires_at` is in Unix milliseconds; 0 where there is no token."""
+
+    client_id: str
+    client_secret: str
+    token: str = ""
+    expires_at: int = 0
+
+
+class Vault(Protocol):
+    def recall(self, name: str) -> Held | None: ...
+
+    def remember(self, name: str, held: Held | None) -> None:
+        """Keep an entry, or forget it."""
+        ...
+
+    def exclusive(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Wait until nobody else holds `name`, and hold it."""
+        ...
+
+
+class VaultError(TempPassError):
+    """The vault cannot be read or written."""
+
+
+def vault_name(place: str, software_statement: str) -> str:
+    """Name an entry; who reads the name learns the place and nothing of the statement."""
+    return hashlib.sha256(f"{place}\n{software_statement}".encode()).hexdigest()[:32]
+
+
+class MemoryVault:
+    """Forgets everything with the process."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Held] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    def recall(self, name: str) -> Held | None:
+        return self._held.get(name)
+
+    def remember(self, name: str, held: Held | None) -> None:
+        if held is None:
+            self._held.pop(name, None)
+        else:
+            self._held[name] = held
+
+    @contextlib.contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        with self._guard:
+            lock = self._locks.setdefault(name, threading.Lock())
+        with lock:
+            yield
+
+
+class FileVault:
+    """One file an entry, readable by its owner only, in a folder that is made when it is needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def recall(self, name: str) -> Held | None:
+        try:
+            return msgspec.json.decode((self._folder / f"{name}.json").read_bytes(), type=Held)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError):
+            return None  # half of it is as good as none: the client registers again
+
+    def remember(self, name: str, held: Held | None) -> None:
+        path = self._folder / f"{name}.json"
+        try:
+            if held is None:
+                path.unlink(missing_ok=True)
+                return
+            self._make_folder()
+            draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(msgspec.json.encode(held))
+            draft.replace(path)
+        except OSError as error:
+            hint = "set XDG_STATE_HOME to a folder of yours"
+            raise VaultError(f"cannot write {path}: {error.strerror}", hint=hint) from None
+
+    @contextlib.contextmanager
+    def exclusive(self, name: str) -> Iterator[None]:
+        try:
+            self._make_folder()
+            # a handle of its own for each holder, so that threads exclude each other as processes do
+            handle = os.open(self._folder / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise VaultError(f"cannot lock {self._folder}: {error.strerror}") from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def _make_folder(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
