@@ -11,6 +11,7 @@ import contextlib
 import queue
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -62,7 +63,10 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: deque[_Job] = deque()
+        #: wakes the writer: True to look at the jobs, False to end after them
+        self._wakes: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._waking = False
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connection = _connect(path)
@@ -116,35 +120,37 @@ class SqliteStore:
     async def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._jobs.put(None)
+            self._wakes.put(False)
             await asyncio.to_thread(self._thread.join)
 
     def _submit(self, work: Callable[["_Transaction"], A]) -> "asyncio.Future[A]":
         if self._closed:
             raise StoreUnavailable("the store is closed")
-        if self._jobs.qsize() >= WAITING_MAX:
+        if len(self._jobs) >= WAITING_MAX:
             raise StoreBusy(f"{WAITING_MAX} steps wait for the store already")
         if self._loop is None or self._loop.is_closed():
-            self._loop = asyncio.get_running_loop()  # not each time: it costs a system call
+            self._loop, self._waking = asyncio.get_running_loop(), False  # not each time: it costs a system call
         answered: asyncio.Future[A] = self._loop.create_future()
-        self._jobs.put(_Job(work, answered))
+        self._jobs.append(_Job(work, answered))
+        if (
+            not self._waking
+        ):  # once for all that the loop has at hand: each waking is a system call and a fight for the GIL
+            self._waking = True
+            self._loop.call_soon(self._wake)
         return answered
+
+    def _wake(self) -> None:
+        self._waking = False
+        self._wakes.put(True)
 
     # --- the writer thread
 
     def _run(self) -> None:
-        last = False
-        while not last:
-            batch: list[_Job] = []
-            job = self._jobs.get()
-            while job is not None:
-                batch.append(job)
-                if len(batch) == BATCH_MAX or self._jobs.empty():
-                    break
-                job = self._jobs.get()
-            last = job is None
-            if batch:
-                self._commit(batch)
+        going_on = True
+        while going_on:
+            going_on = self._wakes.get()
+            while self._jobs:
+                self._commit([self._jobs.popleft() for _ in range(min(len(self._jobs), BATCH_MAX))])
         self._connection.close()
 
     def _commit(self, batch: list[_Job]) -> None:
