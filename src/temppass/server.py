@@ -292,6 +292,8 @@ class Workers:
         self._children: set[int] = set()
         self._stopping = False
         self._read_end, self._write_end = os.pipe()
+        #: nothing is ever written here: it ends with this process, however that ends
+        self._life = os.pipe()
 
     def run(self, count: int) -> None:
         """Answer when all processes have ended. Raises SystemExit(1) where one could not begin."""
@@ -311,6 +313,7 @@ class Workers:
             if not self._stopping:
                 _log.error("worker ended, starting another", pid=child)
                 time.sleep(RESTART_S)
+            if not self._stopping:  # nobody asked for the end during the pause
                 self._start()
         if failed:
             raise SystemExit(1)
@@ -324,6 +327,8 @@ class Workers:
         try:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
+            os.close(self._life[1])
+            threading.Thread(target=self._outlive, daemon=True).start()
             self._work(self._report)
             code = 0
         except BaseException as error:  # noqa: BLE001 - a child ends here, whatever happens, and never returns
@@ -331,6 +336,11 @@ class Workers:
             os.write(self._write_end, _FAILED)
         finally:
             os._exit(code)
+
+    def _outlive(self) -> None:
+        """Stop this worker when its parent has ended, or it would hold the port against the next server."""
+        os.read(self._life[0], 1)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _report(self) -> None:
         os.write(self._write_end, _READY)

@@ -5,6 +5,7 @@ application's way over the wire. Every wait has a bound, and only processes that
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import secrets
@@ -23,7 +24,6 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-
 from tests.conftest import execute, with_database
 
 #: nothing here takes so long unless it hangs
@@ -86,7 +86,7 @@ class Server:
         """
         command = [sys.executable, "-m", "temppass.cli", "serve", "--port", "0", *self._options]
         if file_kib_max is not None:
-            command = ["bash", "-c", f'ulimit -f {file_kib_max}; exec "$@"', "bash", *command]
+            command = ["bash", "-c", f'ulimit -S -f {file_kib_max}; exec "$@"', "bash", *command]
         with (self._folder / "stdout").open("wb") as out:
             self._process = subprocess.Popen(
                 command,
@@ -256,22 +256,28 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
     folder.close()
 
 
-@pytest.fixture(scope="module")
-def database(postgres_server: str) -> Iterator[str]:
-    """The URL of a database for the tests of one file; nobody has migrated it."""
+@contextlib.contextmanager
+def new_database(server: str) -> Iterator[str]:
+    """Answer the URL of a database of one's own, which nobody has migrated."""
     name = f"temppass_e2e_{secrets.token_hex(4)}"
-    asyncio.run(execute(postgres_server, f"CREATE DATABASE {name}"))
-    yield with_database(postgres_server, name)
-    asyncio.run(execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)"))
+    asyncio.run(execute(server, f"CREATE DATABASE {name}"))
+    yield with_database(server, name)
+    asyncio.run(execute(server, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+def sharing(path: Path, database: str) -> Folder:
+    """Answer a folder whose servers and commands share a PostgreSQL database."""
+    return Folder(path, TEMPPASS_STORE=database, TEMPPASS_SECRET=SECRET)
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[Folder]:
-    """A folder whose servers and commands share a PostgreSQL database."""
-    folder = Folder(tmp_path_factory.mktemp("cluster"), TEMPPASS_STORE=database, TEMPPASS_SECRET=SECRET)
-    assert folder.temppass("store", "migrate") == (0, "", "the schema is up to date\n")
-    yield folder
-    folder.close()
+def cluster(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Iterator[Folder]:
+    """A folder on a migrated database, for the tests of one file."""
+    with new_database(postgres_server) as database:
+        folder = sharing(tmp_path_factory.mktemp("cluster"), database)
+        assert folder.temppass("store", "migrate") == (0, "", "the schema is up to date\n")
+        yield folder
+        folder.close()
 
 
 @pytest.fixture(scope="module")

@@ -130,7 +130,7 @@ class Keyring:
     def sign_access(self, claims: dict[str, Any]) -> str:
         return self._sign(_ACCESS, claims).decode()
 
-    def sign_media(self, claims: "MediaToken") -> str:
+    def sign_media(self, claims: Any) -> str:
         """Answer `serializedToken`: the base64 of the compact JWS (design §4.2)."""
         return base64.b64encode(self._sign_media(_MEDIA, claims)).decode()
 

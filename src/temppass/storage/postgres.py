@@ -60,7 +60,9 @@ BACKOFF_S = (0.05, 1.0)
 #: for a migration, in seconds
 MIGRATION_WAIT_S = 600
 #: a batch that loses this many races in a row is given up
-TRIES_MAX = 20
+TRIES_MAX = 50
+#: the longest pause after a lost race grows by this with each, in seconds
+RACE_PAUSE_S = 0.0002
 
 _encode = msgspec.json.Encoder().encode
 _decode_titles = msgspec.json.Decoder(tuple[str, ...]).decode
@@ -112,6 +114,8 @@ class _Snapshot:
         self.changed_trials: set[TrialKey] = set()
         self.changed_rows: set[_LedgerKey] = set()
         self.changed_sessions: set[tuple[str, str]] = set()
+        #: trials of which ledgers were written that rest on one another: their floors must not rise before the commit
+        self.joined: set[TrialKey] = set()
         self.new_clients: list[tuple[str, Client]] = []
         self.records: list[tuple[str, Record]] = []
 
@@ -122,7 +126,7 @@ class _Snapshot:
         )
 
     def run(self, job: _Job) -> Any:
-        """Run one step over the present state and keep its changes. Raises what the step raises; Outdated."""
+        """Run one step over the present state and keep its changes. Raises what the step raises; Outdated; _Later."""
         keys = job.keys
         environment = keys.environment
         if self.versions.get(environment, 0) != keys.version:
@@ -136,14 +140,29 @@ class _Snapshot:
                 self.sessions.get((environment, keys.code), _NOT_KEPT).session if keys.code is not None else None,
             )
         )
+        if self._is_mixed(trial, keys.subjects, changes):
+            raise _Later
         if changes is not NOTHING:
             self._keep(environment, trial, changes)
         return answer
+
+    def _is_mixed(self, trial: TrialKey, subjects: tuple[Subject, ...], changes: Changes) -> bool:
+        """
+        Tell whether an answer rests on what this batch changed and also on rows whose versions the batch will not
+        guard: those may be as they were no longer when the batch is committed, and no moment would explain the answer.
+        """
+        unguarded = [subject for subject in subjects if (trial, subject) not in self.changed_rows]
+        if len(unguarded) == len(subjects) and trial not in self.changed_trials:
+            return False
+        written = {subject for subject, _ in changes.ledgers}
+        return not written.issuperset(unguarded)
 
     def _keep(self, environment: str, trial: TrialKey, changes: Changes) -> None:
         for subject, ledger in changes.ledgers:
             self.rows[trial, subject] = _Row(ledger, self.rows.get((trial, subject), _NO_ROW).version)
             self.changed_rows.add((trial, subject))
+        if len(changes.ledgers) > 1:
+            self.joined.add(trial)
         if changes.floors is not None:
             self.trials[trial] = _Trial(changes.floors, self.trials.get(trial, _NO_TRIAL).version)
             self.changed_trials.add(trial)
@@ -224,20 +243,26 @@ class PostgresStore:
     async def _carry(self, batch: list[_Job]) -> None:
         if self._batches is None or self._batches.is_closed():
             self._batches = await self._connect()
-        for _ in range(TRIES_MAX):
+        for lost in range(TRIES_MAX):
             snapshot = await self._read(self._batches, batch)
             outcomes: list[tuple[_Job, Any, Exception | None]] = []
+            later: list[_Job] = []
             for job in batch:
                 try:
                     outcomes.append((job, snapshot.run(job), None))
+                except _Later:
+                    later.append(job)
                 except Exception as error:  # noqa: BLE001 - a step that raises fails alone, whatever it raises
                     outcomes.append((job, None, error))
             try:
                 if not snapshot.is_changed or await self._write(self._batches, snapshot):
+                    self._waiting[:0] = later
                     return _settle(outcomes)
             except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
                 self.retries += 1
                 random.shuffle(batch)
+                # or two processes stay in step, and the same one loses again and again
+                await asyncio.sleep(random.uniform(0, lost * RACE_PAUSE_S))  # noqa: S311 - no secret
         raise StoreBusy(f"{TRIES_MAX} races were lost in a row")
 
     async def _read(self, connection: _Connection, batch: list[_Job]) -> _Snapshot:
@@ -267,9 +292,8 @@ class PostgresStore:
         for what, n, version, a, b, c, used, app_id, device_user in found:
             if what == _LEDGER_ROW:
                 origin = Origin(app_id, device_user) if app_id or device_user else ANYWHERE
-                snapshot.rows[ledgers[n - 1]] = _Row(
-                    Ledger(b, c, a, _decode_titles(used) if used else (), origin), version
-                )
+                ledger = Ledger(b, c, a, _decode_titles(used) if used else (), origin) if a != _REMOVED else None
+                snapshot.rows[ledgers[n - 1]] = _Row(ledger, version)
             elif what == _TRIAL_ROW:
                 snapshot.trials[by_id[n]] = _Trial(Floors(a, b, c), version)
             else:
@@ -292,28 +316,21 @@ class PostgresStore:
         """
         needed = snapshot.changed_trials | {trial for trial, _ in snapshot.changed_rows}
         if missing := needed - self._trial_ids.keys():
-            await connection.execute(_ADD_TRIALS, *_columns(missing, 3))
+            await connection.execute(_ADD_TRIALS, *_columns(sorted(missing), 3))
             return False
-        changed = [
-            (self._trial_ids[key[0]], int(key[1].kind), key[1].digest, *snapshot.rows[key])
-            for key in snapshot.changed_rows
-        ]
-        # in one order everywhere, so that two batches never wait for each other in a circle
-        changed.sort(key=lambda row: row[:3])
-        kept = [row for row in changed if row[3] is not None]
-        removed = [row for row in changed if row[3] is None and row[4] is not None]
-        upserted = _columns(
-            [
-                _ledger_row(trial, kind, digest, ledger, version)
-                for trial, kind, digest, ledger, version in changed
-                if ledger is not None
-            ],
-            10,
+        # in one order everywhere, removals included, so that two batches never wait for each other in a circle
+        ledgers = sorted(
+            _ledger_row(self._trial_ids[trial], subject, snapshot.rows[trial, subject])
+            for trial, subject in snapshot.changed_rows
         )
-        if len(kept) == len(changed) and not (
-            snapshot.changed_trials or snapshot.changed_sessions or snapshot.new_clients or snapshot.records
-        ):
-            await connection.fetchval(_WRITE_LEDGERS, *upserted, len(kept))
+        raised = sorted(self._trial_ids[key] for key in snapshot.changed_trials)
+        held = sorted(
+            (self._trial_ids[key], snapshot.trials[key].version) for key in snapshot.joined - snapshot.changed_trials
+        )
+        if not (raised or snapshot.changed_sessions or snapshot.new_clients or snapshot.records):
+            await connection.fetchval(
+                _WRITE_LEDGERS, *_columns(ledgers, 10), *_columns(held, 2), len(ledgers) + len(held)
+            )
             return True
         trials = [
             (self._trial_ids[key], *_floors_row(snapshot.trials[key].floors), snapshot.trials[key].version)
@@ -322,13 +339,14 @@ class PostgresStore:
         sessions = [_session_row(key[0], snapshot.sessions[key]) for key in sorted(snapshot.changed_sessions)]
         await connection.fetchval(
             _WRITE_ALL,
-            *upserted,
-            *_columns([(trial, kind, digest, version) for trial, kind, digest, _, version in removed], 4),
+            *_columns(ledgers, 10),
             *_columns(trials, 5),
             *_columns(sessions, 5),
             *_columns([(environment, *_client_row(client)) for environment, client in snapshot.new_clients], 6),
             *_columns([(r.id, r.at, environment, _encode(r)) for environment, r in snapshot.records], 4),
-            len(kept) + len(removed) + len(trials) + len(sessions),
+            *_columns(held, 2),
+            raised,
+            len(ledgers) + len(trials) + len(sessions) + len(held),
         )
         return True
 
@@ -478,6 +496,10 @@ class PostgresStore:
                 pause_s = min(2 * pause_s, BACKOFF_S[1])
 
 
+class _Later(Exception):
+    """The next batch has to answer this, from a snapshot of its own."""
+
+
 class _LostRace(Exception):
     """Somebody else changed the environment first."""
 
@@ -514,15 +536,21 @@ def _next_version(version: int | None) -> int:
     return random.getrandbits(62) if version is None else version + 1
 
 
-def _ledger_row(trial: int, kind: int, digest: bytes, ledger: Ledger, version: int | None) -> tuple[Any, ...]:
+def _ledger_row(trial: int, subject: Subject, row: _Row) -> tuple[Any, ...]:
+    """
+    Write down a ledger for _UPSERT_LEDGERS. One that was removed leaves an empty row that counts for nothing, even one
+    that began in the same batch: a row that is not there has no version by which anybody could see that it moved on.
+    """
+    ledger = row.ledger or _NO_LEDGER
     return (
         trial,
-        kind,
-        digest,
+        int(subject.kind),
+        subject.digest,
         ledger.generation,
         ledger.started_at,
         ledger.expires_at,
-        _next_version(version),
+        # a version that was read goes in negated: should its row be gone (swept), what is inserted is told by its sign
+        random.getrandbits(62) + 1 if row.version is None else -row.version,
         _encode(ledger.used) if ledger.used else None,
         ledger.origin.app_id,
         ledger.origin.device_user,
@@ -554,6 +582,9 @@ async def _schema_number(connection: _Connection) -> int:
 
 
 _NO_KEY = ("", "", "")
+#: a generation below every floor
+_REMOVED = -1
+_NO_LEDGER = Ledger(0, 0, _REMOVED)
 _TRIAL_ROW = 1
 _LEDGER_ROW = 2
 
@@ -621,45 +652,40 @@ upserted AS (
     )
     ON CONFLICT (trial, kind, subject) DO UPDATE SET
         generation = excluded.generation, started_at = excluded.started_at, expires_at = excluded.expires_at,
-        version = excluded.version, used = excluded.used, app_id = excluded.app_id,
+        version = present.version + 1, used = excluded.used, app_id = excluded.app_id,
         device_user = excluded.device_user
-    WHERE present.version = excluded.version - 1
-    RETURNING 1
+    WHERE present.version = -excluded.version
+    RETURNING version
 )"""
-_WRITE_LEDGERS = f"WITH {_UPSERT_LEDGERS} SELECT temppass.expect((SELECT count(*) FROM upserted), $11)"  # noqa: S608 - ours
+_UPSERTED = "(SELECT count(*) FROM upserted WHERE version > 0)"
+_HELD = "CASE WHEN $11::integer[] = '{}' THEN 0 ELSE temppass.hold($11, $12, '{}') END"
+_WRITE_LEDGERS = f"WITH {_UPSERT_LEDGERS} SELECT temppass.expect({_UPSERTED} + {_HELD}, $13)"
 _WRITE_ALL = f"""
-WITH {_UPSERT_LEDGERS}, removed AS (
-    DELETE FROM temppass.ledger
-    USING unnest($11::integer[], $12::smallint[], $13::bytea[], $14::bigint[]) AS k (trial, kind, subject, version)
-    WHERE ledger.trial = k.trial AND ledger.kind = k.kind AND ledger.subject = k.subject
-        AND ledger.version = k.version
-    RETURNING 1
-), raised AS (
+WITH {_UPSERT_LEDGERS}, raised AS (
     UPDATE temppass.trial SET
         device_floor = k.device_floor, user_key_floor = k.user_key_floor, fired_at = k.fired_at,
         version = k.version + 1
-    FROM unnest($15::integer[], $16::integer[], $17::integer[], $18::bigint[], $19::bigint[])
+    FROM unnest($11::integer[], $12::integer[], $13::integer[], $14::bigint[], $15::bigint[])
         AS k (id, device_floor, user_key_floor, fired_at, version)
     WHERE trial.id = k.id AND trial.version = k.version
     RETURNING 1
 ), kept AS (
     INSERT INTO temppass.session AS present (environment, code, expires_at, document, version)
-    SELECT * FROM unnest($20::text[], $21::text[], $22::bigint[], $23::bytea[], $24::bigint[])
+    SELECT * FROM unnest($16::text[], $17::text[], $18::bigint[], $19::bytea[], $20::bigint[])
     ON CONFLICT (environment, code) DO UPDATE SET
         expires_at = excluded.expires_at, document = excluded.document, version = excluded.version
     WHERE present.version = excluded.version - 1
     RETURNING 1
 ), registered AS (
     INSERT INTO temppass.client (environment, id, application, epoch, secret_hash, issued_at)
-    SELECT * FROM unnest($25::text[], $26::text[], $27::text[], $28::integer[], $29::bytea[], $30::bigint[])
+    SELECT * FROM unnest($21::text[], $22::text[], $23::text[], $24::integer[], $25::bytea[], $26::bigint[])
 ), recorded AS (
     INSERT INTO temppass.audit (id, at, environment, document)
-    SELECT * FROM unnest($31::text[], $32::bigint[], $33::text[], $34::bytea[])
+    SELECT * FROM unnest($27::text[], $28::bigint[], $29::text[], $30::bytea[])
 )
 SELECT temppass.expect(
-    (SELECT count(*) FROM upserted) + (SELECT count(*) FROM removed) + (SELECT count(*) FROM raised)
-        + (SELECT count(*) FROM kept),
-    $35
+    {_UPSERTED} + (SELECT count(*) FROM raised) + (SELECT count(*) FROM kept) + temppass.hold($31, $32, $33),
+    $34
 )
 """  # noqa: S608 - what is put in is our own
 

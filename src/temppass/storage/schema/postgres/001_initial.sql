@@ -74,3 +74,23 @@ BEGIN
     RETURN written;
 END
 $$;
+
+-- Answers how many of `trials` still have the versions that a batch read. What it answers holds until the batch is
+-- committed: a batch that raises floors waits for those that rest on the floors as they were, and those come after it.
+-- Only so has a ledger that is written beside a reset of everybody one place in one order of all that happened.
+-- Called last in a statement and for trials in ascending order, so that nobody waits in a circle.
+CREATE FUNCTION temppass.hold(trials integer[], versions bigint[], raised integer[]) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    trial_id integer;
+BEGIN
+    FOR trial_id IN SELECT unnest(trials || raised) ORDER BY 1 LOOP
+        IF trial_id = ANY (raised) THEN
+            PERFORM pg_advisory_xact_lock(7305118, trial_id);
+        ELSE
+            PERFORM pg_advisory_xact_lock_shared(7305118, trial_id);
+        END IF;
+    END LOOP;
+    -- in a snapshot of its own, which sees what was committed while it waited
+    RETURN (SELECT count(*) FROM unnest(trials, versions) AS k (id, version) JOIN temppass.trial USING (id, version));
+END
+$$;
