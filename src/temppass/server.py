@@ -276,6 +276,7 @@ async def _every(interval_s: float, tick: Callable[[], Awaitable[None]]) -> None
 
 
 _READY, _FAILED = b".", b"!"
+_ENDS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Workers:
@@ -297,11 +298,11 @@ class Workers:
 
     def run(self, count: int) -> None:
         """Answer when all processes have ended. Raises SystemExit(1) where one could not begin."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _ENDS:
             signal.signal(number, self._stop)
         for _ in range(count):
             self._start()
-        reports = [os.read(self._read_end, 1) for _ in range(count)]
+        reports = [os.read(self._read_end, 1) for _ in tuple(self._children)]
         failed = _FAILED in reports and not self._stopping
         if failed:
             self._stop(signal.SIGTERM, None)
@@ -313,20 +314,26 @@ class Workers:
             if not self._stopping:
                 _log.error("worker ended, starting another", pid=child)
                 time.sleep(RESTART_S)
-            if not self._stopping:  # nobody asked for the end during the pause
                 self._start()
         if failed:
             raise SystemExit(1)
 
     def _start(self) -> None:
-        child = os.fork()
-        if child:
-            self._children.add(child)
-            return
+        """Fork, unless the end was asked for. No signal comes before the parent knows its child, and it what to do."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+        try:
+            if self._stopping:
+                return
+            child = os.fork()
+            if child:
+                self._children.add(child)
+                return
+            for number in _ENDS:
+                signal.signal(number, signal.SIG_DFL)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
         code = 1
         try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_DFL)
             os.close(self._life[1])
             threading.Thread(target=self._outlive, daemon=True).start()
             self._work(self._report)
