@@ -40,6 +40,10 @@ CONNECTIONS_MAX = 10_000
 _log = structlog.get_logger("temppass.server")
 
 
+class _HeadTooLarge(ValueError):
+    """The parser turns it into its own error, and uvicorn that into a 400, which becomes a 431."""
+
+
 class _Parser:
     """
     httptools' parser, to which `Upgrade` means nothing: RFC 9110 §7.8 lets a server ignore it.
@@ -49,36 +53,30 @@ class _Parser:
 
     def __init__(self, protocol: "BoundedProtocol") -> None:
         self._protocol = protocol
-        self._parser = self._new()
-
-    def get_http_version(self) -> str:
-        return str(self._parser.get_http_version())
-
-    def get_method(self) -> bytes:
-        return bytes(self._parser.get_method())
-
-    def should_keep_alive(self) -> bool:
-        return bool(self._parser.should_keep_alive())
-
-    def should_upgrade(self) -> bool:
-        return bool(self._parser.should_upgrade()) and self._parser.get_method() != b"CONNECT"
+        self._renew()
 
     def feed_data(self, data: bytes) -> None:
         while True:
             try:
-                self._parser.feed_data(data)
+                self._feed(data)
             except httptools.HttpParserUpgrade as upgrade:
-                if not self.should_upgrade():
+                if not self.is_upgrade():
                     raise
                 data = self._protocol.head_without_upgrade() + data[upgrade.args[0] :]
-                self._parser = self._new()
+                self._renew()
             else:
                 return
 
-    def _new(self) -> Any:
+    def is_upgrade(self) -> bool:
+        return bool(self.should_upgrade()) and self.get_method() != b"CONNECT"
+
+    def _renew(self) -> None:
         parser = httptools.HttpRequestParser(self._protocol)
         parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
-        return parser
+        self._feed = parser.feed_data
+        # what uvicorn asks of a parser, several times a request: its own methods, not ours around them
+        self.get_http_version, self.get_method = parser.get_http_version, parser.get_method
+        self.should_keep_alive, self.should_upgrade = parser.should_keep_alive, parser.should_upgrade
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -89,11 +87,15 @@ class BoundedProtocol(HttpToolsProtocol):
     #: of the chunks that did not complete a head
     _unfinished_bytes = 0
     _head_open = True
+    #: the request that is read now asks for an upgrade, so the parser will read its head once more, without that
+    _upgrading = False
     _head_timer: TimerHandle | None = None
+
+    parser: _Parser  # type: ignore[assignment]  # it has what uvicorn uses of one
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.parser = _Parser(self)  # type: ignore[assignment]  # it has what uvicorn uses of one
+        self.parser = _Parser(self)
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -119,22 +121,27 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes, self._head_open = 0, True
 
     def on_url(self, url: bytes) -> None:
-        self._grow(len(url))
+        self._head_bytes += len(url)
+        if self._head_bytes > HEAD_BYTES_MAX:
+            raise _HeadTooLarge
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._grow(len(name) + len(value) + 4)
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > HEAD_BYTES_MAX:
+            raise _HeadTooLarge
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        if self.parser.should_upgrade():
-            return  # the parser will read this head once more, without `Upgrade`
+        self._upgrading = self.parser.is_upgrade()
+        if self._upgrading:
+            return
         self._head_open, self._unfinished_bytes = False, 0
         self._stop_timer()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        if not self.parser.should_upgrade():
+        if not self._upgrading:
             super().on_message_complete()
 
     def head_without_upgrade(self) -> bytes:
@@ -157,11 +164,6 @@ class BoundedProtocol(HttpToolsProtocol):
             b"connection: close\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
         )
         self.transport.close()
-
-    def _grow(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > HEAD_BYTES_MAX:
-            raise ValueError("head too large")  # the parser turns it into its own error, and that into a 431
 
     def _give_up(self) -> None:
         self._head_timer = None

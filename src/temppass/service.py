@@ -14,7 +14,7 @@ import secrets
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from msgspec import Struct
@@ -202,9 +202,14 @@ class Service:
     ) -> Decided:
         """Decide the titles that `read` answers; the first permit begins the trial (contract §6.2)."""
         world, ask, verdicts, now = await self._judge(trial.authorize, environment, token, channel_id, pass_id, read)
+        signed: list[tuple[Permit | Deny, str | None]] = []
         for verdict in verdicts:
-            self.decisions["permit" if isinstance(verdict, Permit) else verdict.code.value] += 1
-        signed = [(v, self._media_token(world, ask, v, now) if isinstance(v, Permit) else None) for v in verdicts]
+            if isinstance(verdict, Permit):
+                self.decisions["permit"] += 1
+                signed.append((verdict, self._media_token(world, ask, verdict, now)))
+            else:
+                self.decisions[verdict.code.value] += 1
+                signed.append((verdict, None))
         return Decided(signed, now, self._policy.media_token_ms)
 
     async def preauthorize(
@@ -219,7 +224,7 @@ class Service:
         _, _, verdicts, _ = await self._judge(trial.preauthorize, environment, token, channel_id, pass_id, read)
         return verdicts
 
-    async def _judge(
+    def _judge(
         self,
         judge: trial.Judge,
         environment: str,
@@ -227,7 +232,7 @@ class Service:
         channel_id: str,
         pass_id: str,
         read: Callable[[], tuple[Viewer, Sequence[str]]],
-    ) -> tuple[World, trial.Ask, list[Permit | Deny], int]:
+    ) -> Awaitable[tuple[World, trial.Ask, list[Permit | Deny], int]]:
         now = self._clock()
 
         def prepare(world: World) -> Plan[tuple[World, trial.Ask, list[Permit | Deny], int]]:
@@ -245,7 +250,7 @@ class Service:
 
             return _keys(world, offer, ask.subjects), step
 
-        return await self._worlds.ask(environment, prepare)
+        return self._worlds.ask(environment, prepare)
 
     def _media_token(self, world: World, ask: trial.Ask, permit: Permit, now: int) -> str:
         assert world.keyring is not None

@@ -14,7 +14,7 @@ from typing import NamedTuple, NoReturn, TypeVar
 from temppass.core.catalogue import EMPTY
 from temppass.core.model import Changes, Found
 from temppass.core.refusal import InvalidToken, Refusal
-from temppass.core.tokens import Grant, Keyring, Secret, digest_of_token
+from temppass.core.tokens import Grant, Keyring, Secret
 from temppass.core.world import EnvironmentRecord, World
 from temppass.store import Keys, Outdated, Store, StoreUnavailable
 
@@ -33,8 +33,8 @@ class _Known(NamedTuple):
     world: World
     #: what its keyring was read from; to read one takes long (75 ms), and a new world seldom has other keys
     sealed_keys: bytes
-    #: by digest, until they expire; a new world starts with none
-    verified: dict[bytes, Grant]
+    #: by access token; a new world starts with none
+    verified: dict[str, Grant]
 
 
 class Worlds:
@@ -99,13 +99,12 @@ class Worlds:
         known = self._known.get(world.name)
         if known is None or known.world is not world:
             return world.read_token(token, now)
-        digest = digest_of_token(token)
-        grant = known.verified.get(digest)
+        grant = known.verified.get(token)
         if grant is None:
             grant = world.read_token(token, now)
             if len(known.verified) >= VERIFIED_MAX:
                 del known.verified[next(iter(known.verified))]
-            known.verified[digest] = grant
+            known.verified[token] = grant
         return grant
 
     def _world(self, environment: str, record: EnvironmentRecord | None) -> World:

@@ -2,7 +2,6 @@
 The tables of web/problems.py are complete, and each surface says no in its own shape.
 """
 
-import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ from temppass.web.problems import (
     V2,
     V2_SURFACE,
     Surface,
-    guarded,
+    answer,
 )
 
 TABLES = {"v2": V2, "reset": RESET, "registration": REGISTRATION}
@@ -44,14 +43,7 @@ def kinds_of(parent: type[Refusal]) -> Iterator[type[Refusal]]:
 def answer_to(surface: Surface, error: Exception) -> tuple[Response, dict[str, Any]]:
     """Answer what a caller gets of an endpoint that raises `error`, and the body decoded."""
     scope = {"type": "http", "method": "GET", "path": "/", "scheme": "http", "query_string": b"", "headers": []}
-
-    async def endpoint(_request: Request) -> Response:
-        raise error
-
-    async def call() -> Response:
-        return await guarded(surface, endpoint)(Request({**scope, "server": ("localhost", 80)}))
-
-    response = asyncio.run(call())
+    response = answer(surface, Request({**scope, "server": ("localhost", 80)}), error)
     return response, json.loads(bytes(response.body))
 
 

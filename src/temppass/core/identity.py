@@ -102,4 +102,4 @@ def origin_digest(value: str, pepper: bytes) -> bytes:
 
 def user_id(subject: Subject) -> str:
     """Answer the wire's user id of a device: `temppass_` and 40 hex digits (contract §4.5)."""
-    return "temppass_" + hashlib.sha256(b"user:" + subject.digest).hexdigest()[:40]
+    return "temppass_" + hashlib.blake2b(subject.digest, digest_size=20, person=b"user").hexdigest()

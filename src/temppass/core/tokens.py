@@ -9,6 +9,7 @@ Source: RFC 7515, RFC 7519, contract §3.1, §3.4 and §8, design §4.2 and deci
 """
 
 import base64
+import binascii
 import contextlib
 import hashlib
 import hmac
@@ -20,7 +21,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from joserfc import jws
@@ -41,6 +42,7 @@ _ACCESS = "at+jwt"  # RFC 9068 §2.1
 _MEDIA = "media-token+jwt"
 
 _json = msgspec.json.Encoder()
+_TO_URLSAFE = bytes.maketrans(b"+/", b"-_")
 
 
 # --- one secret, several keys
@@ -132,7 +134,7 @@ class Keyring:
 
     def sign_media(self, claims: Any) -> str:
         """Answer `serializedToken`: the base64 of the compact JWS (design §4.2)."""
-        return base64.b64encode(self._sign_media(_MEDIA, claims)).decode()
+        return binascii.b2a_base64(self._sign_media(_MEDIA, claims), newline=False).decode()
 
     def read(self, kind: str, token: str) -> dict[str, Any] | None:
         """Answer the claims of a token of this `typ` that one of these keys signed; None for anything else."""
@@ -167,18 +169,18 @@ def _rsa_signature(key: RSAKey) -> Callable[[bytes], bytes]:
 
 
 def _ec_signature(key: ECKey) -> Callable[[bytes], bytes]:
-    private, scheme = key.private_key, ec.ECDSA(hashes.SHA256())
+    private, scheme = key.private_key, ec.ECDSA(Prehashed(hashes.SHA256()))
     assert private is not None
 
     def signature(signed: bytes) -> bytes:
-        r, s = decode_dss_signature(private.sign(signed, scheme))
+        r, s = decode_dss_signature(private.sign(hashlib.sha256(signed).digest(), scheme))
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")  # RFC 7518 §3.4
 
     return signature
 
 
 def _segment(raw: bytes) -> bytes:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=")
+    return binascii.b2a_base64(raw, newline=False).translate(_TO_URLSAFE, b"=")
 
 
 def _verified(kind: str, token: str, key_of: Callable[[str], Any]) -> dict[str, Any] | None:
@@ -263,10 +265,6 @@ def _begun(claims: dict[str, Any], now_s: int) -> bool:
     not_before = claims.get("nbf")
     # a minute for clocks of nodes that differ (RFC 7519 §4.1.5)
     return isinstance(not_before, int) and not_before <= now_s + 60
-
-
-def digest_of_token(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 # --- media tokens (contract §8)

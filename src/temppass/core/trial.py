@@ -157,21 +157,23 @@ class _Trial:
         self.resources_max = ask.offer.resources_max
         self.subjects = ask.subjects
         self.ledgers: list[Ledger | None] = []
-        # dictionaries, because titles keep the order in which they were watched
+        # dictionaries, because titles keep the order in which they were watched; empty where titles are not counted
         self.held: list[dict[str, None]] = []
         self.used: dict[str, None] = {}
-        windows: list[tuple[int, int]] = []
+        self.started_at, self.expires_at = now, now + ask.offer.ttl_ms
         for subject, ledger in zip(ask.subjects, found.ledgers, strict=True):
             if ledger is None or ledger.generation < floors.of(subject.kind):
                 self.ledgers.append(None)
+                continue
+            if self.held:
+                self.started_at = min(self.started_at, ledger.started_at)
+                self.expires_at = min(self.expires_at, ledger.expires_at)
             else:
-                titles = dict.fromkeys(ledger.used)
-                self.ledgers.append(ledger)
-                self.held.append(titles)
-                self.used |= titles
-                windows.append((ledger.started_at, ledger.expires_at))
-        self.started_at = min([window[0] for window in windows], default=now)
-        self.expires_at = min([window[1] for window in windows], default=now + ask.offer.ttl_ms)
+                self.started_at, self.expires_at = ledger.started_at, ledger.expires_at
+            self.ledgers.append(ledger)
+            titles = dict.fromkeys(ledger.used)
+            self.held.append(titles)
+            self.used |= titles
         self.changed = False
 
     def judge(self, resource: str, now: int) -> DenyCode | None:

@@ -77,6 +77,8 @@ _LedgerKey = tuple[TrialKey, Subject]
 
 class _Job(NamedTuple):
     keys: Keys
+    #: whose floors and ledgers are meant, _NO_KEY where none are
+    trial: TrialKey
     step: Callable[[Found], tuple[Any, Changes]]
     answered: asyncio.Future[Any]
 
@@ -131,7 +133,7 @@ class _Snapshot:
         environment = keys.environment
         if self.versions.get(environment, 0) != keys.version:
             raise Outdated
-        trial = _trial_key(keys)
+        trial = job.trial
         answer, changes = job.step(
             Found(
                 self.trials.get(trial, _NO_TRIAL).floors,
@@ -140,7 +142,7 @@ class _Snapshot:
                 self.sessions.get((environment, keys.code), _NOT_KEPT).session if keys.code is not None else None,
             )
         )
-        if self._is_mixed(trial, keys.subjects, changes):
+        if (self.changed_rows or self.changed_trials) and self._is_mixed(trial, keys.subjects, changes):
             raise _Later
         if changes is not NOTHING:
             self._keep(environment, trial, changes)
@@ -210,7 +212,7 @@ class PostgresStore:
             self._begin(asyncio.get_running_loop())  # not each time: it costs a system call
         assert self._loop is not None
         answered: asyncio.Future[A] = self._loop.create_future()
-        self._waiting.append(_Job(keys, step, answered))
+        self._waiting.append(_Job(keys, _trial_key(keys), step, answered))
         if self._lane is None:
             self._lane = self._loop.create_task(self._work())
         return await answered
@@ -268,18 +270,18 @@ class PostgresStore:
     async def _read(self, connection: _Connection, batch: list[_Job]) -> _Snapshot:
         snapshot = _Snapshot()
         environments = list({job.keys.environment for job in batch})
-        trials = {_trial_key(job.keys) for job in batch if job.keys.trial is not None}
+        trials = {job.trial for job in batch} - {_NO_KEY}
         if unknown := trials - self._trial_ids.keys():
             for id_, *key in await connection.fetch(_TRIAL_IDS, *_columns(unknown, 3)):
                 self._trial_ids[tuple(key)] = id_
         by_id = {self._trial_ids[key]: key for key in trials if key in self._trial_ids}
         ledgers = list(
-            dict.fromkeys(
-                (trial, subject)
+            {
+                (job.trial, subject): None
                 for job in batch
-                if job.keys.subjects and (trial := _trial_key(job.keys)) in self._trial_ids
+                if job.trial in self._trial_ids
                 for subject in job.keys.subjects
-            )
+            }
         )
         found = await connection.fetch(
             _READ,

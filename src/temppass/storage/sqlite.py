@@ -19,7 +19,20 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from temppass.core.model import Changes, Client, Floors, Found, Ledger, Origin, Record, Session, Subject, SubjectKind
+from temppass.core.model import (
+    ANYWHERE,
+    NOTHING,
+    Changes,
+    Client,
+    Floors,
+    Found,
+    Ledger,
+    Origin,
+    Record,
+    Session,
+    Subject,
+    SubjectKind,
+)
 from temppass.core.world import EnvironmentRecord
 from temppass.store import (
     BATCH_MAX,
@@ -209,6 +222,8 @@ class _Transaction:
                 self._session(keys.environment, keys.code) if keys.code is not None else None,
             )
         )
+        if changes is NOTHING:
+            return answer
         try:
             self._write(keys, trial, changes)
         except (OverflowError, ValueError) as error:  # beyond what a column holds: part of it may be written already
@@ -335,9 +350,8 @@ class _Transaction:
         if row is None:
             return None
         started_at, expires_at, generation, used, app_id, device_user = row
-        return Ledger(
-            started_at, expires_at, generation, _decode_titles(used) if used else (), Origin(app_id, device_user)
-        )
+        origin = Origin(app_id, device_user) if app_id or device_user else ANYWHERE
+        return Ledger(started_at, expires_at, generation, _decode_titles(used) if used else (), origin)
 
     def _client(self, environment: str, client_id: str) -> Client | None:
         row = self._execute(_CLIENT, (environment, client_id)).fetchone()

@@ -6,19 +6,20 @@ Source: design §6, contract §6.10 (CORS), design decision 8.17.
 """
 
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Metric, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Match, Route
+from starlette.routing import Match
 
 from temppass import wire
 from temppass.core.oauth import is_within
@@ -28,7 +29,7 @@ from temppass.store import StoreUnavailable
 from temppass.web import openapi
 from temppass.web.dcr import Registrar
 from temppass.web.host import RELEASE_PRODUCTION, environment_of_host
-from temppass.web.problems import CODES, JSON, OWN_SURFACE, PLAIN, Endpoint, guarded, plain
+from temppass.web.problems import CODES, JSON, OWN_SURFACE, PLAIN, Endpoint, GuardedRoute, answer, plain
 from temppass.web.reset import Resetter
 from temppass.web.v2 import RestV2
 
@@ -73,11 +74,11 @@ class Own:
         self._service = service
         self._registry = registry
         self._openapi = b""
-        self.described: list[Route] = []
+        self.described: list[GuardedRoute] = []
 
-    def routes(self) -> list[Route]:
-        def route(path: str, endpoint: Endpoint) -> Route:
-            return Route(path, guarded(OWN_SURFACE, endpoint), methods=["GET"])
+    def routes(self) -> list[GuardedRoute]:
+        def route(path: str, endpoint: Endpoint) -> GuardedRoute:
+            return GuardedRoute(OWN_SURFACE, path, endpoint, ["GET"])
 
         return [
             route("/healthz", self.healthz),
@@ -122,7 +123,7 @@ class Own:
         return PlainTextResponse(f"{name}\nstatus {code.status}, action {code.action}\n\n{code.message}\n")
 
 
-def routes(service: Service, registry: CollectorRegistry) -> list[Route]:
+def routes(service: Service, registry: CollectorRegistry) -> list[GuardedRoute]:
     """Answer every route of the server, the busiest first."""
     own = Own(service, registry)
     own.described = [
@@ -135,12 +136,19 @@ def routes(service: Service, registry: CollectorRegistry) -> list[Route]:
 
 
 class _Tally(Collector):
-    """The figures that the service counts by itself, as metrics."""
+    """What edge and service have counted, as metrics: plain numbers, because the library's cost a lock each time."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, requests: Counter[tuple[str, int]]) -> None:
         self._service = service
+        self._requests = requests
 
     def collect(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "temppass_requests", "Requests answered, by endpoint and status.", labels=["endpoint", "status"]
+        )
+        for (endpoint, status), count in self._requests.items():
+            requests.add_metric([endpoint, str(status)], count)
+        yield requests
         decisions = CounterMetricFamily(
             "temppass_decisions", "Titles decided by authorize, by verdict.", labels=["verdict"]
         )
@@ -174,14 +182,9 @@ class Edge:
         self._default = default_environment
         self._log_requests = log_requests
         self._routes = routes(service, registry)
-        self._requests = Counter(
-            "temppass_requests_total",
-            "Requests answered, by endpoint and status.",
-            ["endpoint", "status"],
-            registry=registry,
-        )
-        registry.register(_Tally(service))
-        self._counters: dict[tuple[str, int], Counter] = {}
+        #: requests answered, by endpoint and status
+        self._requests: Counter[tuple[str, int]] = Counter()
+        registry.register(_Tally(service, self._requests))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -196,46 +199,50 @@ class Edge:
         environment = scope["environment"] = environment_of_host(host, self._default)
         if scope["path"].startswith("/api/v2/") and scope["path"].endswith("/") and not self._methods(scope):
             scope["path"] = scope["path"][:-1]  # a trailing slash is an alias (contract §12 #24)
-        status = 0
+        route = self._route(scope)
+        if route is None:
+            response = self._unrouted(scope)
+        else:
+            request = Request(scope, receive)
+            try:
+                response = await route.endpoint(request)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
+                response = answer(route.surface, request, error)
+        if origin:
+            response.raw_headers = [*response.raw_headers, *await self._cors(environment, origin)]
+        await response(scope, receive, send)
+        self._count(scope, response.status_code)
 
-        async def watched(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                if origin:
-                    message["headers"] = [*message["headers"], *await self._cors(environment, origin)]
-            await send(message)
-
-        response = await self._answer(scope, receive)
-        await response(scope, receive, watched)
-        self._count(scope, status)
-
-    async def _answer(self, scope: Scope, receive: Receive) -> Response:
+    def _route(self, scope: Scope) -> GuardedRoute | None:
         """
-        Answer with the first route that takes the path and the method.
+        Answer the first route that takes the path and the method.
 
         Starlette's application would do the same behind four layers of its own, which is a fifth of a decision.
         """
         if scope["method"] == "OPTIONS":
-            return self._options(scope)
+            return None
         for route in self._routes:
             match, matched = route.matches(scope)
             if match is Match.FULL:
                 scope.update(matched)
-                endpoint: Endpoint = route.endpoint
-                return await endpoint(Request(scope, receive))
+                return route
             if match is Match.PARTIAL:
                 scope.setdefault("endpoint", route.endpoint)  # for the metrics
-        if methods := self._methods(scope):
-            return plain(405, PLAIN[405], "This path does not take this method.", {"Allow": _allow(methods)})
-        return _NOTHING_THERE
+        return None
+
+    def _unrouted(self, scope: Scope) -> Response:
+        """Say which methods the path takes (RFC 9110 §9.3.7, §15.5.6), or that there is nothing."""
+        methods = self._methods(scope)
+        if not methods:
+            return plain(404, PLAIN[404], "There is nothing at this path.")
+        allow = {"Allow": ", ".join(sorted(methods | {"OPTIONS"}))}
+        if scope["method"] == "OPTIONS":
+            return Response(status_code=204, headers=allow)
+        return plain(405, PLAIN[405], "This path does not take this method.", allow)
 
     def _count(self, scope: Scope, status: int) -> None:
         endpoint = getattr(scope.get("endpoint"), "__name__", "none")
-        counter = self._counters.get((endpoint, status))
-        if counter is None:
-            counter = self._counters[endpoint, status] = self._requests.labels(endpoint, str(status))
-        counter.inc()
+        self._requests[endpoint, status] += 1
         if self._log_requests:
             _log.info("request", method=scope["method"], path=scope["path"][:256], status=status)
 
@@ -247,13 +254,6 @@ class Edge:
             if route.matches(scope)[0] is not Match.NONE
             for method in route.methods or ()
         }
-
-    def _options(self, scope: Scope) -> Response:
-        """Answer which methods a path takes (RFC 9110 §9.3.7)."""
-        methods = self._methods(scope)
-        if not methods:
-            return _NOTHING_THERE
-        return Response(status_code=204, headers={"Allow": _allow(methods)})
 
     async def _cors(self, environment: str, origin: str) -> list[tuple[bytes, bytes]]:
         """Answer the CORS headers of a browser's request (contract §6.10); only a `Vary` to a stranger."""
@@ -272,9 +272,6 @@ class Edge:
                 "Access-Control-Max-Age": _PREFLIGHT_AGE_S,
             }
         return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-
-
-_NOTHING_THERE = plain(404, PLAIN[404], "There is nothing at this path.")
 
 
 async def _live(receive: Receive, send: Send) -> None:
@@ -296,7 +293,3 @@ def is_known_origin(origin: str, world: World) -> bool:
     trusted = parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
     plain_origin = re.fullmatch(r"[a-z]+://[A-Za-z0-9.-]+(?::[0-9]{1,5})?", origin) is not None
     return trusted and plain_origin and is_within(host, world.domains)
-
-
-def _allow(methods: set[str]) -> str:
-    return ", ".join(sorted(methods | {"OPTIONS"}))

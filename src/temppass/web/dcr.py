@@ -9,14 +9,13 @@ from typing import Any, NoReturn
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from temppass import wire
 from temppass.core import oauth
 from temppass.core.refusal import InvalidRequest
 from temppass.service import Service
-from temppass.web.problems import JSON, NO_STORE, REGISTRATION_SURFACE, guarded
-from temppass.web.request import form_pairs, read_body, single
+from temppass.web.problems import JSON, NO_STORE, REGISTRATION_SURFACE, GuardedRoute
+from temppass.web.request import Headers, form_pairs, read_body, single
 
 _FORM = "application/x-www-form-urlencoded"
 
@@ -25,15 +24,16 @@ class Registrar:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[GuardedRoute]:
         return [
-            Route("/o/client/register", guarded(REGISTRATION_SURFACE, self.register), methods=["POST"]),
-            Route("/o/client/token", guarded(REGISTRATION_SURFACE, self.token), methods=["POST"]),
+            GuardedRoute(REGISTRATION_SURFACE, "/o/client/register", self.register, ["POST"]),
+            GuardedRoute(REGISTRATION_SURFACE, "/o/client/token", self.token, ["POST"]),
         ]
 
     async def register(self, request: Request) -> Response:
         """Exchange a software statement for client credentials."""
-        fields = _fields(request.headers.get("content-type", ""), await read_body(request))
+        headers = Headers(request.scope["headers"])
+        fields = _fields(headers.get(b"content-type") or "", await read_body(request, headers))
         asked = oauth.read_registration(fields)
         made = await self._service.register(request.scope["environment"], asked)
         return _created(
@@ -49,11 +49,12 @@ class Registrar:
 
     async def token(self, request: Request) -> Response:
         """Exchange client credentials, in the query, a form or a JSON body, for an access token."""
-        body = await read_body(request)
-        if request.headers.get("authorization", "").lower().startswith("basic"):
+        headers = Headers(request.scope["headers"])
+        body = await read_body(request, headers)
+        if (headers.get(b"authorization") or "").lower().startswith("basic"):
             raise InvalidRequest("Send client_id and client_secret as parameters, not as HTTP Basic.")
         fields = single(form_pairs(request.scope["query_string"]))
-        for name, value in _fields(request.headers.get("content-type", ""), body).items():
+        for name, value in _fields(headers.get(b"content-type") or "", body).items():
             if fields.setdefault(name, value) != value:
                 raise InvalidRequest(f"{name[:64]} has one value in the query and another in the body.")
         issued = await self._service.issue_token(request.scope["environment"], oauth.read_token_request(fields))

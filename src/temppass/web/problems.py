@@ -13,6 +13,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from temppass import wire
 from temppass.core import refusal as r
@@ -122,33 +123,29 @@ class Surface(NamedTuple):
     fault: Callable[[Request, int, str], Response]
 
 
-def guarded(surface: Surface, endpoint: Endpoint) -> Endpoint:
-    """Answer an endpoint that turns every refusal and every fault into the surface's words."""
+class GuardedRoute(Route):
+    """A route whose refusals and faults are answered in the words of its surface."""
 
-    async def guarded_endpoint(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except r.Refusal as refusal:
-            row = surface.table.get(type(refusal))
-            if row is None:
-                return _bug(surface, request, refusal)
-            return surface.refuse(request, row, refusal.detail)
-        except HTTPException as error:
+    def __init__(self, surface: Surface, path: str, endpoint: Endpoint, methods: list[str]) -> None:
+        super().__init__(path, endpoint, methods=methods)
+        self.endpoint: Endpoint
+        self.surface = surface
+
+
+def answer(surface: Surface, request: Request, error: Exception) -> Response:
+    """Turn what an endpoint raised into an answer; what is not foreseen is a bug, and a bug shows no traceback."""
+    match error:
+        case r.Refusal():
+            row = surface.table.get(type(error))
+            if row is not None:
+                return surface.refuse(request, row, error.detail)
+        case HTTPException():
             return plain(error.status_code, PLAIN[error.status_code], error.detail, dict(error.headers or {}))
-        except StoreUnavailable as error:
+        case StoreUnavailable():
             _log.warning("store unavailable", reason=str(error))
             return surface.fault(request, 503, str(uuid.uuid4()))
-        except ClientDisconnect:
+        case ClientDisconnect():
             return Response(status_code=400)  # nobody reads it
-        except Exception as error:  # noqa: BLE001 - a bug must not reach the caller as a traceback
-            return _bug(surface, request, error)
-
-    guarded_endpoint.__name__ = endpoint.__name__
-    guarded_endpoint.__doc__ = endpoint.__doc__
-    return guarded_endpoint
-
-
-def _bug(surface: Surface, request: Request, error: Exception) -> Response:
     trace = str(uuid.uuid4())
     _log.error("bug", trace=trace, path=request.scope["path"], exc_info=error)
     return surface.fault(request, 500, trace)

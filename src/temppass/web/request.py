@@ -93,14 +93,14 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and 0 < len(value) <= FIELD_CHARACTERS_MAX else None
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(request: Request, headers: Headers) -> bytes:
     """
-    Read the whole body.
+    Read the whole body; `headers` are the request's.
 
     Raises HTTPException 413 over 64 KiB, at the first byte too many, and 408 where it does not arrive.
     """
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > BODY_BYTES_MAX:
+    declared = headers.get(b"content-length")
+    if declared is not None and declared.isdecimal() and int(declared[:20]) > BODY_BYTES_MAX:
         raise _too_large()
     message = await request.receive()
     if not message.get("more_body") and message["type"] == "http.request":  # nearly every body comes in one piece

@@ -6,14 +6,13 @@ Source: contract §5, design decisions 8.1 and 8.14.
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from temppass.core.identity import IDENTITY_BYTES_MAX
 from temppass.core.model import SubjectKind
 from temppass.core.refusal import InvalidRequest
 from temppass.service import EVERYBODY, Everybody, ResetAsk, Service
 from temppass.web.host import profile_of_host
-from temppass.web.problems import PLAIN, RESET_SURFACE, guarded, plain
+from temppass.web.problems import PLAIN, RESET_SURFACE, Endpoint, GuardedRoute, plain
 from temppass.web.request import Headers, query_bytes
 
 _SUCCESSOR = {"Link": '</reset-tempass/v3/reset>; rel="successor-version"'}
@@ -24,9 +23,9 @@ class Resetter:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def routes(self) -> list[Route]:
-        def route(path: str, endpoint: object, methods: list[str]) -> Route:
-            return Route(path, guarded(RESET_SURFACE, endpoint), methods=methods)  # type: ignore[arg-type]
+    def routes(self) -> list[GuardedRoute]:
+        def route(path: str, endpoint: Endpoint, methods: list[str]) -> GuardedRoute:
+            return GuardedRoute(RESET_SURFACE, path, endpoint, methods)
 
         every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
         return [
