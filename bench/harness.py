@@ -154,13 +154,13 @@ def serving(command: Sequence[str], environ: Mapping[str, str] | None = None) ->
                 process.wait()
 
 
-SERVE = (sys.executable, "-m", "temppass.cli", "serve", "--demo", "--port", "0", "--store")
+PROGRAM = (sys.executable, "-m", "temppass.cli")
 
 
 @contextlib.contextmanager
-def temppass(store: str, environ: Mapping[str, str] | None = None) -> Iterator[Ours]:
+def temppass(store: str, environ: Mapping[str, str] | None = None, program: Sequence[str] = PROGRAM) -> Iterator[Ours]:
     """Run our server on `store`, register, and get a token."""
-    with serving([*SERVE, store], environ) as served:
+    with serving([*program, "serve", "--demo", "--port", "0", "--store", store], environ) as served:
         found = re.search(r"^STATEMENT='([^']+)'", served.output, re.MULTILINE)
         if found is None:
             raise BenchError("the demo printed no software statement")

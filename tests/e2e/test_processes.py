@@ -6,6 +6,7 @@ that cross do not add up, and a process that dies is replaced.
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import time
@@ -18,6 +19,8 @@ from typing import Any, NamedTuple
 import httpx2
 import pytest
 from tests.e2e.conftest import CATALOGUE, TITLES_MAX, WAIT_S, Folder, Server, Wire, new_database, sharing
+
+import temppass
 
 ASKS, ROUNDS = 50, 5
 CATALOGUE += """
@@ -283,3 +286,37 @@ def test_a_database_is_migrated_while_a_server_works_on_it(
             decisions.append(wire.decide(f"migrate-{len(decisions)}", "FILM")["authorized"])
     wire.close()
     assert ({migration.result().code for migration in migrations}, set(decisions)) == ({0}, {True})
+
+
+NEXT_SCHEMA = """
+ALTER TABLE temppass.ledger ADD COLUMN undone_at bigint;
+ALTER TABLE temppass.trial ADD COLUMN note text NOT NULL DEFAULT '';
+CREATE INDEX ledger_expires_at ON temppass.ledger (expires_at);
+"""
+
+
+def test_a_server_of_the_previous_schema_works_on_while_and_after_the_next_one_is_made(
+    tmp_path: Path, postgres_server: str
+) -> None:
+    """The next version of the program is this one with one more schema file, in a folder of its own."""
+    source = Path(temppass.__file__).parent
+    shutil.copytree(source, tmp_path / "next/temppass", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "next/temppass/storage/schema/postgres/002_next.sql").write_text(NEXT_SCHEMA)
+    upgraded = {"PYTHONPATH": str(tmp_path / "next")}
+    with new_database(postgres_server) as database, ThreadPoolExecutor(1) as operator:
+        folder = sharing(tmp_path, database)
+        folder.temppass("store", "migrate")
+        folder.declare()
+        wire = folder.application(folder.serve())
+        migration = operator.submit(folder.temppass, "store", "migrate", **upgraded)
+        decisions: list[bool] = []
+        while not migration.done():
+            decisions.append(wire.decide(f"before-{len(decisions)}", "FILM")["authorized"])
+        newer = Wire(folder.serve(**upgraded).url, folder.temppass("statement", "mint", "ops", **upgraded).out.strip())
+        ends = [side.decide("crossing", "FILM")["notAfter"] for side in (wire, newer)]
+        resets = [side.reset("Basic", device_id="crossing") for side in (wire, newer)]
+        refused = folder.temppass("serve", "--port", "0")
+        newer.close()
+        folder.close()
+    assert (migration.result().code, set(decisions), len(set(ends)), resets) == (0, {True}, 1, [204, 204])
+    assert "newer than this program's 1: upgrade it" in refused.err

@@ -59,6 +59,9 @@ CONNECT_WAIT_S = 1.0
 BACKOFF_S = (0.05, 1.0)
 #: for a migration, in seconds
 MIGRATION_WAIT_S = 600
+#: a migration that cannot lock its tables by then, in milliseconds, lets all go and tries again: a batch of a server
+#: may hold one of them and wait for another, and its viewers wait with it
+MIGRATION_LOCK_MS = 100
 #: a batch that loses this many races in a row is given up
 TRIES_MAX = 50
 #: the longest pause after a lost race grows by this with each, in seconds
@@ -446,7 +449,7 @@ class PostgresStore:
         async def migrate(connection: _Connection) -> None:
             async with connection.transaction():
                 await connection.execute("SET LOCAL statement_timeout = 0")
-                await connection.execute("SET LOCAL lock_timeout = '5s'")
+                await connection.execute(f"SET LOCAL lock_timeout = {MIGRATION_LOCK_MS}")
                 await connection.execute("SELECT pg_advisory_xact_lock(7305118)")  # one migration at a time
                 await connection.execute("CREATE SCHEMA IF NOT EXISTS temppass")
                 await connection.execute("CREATE TABLE IF NOT EXISTS temppass.schema (number integer PRIMARY KEY)")
@@ -458,7 +461,14 @@ class PostgresStore:
                 if distributed:
                     await connection.execute(_DISTRIBUTE)
 
-        await self._once(migrate, wait_s=MIGRATION_WAIT_S)
+        async def migrate_beside_servers(connection: _Connection) -> None:
+            while True:
+                try:
+                    return await migrate(connection)
+                except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+                    await asyncio.sleep(random.uniform(1, 3) * MIGRATION_LOCK_MS / 1000)  # noqa: S311 - no secret
+
+        await self._once(migrate_beside_servers, wait_s=MIGRATION_WAIT_S)
 
     async def close(self) -> None:
         self._closed = True
@@ -615,10 +625,11 @@ _TRIAL_IDS = """
 SELECT id, environment, channel, pass FROM temppass.trial
 JOIN unnest($1::text[], $2::text[], $3::text[]) AS k (environment, channel, pass) USING (environment, channel, pass)
 """
+# somebody else may take the same numbers first: then nothing is added, and the batch runs and asks once more
 _ADD_TRIALS = """
-INSERT INTO temppass.trial (environment, channel, pass, device_floor, user_key_floor, fired_at, version)
-SELECT environment, channel, pass, 0, 0, 0, 0
-FROM unnest($1::text[], $2::text[], $3::text[]) AS k (environment, channel, pass)
+INSERT INTO temppass.trial (id, environment, channel, pass, device_floor, user_key_floor, fired_at, version)
+SELECT (SELECT coalesce(max(id), 0) FROM temppass.trial) + n, environment, channel, pass, 0, 0, 0, 0
+FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS k (environment, channel, pass, n)
 ON CONFLICT DO NOTHING
 """
 
@@ -700,10 +711,11 @@ WITH present AS (
     WHERE environment = $1 AND channel = $2 AND pass = $3 AND present.version = $4
 ), looked_at AS (
     SELECT ledger.trial, ledger.kind, ledger.subject,
-        generation >= meant.floor
+        generation >= (SELECT floor FROM meant)
             AND ($8::bytea IS NULL OR app_id = $8) AND ($9::bytea IS NULL OR device_user = $9) AS matches
-    FROM temppass.ledger JOIN meant ON ledger.trial = meant.id
-    WHERE ledger.kind = $5 AND ledger.subject > $6 ORDER BY ledger.subject LIMIT $7
+    FROM temppass.ledger
+    WHERE ledger.trial = (SELECT id FROM meant) AND ledger.kind = $5 AND ledger.subject > $6
+    ORDER BY ledger.trial, ledger.kind, ledger.subject LIMIT $7
 ), erased AS (
     DELETE FROM temppass.ledger USING looked_at
     WHERE looked_at.matches
@@ -729,10 +741,10 @@ _SWEEP_LEDGERS = """
 WITH looked_at AS (
     SELECT ledger.trial, ledger.kind, ledger.subject, ledger.version,
         generation < $7 OR expires_at < $8::bigint AS stale
-    FROM temppass.ledger JOIN temppass.trial ON ledger.trial = trial.id
-    WHERE trial.environment = $1 AND trial.channel = $2 AND trial.pass = $3
+    FROM temppass.ledger
+    WHERE ledger.trial = (SELECT id FROM temppass.trial WHERE environment = $1 AND channel = $2 AND pass = $3)
         AND ledger.kind = $4 AND ledger.subject > $5
-    ORDER BY ledger.subject LIMIT $6
+    ORDER BY ledger.trial, ledger.kind, ledger.subject LIMIT $6
 ), removed AS (
     DELETE FROM temppass.ledger USING looked_at
     WHERE looked_at.stale AND ledger.version = looked_at.version

@@ -1,0 +1,101 @@
+"""
+Decisions a second while the sweeper removes dead ledgers, against the same server with nothing to sweep.
+
+Everybody in a full store is reset, and the server with something to sweep is told that a reset can be undone for no
+time at all, so that it begins at once; it is stopped (SIGSTOP) while the other one is measured. That it swept all
+through each measurement is read from its metrics.
+"""
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable
+
+from bulk import fill
+from harness import (  # fmt: skip
+    ROUNDS,
+    SECONDS,
+    STORES,
+    BenchError,
+    Ours,
+    ask,
+    claim,
+    empty_store,
+    in_turn,
+    ratio,
+    run,
+    temppass,
+    wrk,
+)
+from reset import EVERYBODY
+from traffic import authorize
+
+BOUND = 0.9
+KINDS = ("known", "new")
+#: more than a sweep takes in all measurements of one kind of store
+LEDGERS = 10_000 * (ROUNDS + 2) * SECONDS * len(KINDS)
+#: our program, where a reset of everybody is final at once and looked for often
+EAGER = (
+    sys.executable,
+    "-c",
+    "from temppass import cli, server, sweeper; sweeper.UNDO_MS, server.TICK_S = 0, 0.2; cli.main()",
+)
+
+
+def swept(ours: Ours) -> int:
+    """Answer how many ledgers the server's sweeper has removed."""
+    _, metrics = ask(ours.served, "GET", "/metrics")
+    found = re.search(rb"^temppass_swept_ledgers_total (\S+)$", metrics, re.MULTILINE)
+    if found is None:
+        raise BenchError("the server has no metric of swept ledgers")
+    return int(float(found[1]))
+
+
+def measure(ours: Ours, kind: str) -> float:
+    return wrk(ours.served, [authorize(ours.token, f"@{kind.upper()}@")])
+
+
+def measure_swept(ours: Ours, kind: str) -> float:
+    """Measure between SIGCONT and SIGSTOP. Raises BenchError unless ledgers went all the time."""
+    os.kill(ours.served.pid, signal.SIGCONT)
+    try:
+        before = swept(ours)
+        figure = measure(ours, kind)
+        after = swept(ours)
+    finally:
+        os.kill(ours.served.pid, signal.SIGSTOP)
+    print(f"    {(after - before) / SECONDS:,.0f} ledgers swept a second")
+    if after == before or after >= LEDGERS:
+        raise BenchError(f"nothing was swept, or all of it: {before} before, {after} after")
+    return figure
+
+
+def main() -> None:
+    for store in STORES:
+        print(f"decisions a second beside the sweeper, {store}")
+        with empty_store(store) as url, empty_store(store) as quiet_url:
+            with temppass(url) as ours:
+                measure(ours, "known")
+            fill(url, LEDGERS)
+            with temppass(url) as ours:
+                ask(ours.served, "DELETE", EVERYBODY, headers={"Authorization": f"Bearer {ours.token}"})
+            with temppass(quiet_url) as quiet, temppass(url, program=EAGER) as sweeping:
+                os.kill(sweeping.served.pid, signal.SIGSTOP)
+                variants: dict[str, Callable[[], float]] = {}
+                for kind in KINDS:
+                    variants[f"{kind}, quiet"] = lambda kind=kind: measure(quiet, kind)
+                    variants[f"{kind}, sweeping"] = lambda kind=kind: measure_swept(sweeping, kind)
+                try:
+                    for warm_up in variants.values():
+                        warm_up()
+                    figures = in_turn(variants)
+                finally:
+                    os.kill(sweeping.served.pid, signal.SIGCONT)  # or it could not end
+        for kind in KINDS:
+            share = ratio(figures[f"{kind}, sweeping"], figures[f"{kind}, quiet"])
+            claim(f"{kind} subjects while sweeping / not, {store}", share, BOUND)
+
+
+if __name__ == "__main__":
+    run(main)
