@@ -33,8 +33,8 @@ from traffic import authorize
 
 BOUND = 0.9
 KINDS = ("known", "new")
-#: more than a sweep takes in all measurements of one kind of store
-LEDGERS = 10_000 * (ROUNDS + 2) * SECONDS * len(KINDS)
+#: more than a sweep takes in all measurements of one kind of store, at 5,000 a second
+LEDGERS = 6_000 * (ROUNDS + 2) * SECONDS * len(KINDS)
 #: our program, where a reset of everybody is final at once and looked for often
 EAGER = (
     sys.executable,

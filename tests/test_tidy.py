@@ -20,6 +20,7 @@ from sybil.parsers.markdown import CodeBlockParser
 
 import temppass
 from temppass import cli, testing
+from temppass.client.profiles import VARIABLES as CLIENT_VARIABLES
 from temppass.core import catalogue
 from temppass.demo import walk
 from temppass.settings import VARIABLES
@@ -70,7 +71,18 @@ def commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command
             yield f"{path} {name}", command
 
 
-COMMANDS = dict(commands(cli.temppass, "temppass"))
+def client_commands() -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(cli.temppass)
+    for name in cli.CLIENT_COMMANDS:
+        command = cli.temppass.get_command(context, name)
+        assert command is not None
+        yield f"temppass {name}", command
+
+
+CLIENT_COMMANDS = dict(client_commands())
+COMMANDS = CLIENT_COMMANDS | dict(commands(cli.temppass, "temppass"))
+#: what all of the client's commands take that have any of it, told once
+SHARED = {cells[0].partition(" ")[0] for cells in rows("Commands against a service")}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -79,6 +91,8 @@ def test_every_option_is_in_the_reference(name: str) -> None:
         param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
         for param in COMMANDS[name].params
     ]
+    if name in CLIENT_COMMANDS and set(taken) >= SHARED:
+        taken = [option for option in taken if option not in SHARED]
     assert sorted(cells[0].partition(" ")[0] for cells in rows(f"`{name}`")) == sorted(taken)
 
 
@@ -86,6 +100,16 @@ def test_every_command_is_in_the_reference() -> None:
     assert {
         heading.strip("`") for heading in sections(REFERENCE) if heading.startswith("`temppass ")
     } == COMMANDS.keys()
+
+
+def test_help_says_of_every_command_what_the_command_says_of_itself() -> None:
+    told = {f"temppass {name}": sentence for name, (_, sentence) in cli.CLIENT_COMMANDS.items()}
+    assert told == {name: command.get_short_help_str(80) for name, command in CLIENT_COMMANDS.items()}
+
+
+def test_every_variable_of_the_client_is_in_the_reference() -> None:
+    documented = {cells[1] for cells in rows("Commands against a service")} - {"none"}
+    assert documented == set(CLIENT_VARIABLES.values())
 
 
 def test_every_exit_code_is_in_the_reference() -> None:

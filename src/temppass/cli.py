@@ -12,10 +12,13 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
+
+from temppass.failure import Failure
 
 if TYPE_CHECKING:
     from temppass.server import Tls
@@ -26,17 +29,10 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 
 EXIT_CODES = """\b
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+Exit codes: 0 done, 1 failed, 2 wrong usage or not confirmed, 4 not let in,
+5 some lines of a file failed, 6 throttled, 130 interrupted."""
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-
-class Failure(Exception):
-    """A command cannot do what it was asked; `hint` says what to do next."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 def main() -> NoReturn:
@@ -58,17 +54,66 @@ def main() -> NoReturn:
         click.echo(f"error: {error}", err=True)
         if error.hint:
             click.echo(f"hint: {error.hint}", err=True)
-        code = 1
+        code = error.code
     sys.exit(code if isinstance(code, int) else 0)
 
 
+#: the client's commands: where each is, and what --help says of it without looking there
+CLIENT_COMMANDS = {
+    "reset": ("reset:reset", "Make a viewer, a file of viewers, or everybody new to a pass."),
+    "authorize": ("viewer:authorize", "Decide titles as an application would; the first permit begins the trial."),
+    "preauthorize": ("viewer:preauthorize", "Judge titles as a catalogue page would; begin and consume nothing."),
+    "profile": ("viewer:profile", "Show the state of a trial: when it ends, what was watched, what remains."),
+    "configuration": ("viewer:configuration", "List the passes and operators of a channel."),
+    "id": ("identity:id_", "Show every form of one identity, and how it was read; nothing is sent."),
+    "token": ("access:token", "Print a good access token, for a variable of the shell; the one that is kept,..."),
+    "inspect": ("inspection:inspect", "Explain a software statement, an access token, a media token or a header of..."),
+    "doctor": ("doctor:doctor", "Find out why calls fail: check each link from the statement to a decision,..."),
+    "migrate-request": (
+        "legacy:migrate_request",
+        "Write a request of the reset API before v3, or of REST v1, as it is today;...",
+    ),
+    "login": ("access:login", "Save a service, a channel, a pass and the software statement that opens them..."),
+    "logout": ("access:logout", "Forget a profile with its statement, credentials and token."),
+    "whoami": ("access:whoami", "Tell who one is, offline: profile, service, channel, pass, and whether a..."),
+    "completion": (
+        "completion:completion",
+        "Print the completion script of a shell, to be loaded by its start-up file.",
+    ),
+    "profiles": ("access:profiles_", "List the saved profiles; a star marks the one that is used where none is named."),
+}
+
+
+class _Commands(click.Group):
+    """The client's commands are imported when they are called; --help lists them from the table above."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*CLIENT_COMMANDS, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in CLIENT_COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = CLIENT_COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(import_module(f"temppass.commands.{module}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's shape
+        with formatter.section("Against a service"):
+            formatter.write_dl([(name, sentence) for name, (_, sentence) in CLIENT_COMMANDS.items()])
+        with formatter.section("As a service"):
+            formatter.write_dl([(name, command.get_short_help_str(80)) for name, command in self.commands.items()])
+
+
 @click.group(
+    cls=_Commands,
     context_settings=_CONTEXT,
     epilog=EXIT_CODES,
     help="""
-    A self-hostable temporary pass service, wire-compatible with Adobe Pass Temp Pass.
+    A self-hostable temporary pass service, wire-compatible with Adobe Pass Temp Pass, and its client.
 
     \b
+    temppass reset --device f238a1b2                make one viewer new to a pass
+    temppass login --profile local --url ...        save a service and its software statement
     temppass serve --demo                           try everything, with a walk to paste
     temppass catalogue apply catalogue.toml         declare channels, passes and applications
     temppass statement mint ops > statement.jwt     let an application register

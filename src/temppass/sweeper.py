@@ -14,9 +14,9 @@ from temppass.store import Stale, Store, TrialKey
 
 #: how long a reset of everybody can still be undone, and stale ledgers therefore stay
 UNDO_MS = 86_400_000
-#: ledgers that one chunk looks at, and the pause after each, in seconds: at most 10,000 a second
+#: ledgers that one chunk looks at, and the pause after each, in seconds: at most 5,000 a second
 CHUNK = 500
-PAUSE_S = 0.05
+PAUSE_S = 0.1
 #: ledgers that expire one by one are looked for this often
 RETENTION_EVERY_MS = 3_600_000
 

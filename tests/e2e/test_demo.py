@@ -3,6 +3,8 @@ What `temppass serve --demo` prints is the whole walk, and it can be pasted into
 """
 
 import json
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,3 +41,19 @@ def test_the_walk_of_a_server_with_tls_says_whom_to_trust(folder: "Folder", cert
 def test_the_demo_may_be_kept_elsewhere(folder: "Folder", option: str) -> None:
     walk = folder.serve("--demo", "--store", option).out
     assert (verdicts(folder.bash(walk)), (folder.path / "temppass-demo.db").exists()) == (WALK, False)
+
+
+TUTORIAL = Path(__file__).parents[2] / "docs/tutorial.md"
+
+
+def test_the_tutorial_ends_in_a_reset(folder: "Folder") -> None:
+    """Every command of its second shell, as it stands there, but for the port."""
+    server = folder.serve("--demo")
+    blocks = re.findall(r"^```sh\n(.*?)^```$", TUTORIAL.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    commands = [block for block in blocks if "PATH=" not in block and "temppass serve" not in block]
+    script = f'set -e\ntemppass() {{ {folder.command} "$@"; }}\n{"".join(commands)}echo arrived'
+    printed = folder.bash(script.replace("http://127.0.0.1:8080", server.url))
+    verdicts = re.findall(r"^(FILM-\d) +(permit|deny)", printed, re.MULTILINE)
+    resets = re.findall(r"^(device|key) +(\d) ", printed, re.MULTILINE)
+    assert verdicts == [("FILM-1", "permit"), ("FILM-2", "permit"), ("FILM-3", "deny"), ("FILM-3", "permit")]
+    assert (resets, printed.splitlines()[-1]) == ([("device", "1"), ("key", "1")], "arrived")

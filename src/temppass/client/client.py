@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx2
 import platformdirs
@@ -37,6 +37,9 @@ from temppass.client.flow import (
 )
 from temppass.client.place import Place
 from temppass.client.vault import FileVault, Vault, vault_name
+
+if TYPE_CHECKING:
+    from temppass.core.tokens import MediaTokenVerifier
 
 T = TypeVar("T")
 
@@ -97,33 +100,41 @@ class Client(_Common):
         super().__init__(place, software_statement, vault=vault)
         self._http = httpx2.Client(transport=transport, timeout=TIMEOUT, verify=verify, trust_env=transport is None)
 
+    def register(self) -> str:
+        """Register anew, keep the credentials, answer the client id. Other calls register by themselves, once."""
+        return self.play(flow.registered(self._party))
+
+    def media_token_verifier(self) -> "MediaTokenVerifier":
+        """Fetch the service's keys, and answer what checks media tokens with them, offline."""
+        return _verifier(self.play(flow.key_set(self._party)))
+
     def access_token(self) -> str:
         """Answer a good access token: the one that is kept, or a new one."""
-        return self._play(flow.access_token(self._party))
+        return self.play(flow.access_token(self._party))
 
     def reset_device(self, requestor: str, mvpd: str, device_id: str | bytes | Everybody) -> ResetDone:
         """Reset one device, or ALL_DEVICES; an empty id is refused before anything is sent."""
-        return self._play(flow.reset_device(self._party, requestor, mvpd, device_id))
+        return self.play(flow.reset_device(self._party, requestor, mvpd, device_id))
 
     def reset_key(self, requestor: str, mvpd: str, user_key: str | Everybody) -> ResetDone:
         """Reset one user key (a hash, or what it is the hash of), or ALL_KEYS; an empty one is refused."""
-        return self._play(flow.reset_key(self._party, requestor, mvpd, user_key))
+        return self.play(flow.reset_key(self._party, requestor, mvpd, user_key))
 
     def authorize(self, requestor: str, mvpd: str, viewer: Viewer, resources: Sequence[str]) -> list[Permit | Deny]:
         """Decide titles, one verdict each in the same order; the first permit begins the trial."""
-        return self._play(flow.authorize(self._party, requestor, mvpd, viewer, resources))
+        return self.play(flow.authorize(self._party, requestor, mvpd, viewer, resources))
 
     def preauthorize(self, requestor: str, mvpd: str, viewer: Viewer, resources: Sequence[str]) -> list[Permit | Deny]:
         """Judge titles for a catalogue page; begin and consume nothing."""
-        return self._play(flow.authorize(self._party, requestor, mvpd, viewer, resources, only_ask=True))
+        return self.play(flow.authorize(self._party, requestor, mvpd, viewer, resources, only_ask=True))
 
     def profile(self, requestor: str, mvpd: str, viewer: Viewer) -> ProfileState | Deny:
         """Answer the state of a trial, or why there is none to show."""
-        return self._play(flow.profile(self._party, requestor, mvpd, viewer))
+        return self.play(flow.profile(self._party, requestor, mvpd, viewer))
 
     def configuration(self, requestor: str) -> dict[str, Any]:
         """Answer the channel's configuration as the wire has it."""
-        return self._play(flow.configuration(self._party, requestor))
+        return self.play(flow.configuration(self._party, requestor))
 
     def close(self) -> None:
         self._http.close()
@@ -136,7 +147,8 @@ class Client(_Common):
     ) -> None:
         self.close()
 
-    def _play(self, conversation: Flow[T]) -> T:
+    def play(self, conversation: Flow[T]) -> T:
+        """Play a flow of flow.py, or one of your own; answer what it answers, raise what it raises."""
         with contextlib.ExitStack() as held:
             came: object = None
             while True:
@@ -185,37 +197,45 @@ class AsyncClient(_Common):
         )
         self._turn = asyncio.Lock()
 
+    async def register(self) -> str:
+        """As Client.register."""
+        return await self.play(flow.registered(self._party))
+
+    async def media_token_verifier(self) -> "MediaTokenVerifier":
+        """As Client.media_token_verifier."""
+        return _verifier(await self.play(flow.key_set(self._party)))
+
     async def access_token(self) -> str:
         """As Client.access_token."""
-        return await self._play(flow.access_token(self._party))
+        return await self.play(flow.access_token(self._party))
 
     async def reset_device(self, requestor: str, mvpd: str, device_id: str | bytes | Everybody) -> ResetDone:
         """As Client.reset_device."""
-        return await self._play(flow.reset_device(self._party, requestor, mvpd, device_id))
+        return await self.play(flow.reset_device(self._party, requestor, mvpd, device_id))
 
     async def reset_key(self, requestor: str, mvpd: str, user_key: str | Everybody) -> ResetDone:
         """As Client.reset_key."""
-        return await self._play(flow.reset_key(self._party, requestor, mvpd, user_key))
+        return await self.play(flow.reset_key(self._party, requestor, mvpd, user_key))
 
     async def authorize(
         self, requestor: str, mvpd: str, viewer: Viewer, resources: Sequence[str]
     ) -> list[Permit | Deny]:
         """As Client.authorize."""
-        return await self._play(flow.authorize(self._party, requestor, mvpd, viewer, resources))
+        return await self.play(flow.authorize(self._party, requestor, mvpd, viewer, resources))
 
     async def preauthorize(
         self, requestor: str, mvpd: str, viewer: Viewer, resources: Sequence[str]
     ) -> list[Permit | Deny]:
         """As Client.preauthorize."""
-        return await self._play(flow.authorize(self._party, requestor, mvpd, viewer, resources, only_ask=True))
+        return await self.play(flow.authorize(self._party, requestor, mvpd, viewer, resources, only_ask=True))
 
     async def profile(self, requestor: str, mvpd: str, viewer: Viewer) -> ProfileState | Deny:
         """As Client.profile."""
-        return await self._play(flow.profile(self._party, requestor, mvpd, viewer))
+        return await self.play(flow.profile(self._party, requestor, mvpd, viewer))
 
     async def configuration(self, requestor: str) -> dict[str, Any]:
         """As Client.configuration."""
-        return await self._play(flow.configuration(self._party, requestor))
+        return await self.play(flow.configuration(self._party, requestor))
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -228,7 +248,8 @@ class AsyncClient(_Common):
     ) -> None:
         await self.close()
 
-    async def _play(self, conversation: Flow[T]) -> T:
+    async def play(self, conversation: Flow[T]) -> T:
+        """As Client.play."""
         async with contextlib.AsyncExitStack() as held:
             came: object = None
             while True:
@@ -283,6 +304,12 @@ async def _in_thread(lock: contextlib.AbstractContextManager[None]) -> AsyncIter
         yield
     finally:
         lock.__exit__(None, None, None)
+
+
+def _verifier(keys: dict[str, Any]) -> "MediaTokenVerifier":
+    from temppass.core.tokens import MediaTokenVerifier  # noqa: PLC0415 - cryptography takes long to import
+
+    return MediaTokenVerifier(keys)
 
 
 def _bounded(pieces: Iterator[bytes]) -> bytes:

@@ -231,6 +231,26 @@ def access_token(party: Party, *, instead_of: str = "", anew: bool = False) -> F
     return str(held.token)
 
 
+def registered(party: Party) -> Flow[str]:
+    """Register anew and keep the credentials in place of the old ones; answer the client id. Raises as registration."""
+    yield Hold()
+    held = yield from registration(party)
+    yield Remember(held)
+    yield Release()
+    return held.client_id
+
+
+def key_set(party: Party) -> Flow[dict[str, Any]]:
+    """Answer the keys that media tokens are signed with (RFC 7517 §5). The vendor publishes none."""
+    answer = yield from _sent(Send("GET", f"{party.place.service}/.well-known/jwks.json", dict(_JSON)))
+    if not _is_good(answer):
+        _refuse(answer)
+    keys = _object(answer)
+    if not isinstance(keys.get("keys"), list) or not all(isinstance(key, dict) for key in keys["keys"]):
+        raise Unreadable("the key set has no list of keys", status=answer.status)
+    return keys
+
+
 def _is_fresh(held: Held | None, instead_of: str) -> Flow[bool]:
     if held is None or not held.token or held.token == instead_of:
         return False
@@ -365,7 +385,7 @@ def profile(party: Party, requestor: str, mvpd: str, viewer: Viewer) -> Flow[Pro
     shown = profiles.get(mvpd) if isinstance(profiles, dict) else None
     if not isinstance(shown, dict):
         raise Unreadable(f"profiles answered nothing of {mvpd}", status=answer.status)
-    values = {name: entry.get("value") for name, entry in shown.get("attributes", {}).items()}
+    values = {name: _dict(entry).get("value") for name, entry in _dict(shown.get("attributes")).items()}
     used = values.get("used_assets")
     remaining = values.get("remaining_resources")
     return ProfileState(
@@ -400,14 +420,14 @@ def _segment(name: str) -> str:
 def _verdict(decision: dict[str, Any]) -> Permit | Deny:
     resource = str(decision.get("resource", ""))
     if decision.get("authorized") is True:
-        media_token = decision.get("token") or {}
+        media_token = _dict(decision.get("token"))
         return Permit(
             resource,
             _moment(decision.get("notBefore")),
             _moment(decision.get("notAfter")),
             str(media_token.get("serializedToken", "")),
         )
-    error = decision.get("error") or {}
+    error = _dict(decision.get("error"))
     return Deny(
         resource,
         str(error.get("code", "")),
@@ -495,6 +515,11 @@ def _hashed(user_key: str) -> str:
 
 def _bytes(value: str | bytes) -> bytes:
     return value.encode() if isinstance(value, str) else value
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    """Take an object of foreign JSON; anything else is an empty one."""
+    return value if isinstance(value, dict) else {}
 
 
 def _number(value: Any) -> int:

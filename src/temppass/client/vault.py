@@ -12,8 +12,9 @@ import os
 import secrets
 import threading
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -121,3 +122,56 @@ class FileVault:
 
     def _make_folder(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+class Keyring:
+    """The keyring of the operating system, by the library `keyring`. Everything raises VaultError where it refuses."""
+
+    SERVICE = "temppass"
+
+    def __init__(self) -> None:
+        try:
+            self._library: Any = import_module("keyring")  # installed by those who want it
+        except ImportError:
+            hint = "pip install 'temppass[keyring]'"
+            raise VaultError("the keyring library is not installed", hint=hint) from None
+
+    def keep(self, entry: str, secret: str) -> None:
+        self._ask("set_password", entry, secret)
+
+    def recall(self, entry: str) -> str | None:
+        found = self._ask("get_password", entry)
+        return found if isinstance(found, str) else None
+
+    def forget(self, entry: str) -> None:
+        """Forget an entry; one that is not there is forgotten already."""
+        if self.recall(entry) is not None:
+            self._ask("delete_password", entry)
+
+    def _ask(self, method: str, *arguments: str) -> object:
+        try:
+            return getattr(self._library, method)(self.SERVICE, *arguments)
+        except Exception as error:  # noqa: BLE001 - each operating system has errors of its own
+            hint = "keep secrets in files instead: leave --keyring out"
+            raise VaultError(f"the keyring refuses: {error or type(error).__name__}", hint=hint) from None
+
+
+class KeyringVault:
+    """Entries in the keyring of the operating system; only the locks are files, and they are empty."""
+
+    def __init__(self, folder: Path) -> None:
+        self._keyring = Keyring()
+        self.exclusive = FileVault(folder).exclusive
+
+    def recall(self, name: str) -> Held | None:
+        kept = self._keyring.recall(name)
+        try:
+            return msgspec.json.decode(kept, type=Held) if kept is not None else None
+        except msgspec.DecodeError:
+            return None
+
+    def remember(self, name: str, held: Held | None) -> None:
+        if held is None:
+            self._keyring.forget(name)
+        else:
+            self._keyring.keep(name, msgspec.json.encode(held).decode())

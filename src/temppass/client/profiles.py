@@ -1,0 +1,224 @@
+"""
+Named profiles: where a service is, for which channel and pass one works, and the software statement that opens it.
+
+    default = "local"
+
+    [profiles.local]
+    url = "http://127.0.0.1:8080"      # or environment = "prequal-staging"
+    requestor = "REF"
+    mvpd = "TempPassREF"
+    keep = "file"                      # where the statement is: "file" (mode 0600) or "keyring"
+
+What holds is decided by option, then variable, then profile. A statement goes only to the place that it was stored
+for, and no profile of the vendor's is ever the default: nothing is sent there unless a command or variable says so.
+"""
+
+import os
+import re
+import secrets
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from temppass.client.errors import InvalidTarget, TempPassError
+from temppass.client.place import ENVIRONMENTS, Place, place_at
+from temppass.client.vault import Keyring
+
+#: variables that stand for options
+VARIABLES = {
+    "profile": "TEMPPASS_PROFILE",
+    "url": "TEMPPASS_URL",
+    "environment": "TEMPPASS_VENDOR_ENVIRONMENT",
+    "statement_file": "TEMPPASS_STATEMENT_FILE",
+    "requestor": "TEMPPASS_REQUESTOR",
+    "mvpd": "TEMPPASS_MVPD",
+}
+#: a software statement has at most so many characters
+STATEMENT_CHARACTERS_MAX = 16_384
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class ProfileError(TempPassError):
+    """A profile, or what is stored for it, cannot be used."""
+
+
+class Profile(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One profile; exactly one of `url` and `environment` is set."""
+
+    url: str | UnsetType = UNSET
+    environment: str | UnsetType = UNSET
+    requestor: str | UnsetType = UNSET
+    mvpd: str | UnsetType = UNSET
+    keep: Literal["file", "keyring"] = "file"
+
+    @property
+    def place(self) -> Place:
+        """Raises ProfileError, InvalidTarget."""
+        if (self.url is UNSET) == (self.environment is UNSET):
+            raise ProfileError("a profile has either url or environment")
+        return place_of(self.url or None, self.environment or None)
+
+    @property
+    def is_vendors(self) -> bool:
+        return self.environment is not UNSET
+
+
+class _File(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    default: str | UnsetType = UNSET
+    profiles: dict[str, Profile] = {}
+
+
+def place_of(url: str | None, environment: str | None) -> Place:
+    """Answer the place of a URL, or of one of the vendor's environments. Raises InvalidTarget."""
+    if url:
+        return place_at(url)
+    if environment not in ENVIRONMENTS:
+        known = ", ".join(ENVIRONMENTS)
+        raise InvalidTarget(f"{environment!r} is no environment of the vendor's", hint=f"there are {known}")
+    return ENVIRONMENTS[environment]
+
+
+class Profiles:
+    """The profiles of this user: `folder`/profiles.toml, and the statements beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path = folder / "profiles.toml"
+
+    @property
+    def path(self) -> Path:
+        return self._path
+
+    def all(self) -> dict[str, Profile]:
+        """Raises ProfileError."""
+        return self._read().profiles
+
+    @property
+    def default(self) -> str | None:
+        return self._read().default or None
+
+    def get(self, name: str) -> Profile:
+        """Raises ProfileError."""
+        found = self.all().get(name)
+        if found is None:
+            raise ProfileError(f"there is no profile {name!r}", hint=f"make it: temppass login --profile {name} ...")
+        return found
+
+    def put(self, name: str, profile: Profile, statement: str, *, default: bool) -> None:
+        """Store a profile and its statement, and make it the default one if asked. Raises ProfileError."""
+        if not _NAME.fullmatch(name):
+            raise ProfileError(f"{name!r} is no name for a profile", hint="use letters, digits, '.', '_' and '-'")
+        if default and profile.is_vendors:
+            raise ProfileError("a profile of the vendor's is never the default", hint="name it each time: --profile")
+        file = self._read()
+        if profile.keep == "keyring":
+            Keyring().keep(_statement_entry(name), statement)
+        else:
+            self._write(self._statement_path(name), statement.encode())
+        self._write_file(_File(name if default else file.default, {**file.profiles, name: profile}))
+
+    def remove(self, name: str) -> None:
+        """Forget a profile and its statement. Raises ProfileError."""
+        profile, file = self.get(name), self._read()
+        if profile.keep == "keyring":
+            Keyring().forget(_statement_entry(name))
+        self._statement_path(name).unlink(missing_ok=True)
+        default = UNSET if file.default == name else file.default
+        self._write_file(_File(default, {key: value for key, value in file.profiles.items() if key != name}))
+
+    def statement(self, name: str) -> str:
+        """Answer the statement of a profile. Raises ProfileError."""
+        if self.get(name).keep == "keyring":
+            statement = Keyring().recall(_statement_entry(name)) or ""
+        else:
+            try:
+                statement = self._statement_path(name).read_text("utf-8")
+            except (OSError, UnicodeDecodeError):
+                statement = ""
+        if not statement:
+            raise ProfileError(f"the statement of profile {name!r} is gone", hint=f"temppass login --profile {name}")
+        return statement
+
+    def _statement_path(self, name: str) -> Path:
+        return self._folder / "statements" / f"{name}.jwt"
+
+    def _read(self) -> _File:
+        try:
+            document = tomllib.loads(self._path.read_text("utf-8"))
+            return msgspec.convert(document, _File)
+        except FileNotFoundError:
+            return _File()
+        except OSError as error:
+            raise ProfileError(f"cannot read {self._path}: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+            raise ProfileError(f"{self._path}: {error}", hint="mend it, or remove it and log in again") from None
+
+    def _write_file(self, file: _File) -> None:
+        import tomli_w  # noqa: PLC0415 - only those who log in or out write
+
+        self._write(self._path, tomli_w.dumps(msgspec.to_builtins(file)).encode())
+
+    def _write(self, path: Path, content: bytes) -> None:
+        """Write a file that only its owner reads, whole or not at all."""
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(content)
+            draft.replace(path)
+        except OSError as error:
+            raise ProfileError(f"cannot write {path}: {error.strerror}") from None
+
+
+class Chosen(Struct, frozen=True):
+    """What holds after options, variables and profile were laid over each other; None where nothing says."""
+
+    place: Place | None
+    requestor: str | None
+    mvpd: str | None
+    #: the profile that was named, or is the default and was used
+    profile: str | None
+    #: where the statement comes from; None with `statement_of` None means that nothing says
+    statement_file: str | None
+    #: the profile whose stored statement is good for `place`
+    statement_of: str | None
+
+
+def choose(options: Mapping[str, str | None], environ: Mapping[str, str], profiles: Profiles) -> Chosen:
+    """Lay options over variables over the profile. `options` has the names of VARIABLES. Raises TempPassError."""
+    variables = {name: environ.get(variable) or None for name, variable in VARIABLES.items()}
+    name = options.get("profile") or variables["profile"]
+    places = [(source.get("url"), source.get("environment")) for source in (options, variables)]
+    if any(url and environment for url, environment in places):
+        raise InvalidTarget("name a URL or one of the vendor's environments, not both")
+    named = next(((url, environment) for url, environment in places if url or environment), None)
+    if name is None and named is None:
+        name = profiles.default
+    profile = profiles.get(name) if name is not None else Profile()
+    place = place_of(*named) if named is not None else profile.place if name is not None else None
+    return Chosen(
+        place,
+        options.get("requestor") or variables["requestor"] or profile.requestor or None,
+        options.get("mvpd") or variables["mvpd"] or profile.mvpd or None,
+        name,
+        options.get("statement_file") or variables["statement_file"],
+        name if name is not None and place == profile.place else None,
+    )
+
+
+def clean_statement(text: str, source: str) -> str:
+    """Answer a software statement without white space around it. Raises ProfileError where it can be none."""
+    statement = text.strip()
+    if not re.fullmatch(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", statement):
+        raise ProfileError(f"{source} holds no software statement", hint="it is one line, of three parts between dots")
+    if len(statement) > STATEMENT_CHARACTERS_MAX:
+        raise ProfileError(f"{source} holds more than {STATEMENT_CHARACTERS_MAX} characters")
+    return statement
+
+
+def _statement_entry(profile: str) -> str:
+    return f"statement of {profile}"

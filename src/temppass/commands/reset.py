@@ -1,0 +1,299 @@
+"""
+`temppass reset`: one viewer, a file of viewers, or everybody.
+"""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from temppass.client import flow
+from temppass.client.bulk import COLUMNS, DONE, FILE_BYTES_MAX, Journal, Target, head_of, parse
+from temppass.client.bulk import FAILED as LINE_FAILED  # fmt: skip
+from temppass.client.client import Client
+from temppass.client.curl import curl, request_of
+from temppass.client.errors import InvalidTarget, RequestRefused, ServerFault, Unreachable
+from temppass.client.flow import ALL_DEVICES, ALL_KEYS, Everybody, ResetDone
+from temppass.client.place import ENVIRONMENTS
+from temppass.commands.shared import Asked, client_command, confirm, say, show_json, show_table
+from temppass.core.identity import canonical_user_key
+from temppass.failure import FAILED, PARTIAL, USAGE, Failure
+
+#: resets a second from a file: to the vendor, and to a server of one's own
+RATE_VENDOR, RATE_OWN = 1.0, 50.0
+#: pauses before a line is tried again that was not answered, in seconds
+RETRY_PAUSES_S = (1.0, 2.0, 4.0)
+#: failed lines that a summary names
+NAMED_MAX = 10
+
+
+class One(NamedTuple):
+    """One call: a device or a key, or everybody of a kind."""
+
+    name: str
+    target: str | Everybody
+
+
+@click.command()
+@click.option("--device", metavar="ID", help="One device, by its decoded id.")
+@click.option("--key", metavar="HASH", help="One user key: a SHA-2 hash, or what it is the hash of.")
+@click.option("--email", metavar="ADDR", help="One user key, hashed here exactly as typed.")
+@click.option("--all-devices", is_flag=True, help="Every device of the pass.")
+@click.option("--all-keys", is_flag=True, help="Every user key of the pass.")
+@click.option("--from", "from_", metavar="FILE", help="Devices, keys or emails, CSV or JSON lines; - reads stdin.")
+@click.option("--as", "kind", type=click.Choice(["device", "key", "email"]), help="What a file without header holds.")
+@click.option("--rate", type=click.FloatRange(0.01, 1000), help="Lines of a file a second; 1 to the vendor, else 50.")
+@click.option("--journal", metavar="FILE", help="Where to note what was answered; else FILE.journal.")
+@click.option("--resume", is_flag=True, help="Go on after a crash or Ctrl-C, by the journal.")
+@client_command(confirms=True)
+def reset(
+    *,
+    asked: Asked,
+    device: str | None,
+    key: str | None,
+    email: str | None,
+    all_devices: bool,
+    all_keys: bool,
+    from_: str | None,
+    kind: str | None,
+    rate: float | None,
+    journal: str | None,
+    resume: bool,
+    yes: bool,
+) -> None:
+    """
+    Make a viewer, a file of viewers, or everybody new to a pass.
+
+    \b
+    temppass reset --requestor REF --mvpd TempPassREF --device f238a1b2
+    temppass reset --device f238a1b2 --email viewer@example.com     both halves of a promotional trial
+    temppass reset --all-devices                                    asks for the pass's id, or --yes
+    temppass reset --from viewers.csv --yes                         journal, progress, exit code 5 if some failed
+    temppass reset --from viewers.csv --yes --resume                go on after a crash or Ctrl-C
+    """
+    singles = _singles(device, key, email)
+    everybody = [One("all devices", ALL_DEVICES)] * all_devices + [One("all keys", ALL_KEYS)] * all_keys
+    if sum(map(bool, (singles, everybody, from_ is not None))) != 1:
+        raise click.UsageError(
+            "name one viewer (--device, --key, --email), or --all-devices / --all-keys, or a file (--from)."
+        )
+    if from_ is None:
+        if stray := [name for name, value in {"--as": kind, "--rate": rate, "--journal": journal}.items() if value]:
+            raise click.UsageError(f"{stray[0]} goes with --from.")
+        if resume:
+            raise click.UsageError("--resume goes with --from.")
+        _reset_ones(asked, singles or everybody, yes=yes)
+    else:
+        _reset_file(asked, from_, kind, rate, journal, resume=resume, yes=yes)
+
+
+def _singles(device: str | None, key: str | None, email: str | None) -> list[One]:
+    """Raises InvalidTarget for what is empty, or a header in place of an id."""
+    if "" in {device, key, email}:
+        raise InvalidTarget("the target is empty, which would mean everybody", hint="is a variable unset?")
+    if key is not None and email is not None:
+        raise click.UsageError("--key and --email both name a user key; give one of them.")
+    singles = []
+    if device is not None:
+        if device.lower().startswith("fingerprint "):
+            raise InvalidTarget("--device wants the decoded id, not the header", hint="`temppass id` tells it")
+        singles.append(One("device", device))
+    if (user := key or email) is not None:
+        singles.append(One("key", user))
+    if any(one.target == "all" for one in singles):
+        raise InvalidTarget("'all' would mean everybody", hint="use --all-devices or --all-keys if you mean it")
+    return singles
+
+
+def _conversation(asked: Asked, party: flow.Party, one: One) -> flow.Flow[ResetDone]:
+    of_devices = one.target is ALL_DEVICES or one.name == "device"
+    call: Callable[..., flow.Flow[ResetDone]] = flow.reset_device if of_devices else flow.reset_key
+    return call(party, asked.requestor, asked.mvpd, one.target)
+
+
+def _reset_ones(asked: Asked, ones: list[One], *, yes: bool) -> None:
+    party = asked.party
+    what = f"reset {' and '.join(map(_described, ones))} of {asked.requestor} / {asked.mvpd}"
+    if asked.is_only_shown(what, *[_conversation(asked, party, one) for one in ones]):
+        return
+    asked.announce(what)
+    if any(isinstance(one.target, Everybody) for one in ones):
+        confirm(asked.mvpd, what, yes=yes)
+    with asked.client() as client:
+        done = [(one, client.play(_conversation(asked, party, one))) for one in ones]
+    if asked.as_json:
+        show_json([
+            {"target": one.name, "requestor": asked.requestor, "mvpd": asked.mvpd, "reset_id": result.reset_id or None,
+             "matched": result.matched}
+            for one, result in done
+        ])  # fmt: skip
+        return
+    show_table(
+        ("RESET", "MATCHED", "RESET ID"),
+        [(one.name, "-" if r.matched is None else r.matched, r.reset_id or "-") for one, r in done],
+    )
+
+
+def _described(one: One) -> str:
+    if isinstance(one.target, Everybody):
+        return one.name.upper()
+    return f"{one.name} {one.target if one.name == 'device' else canonical_user_key(one.target)}"
+
+
+# --- a file
+
+
+class _Tally(NamedTuple):
+    """What became of the lines of a file."""
+
+    done: int
+    before: int
+    failed: list[tuple[int, str]]
+
+
+def _reset_file(
+    asked: Asked, source: str, kind: str | None, rate: float | None, journal: str | None, *, resume: bool, yes: bool
+) -> None:
+    if source == "-" and journal is None:
+        raise click.UsageError("lines from stdin need --journal FILE, so that they can be resumed.")
+    targets = parse(_read(source), "stdin" if source == "-" else source, kind)
+    what = f"reset {len(targets):,} lines of {source} of {asked.requestor} / {asked.mvpd}"
+    party = asked.party
+    if asked.show_request:
+        for target in targets:
+            for one in _ones(target):
+                click.echo(curl(request_of(_conversation(asked, party, one))))
+        return
+    if asked.is_only_shown(what):
+        return
+    asked.announce(what)
+    confirm(asked.mvpd, what, yes=yes)
+    rate = rate or (RATE_VENDOR if asked.place.name in ENVIRONMENTS else RATE_OWN)
+    path = Path(journal or f"{source}.journal")
+    head = head_of(asked.place.name, asked.requestor, asked.mvpd, targets)
+    with Journal(path, head, resume=resume) as kept, asked.client() as client:
+        before = len(kept.done)
+        failed: list[tuple[int, str]] = []
+        try:
+            left = [target for target in targets if target.line not in kept.done]
+            _work(asked, party, client, left, kept, rate, failed)
+        except KeyboardInterrupt:
+            _summarize(asked, _Tally(len(kept.done) - before, before, failed), len(targets), path)
+            say(f"interrupted; go on with --resume (journal {path})")
+            raise
+        except Exception:
+            _summarize(asked, _Tally(len(kept.done) - before, before, failed), len(targets), path)
+            say(f"stopped; go on with --resume (journal {path})")
+            raise
+        tally = _Tally(len(kept.done) - before, before, failed)
+    _summarize(asked, tally, len(targets), path)
+    if failed:
+        raise Failure(
+            f"{len(failed):,} of {len(targets):,} lines were refused",
+            f"mend the cause and go on with --resume (journal {path})",
+            PARTIAL if len(kept.done) else FAILED,
+        )
+
+
+def _read(source: str) -> str:
+    try:
+        raw = sys.stdin.buffer.read(FILE_BYTES_MAX + 1) if source == "-" else _content(Path(source))
+        if len(raw) > FILE_BYTES_MAX:
+            raise Failure(f"{source} has more than {FILE_BYTES_MAX:,} bytes", "split it", USAGE)
+        return raw.decode("utf-8")
+    except OSError as error:
+        raise Failure(f"cannot read {source}: {error.strerror}", f"its columns are {', '.join(COLUMNS)}") from None
+    except UnicodeDecodeError:
+        raise Failure(f"{source} is not UTF-8", "save it as UTF-8", USAGE) from None
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(FILE_BYTES_MAX + 1)
+
+
+def _ones(target: Target) -> list[One]:
+    """The device first, as the vendor's own tool does."""
+    ones = [One("device", target.device)] if target.device is not None else []
+    return [*ones, One("key", target.key)] if target.key is not None else ones
+
+
+def _work(
+    asked: Asked,
+    party: flow.Party,
+    client: Client,
+    targets: list[Target],
+    journal: Journal,
+    rate: float,
+    failed: list[tuple[int, str]],
+) -> None:
+    """
+    Reset line after line at a steady rate, and note each answer before the next line is sent. A line that is refused
+    is noted in `failed`; what would fail every line (credentials, throttling, no service) is raised.
+    """
+    due = time.monotonic()
+    with _progress(len(targets)) as advance:
+        for target in targets:
+            time.sleep(max(0.0, due - time.monotonic()))
+            due = max(due + 1 / rate, time.monotonic())
+            try:
+                results = [_answered(client, partial(_conversation, asked, party, one)) for one in _ones(target)]
+            except (RequestRefused, InvalidTarget) as error:
+                told = f"{error.status or ''} {error.code}".strip() or str(error)
+                journal.record(target.line, _now(), LINE_FAILED, error=told)
+                failed.append((target.line, told))
+            else:
+                counts = [result.matched for result in results if result.matched is not None]
+                ids = ",".join(result.reset_id for result in results if result.reset_id)
+                journal.record(target.line, _now(), DONE, reset_id=ids, matched=sum(counts) if counts else None)
+            advance()
+
+
+def _answered(client: Client, conversation: Callable[[], flow.Flow[ResetDone]]) -> ResetDone:
+    """Play a reset; one that was not answered may be played again, because resets are idempotent."""
+    for pause_s in RETRY_PAUSES_S:
+        try:
+            return client.play(conversation())
+        except (Unreachable, ServerFault):
+            time.sleep(pause_s)
+    return client.play(conversation())
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """Show a bar on a terminal; elsewhere nothing."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - 100 ms that a single reset does not need
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
+
+    columns: list[Any] = ["resetting", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda: progress.advance(task)
+
+
+def _summarize(asked: Asked, tally: _Tally, total: int, journal: Path) -> None:
+    if asked.as_json:
+        show_json({
+            "lines": total, "done": tally.done, "done_before": tally.before,
+            "failed": [{"line": line, "error": error} for line, error in tally.failed], "journal": str(journal),
+        })  # fmt: skip
+        return
+    before = f", {tally.before:,} before" if tally.before else ""
+    left = total - tally.done - tally.before - len(tally.failed)
+    say(f"{total:,} lines: {tally.done:,} reset{before}, {len(tally.failed):,} refused, {left:,} left")
+    for line, error in tally.failed[:NAMED_MAX]:
+        say(f"  line {line}: {error}")
+    if len(tally.failed) > NAMED_MAX:
+        say(f"  and {len(tally.failed) - NAMED_MAX:,} more, in {journal}")

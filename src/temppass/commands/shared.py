@@ -1,0 +1,249 @@
+"""
+What the commands of the client share: their options, how a service and its credentials are found, how answers are
+shown, and how a write is announced and confirmed.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, TypeVar
+
+import click
+import msgspec
+import platformdirs
+
+from temppass.client.client import Client
+from temppass.client.curl import STATEMENT, curl, request_of
+from temppass.client.errors import (
+    AccessDenied,
+    CredentialsRefused,
+    InvalidTarget,
+    NotPermitted,
+    TempPassError,
+    Throttled,
+)
+from temppass.client.flow import Flow, Party
+from temppass.client.place import ENVIRONMENTS, Place
+from temppass.client.profiles import Chosen, Profiles, choose, clean_statement
+from temppass.client.vault import FileVault, KeyringVault, Vault
+from temppass.failure import FAILED, THROTTLED, UNAUTHORIZED, USAGE, Failure
+
+T = TypeVar("T")
+
+#: moments are shown in UTC, as RFC 3339 has them
+_OPTIONS = (
+    click.option("--profile", metavar="NAME", help="Saved by `temppass login`; else TEMPPASS_PROFILE."),
+    click.option("--environment", metavar="NAME", help=f"One of the vendor's: {', '.join(ENVIRONMENTS)}."),
+    click.option("--url", metavar="URL", help="Base URL of a self-hosted server; else TEMPPASS_URL."),
+    click.option("--statement-file", metavar="FILE", help="The software statement; - reads stdin."),
+    click.option("--requestor", metavar="ID", help="The channel; else TEMPPASS_REQUESTOR."),
+    click.option("--mvpd", metavar="ID", help="The pass; else TEMPPASS_MVPD."),
+    click.option("--json", "as_json", is_flag=True, help="Answer as JSON on stdout."),
+    click.option("--dry-run", is_flag=True, help="Say what would be done, and send nothing."),
+    click.option("--show-request", is_flag=True, help="Print the request as curl, and send nothing."),
+)
+#: for commands that change something
+yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+
+
+class Asked(NamedTuple):
+    """What the shared options, the variables and the profile say together."""
+
+    chosen: Chosen
+    as_json: bool
+    dry_run: bool
+    show_request: bool
+
+    @property
+    def place(self) -> Place:
+        if self.chosen.place is None:
+            raise Failure(
+                "no service is named",
+                "name one with --url or --environment, or save one with `temppass login`",
+                USAGE,
+            )
+        return self.chosen.place
+
+    @property
+    def requestor(self) -> str:
+        return self.chosen.requestor or _missing("requestor", "the channel")
+
+    @property
+    def mvpd(self) -> str:
+        return self.chosen.mvpd or _missing("mvpd", "the pass")
+
+    @property
+    def party(self) -> Party:
+        """Raises Failure where no statement is named that belongs to the place."""
+        place = self.place
+        if self.show_request:
+            return Party(place, STATEMENT)
+        if self.chosen.statement_file is not None:
+            return Party(place, read_statement(self.chosen.statement_file))
+        if self.chosen.statement_of is not None:
+            return Party(place, profiles().statement(self.chosen.statement_of))
+        hint = "give --statement-file, or save one with `temppass login`"
+        if self.chosen.profile is not None:
+            hint = f"profile {self.chosen.profile} has one for another place only; {hint}"
+        raise Failure(f"no software statement is named for {place.name}", hint, USAGE)
+
+    @contextmanager
+    def client(self) -> Iterator[Client]:
+        party = self.party
+        with Client(party.place, party.software_statement, vault=self.vault) as client:
+            yield client
+
+    @property
+    def vault(self) -> Vault:
+        name = self.chosen.statement_of if self.chosen.statement_file is None else None
+        kept_in_keyring = name is not None and profiles().get(name).keep == "keyring"
+        return KeyringVault(state_folder()) if kept_in_keyring else FileVault(state_folder())
+
+    def announce(self, what: str) -> None:
+        """Say on stderr who is about to do what, where."""
+        profile = f"profile {self.chosen.profile}, " if self.chosen.profile else ""
+        where = self.place.name if self.place.name in ENVIRONMENTS else self.place.service
+        say(f"{what} ({profile}{where})")
+
+    def is_only_shown(self, what: str, *conversations: Flow[Any]) -> bool:
+        """Serve --show-request and --dry-run; answer whether that was all that was asked."""
+        if self.show_request:
+            for conversation in conversations:
+                click.echo(curl(request_of(conversation)))
+        elif self.dry_run:
+            self.announce(f"would {what}")
+            say("dry run: nothing was sent")
+        return self.show_request or self.dry_run
+
+
+def client_command(*, confirms: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the shared options; it is called with `asked`, and `yes` where it confirms."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        def run(
+            *,
+            profile: str | None,
+            environment: str | None,
+            url: str | None,
+            statement_file: str | None,
+            requestor: str | None,
+            mvpd: str | None,
+            as_json: bool,
+            dry_run: bool,
+            show_request: bool,
+            **own: Any,
+        ) -> Any:
+            options = {
+                "profile": profile, "environment": environment, "url": url, "statement_file": statement_file,
+                "requestor": requestor, "mvpd": mvpd,
+            }  # fmt: skip
+            with failing():
+                empty = [name for name, value in options.items() if value == ""]
+                if empty:
+                    raise InvalidTarget(f"--{empty[0].replace('_', '-')} is empty", hint="is a variable unset?")
+                chosen = choose(options, os.environ, profiles())
+                return command(asked=Asked(chosen, as_json, dry_run, show_request), **own)
+
+        run.__doc__, run.__name__ = command.__doc__, command.__name__
+        run.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined]
+        for option in reversed((*_OPTIONS, yes_option) if confirms else _OPTIONS):
+            run = option(run)
+        return run
+
+    return decorate
+
+
+@contextmanager
+def failing() -> Iterator[None]:
+    """Turn what a client raises into the failure of a command, with the exit code of its kind."""
+    try:
+        yield
+    except TempPassError as error:
+        raise failure(error) from None
+
+
+def failure(error: TempPassError) -> Failure:
+    code = FAILED
+    match error:
+        case InvalidTarget():
+            code = USAGE
+        case CredentialsRefused() | AccessDenied() | NotPermitted():
+            code = UNAUTHORIZED
+        case Throttled():
+            code = THROTTLED
+    told = f" ({error.status}{f' {error.code}' if error.code else ''})" if error.status else ""
+    return Failure(f"{error}{told}", error.hint, code)
+
+
+def profiles() -> Profiles:
+    return Profiles(Path(platformdirs.user_config_dir("temppass")))
+
+
+def state_folder() -> Path:
+    return Path(platformdirs.user_state_dir("temppass"))
+
+
+def read_statement(source: str) -> str:
+    """Read a software statement from a file, or from stdin for `-`. Raises Failure, ProfileError."""
+    if source == "-":
+        return clean_statement(sys.stdin.read(), "stdin")
+    try:
+        return clean_statement(Path(source).read_text("utf-8"), source)
+    except OSError as error:
+        raise Failure(f"cannot read {source}: {error.strerror}", "name the file of a software statement") from None
+    except UnicodeDecodeError:
+        raise Failure(f"{source} holds no software statement", "it is one line, of three parts between dots") from None
+
+
+def _missing(option: str, what: str) -> NoReturn:
+    raise Failure(f"{what} is not named", f"give --{option}, or save it with `temppass login`", USAGE)
+
+
+# --- talking
+
+
+def say(words: str) -> None:
+    """Talk to a person, on stderr."""
+    click.echo(words, err=True)
+
+
+def show_json(value: Any) -> None:
+    """Print data for a program: one JSON document."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def show_fields(fields: Sequence[tuple[str, object]]) -> None:
+    """Print names and values in two columns; what is None is left out."""
+    shown = [(name, value) for name, value in fields if value is not None]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def show_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under a head, in columns as wide as they need to be."""
+    cells = [list(map(str, row)) for row in [head, *rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    for row in cells:
+        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def moment(ms: int) -> str:
+    """Write a moment, Unix milliseconds, as RFC 3339 in UTC; "-" for 0."""
+    from datetime import UTC, datetime, timedelta  # noqa: PLC0415 - 3 ms that --help does not need
+
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%SZ") if ms else "-"
+
+
+def confirm(word: str, what: str, *, yes: bool) -> None:
+    """Let a person type `word` before `what` is done to many. Raises Failure without a terminal and without --yes."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        problem = f"{what} needs a confirmation, and there is no terminal to ask at"
+        raise Failure(problem, "add --yes if you mean it", USAGE)
+    typed = click.prompt(f"{what}: type {word} to go on", default="", show_default=False, err=True)
+    if typed.strip() != word:
+        raise Failure("not confirmed; nothing was sent", "", USAGE)

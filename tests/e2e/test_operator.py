@@ -1,0 +1,357 @@
+"""
+The client's commands as an operator uses them: real processes against a real server, from one folder, with no profile
+and with one; interrupted, without a terminal, with wrong input.
+"""
+
+import fcntl
+import json
+import os
+import pty
+import random
+import re
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx2
+import pytest
+from tests.e2e.conftest import WAIT_S, Done, Folder, Server, Wire, surroundings
+
+DEVICE, MAIL = "tv-1", "viewer@example.com"
+LINES = 1_000
+
+
+class Desk(NamedTuple):
+    """A server, a statement of it in a file, and the folder in which an operator sits."""
+
+    folder: Folder
+    server: Server
+    wire: Wire
+
+    def __call__(self, *arguments: str, **variables: str) -> Done:
+        return self.folder.temppass(*arguments, **self.variables(**variables))
+
+    def variables(self, **more: str) -> dict[str, str]:
+        return {
+            "TEMPPASS_URL": self.server.url, "TEMPPASS_STATEMENT_FILE": "statement.jwt",
+            "TEMPPASS_REQUESTOR": "ACME1", "TEMPPASS_MVPD": "Basic", **more,
+        }  # fmt: skip
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must never be seen: the statement, and what the vault holds."""
+        held = [json.loads(path.read_bytes()) for path in self.folder.path.rglob(".local/state/temppass/*.json")]
+        kept = [str(value) for entry in held for name, value in entry.items() if name in {"client_secret", "token"}]
+        return [(self.folder.path / "statement.jwt").read_text().strip(), *kept]
+
+    def window(self, device: str = DEVICE) -> int:
+        """Authorize over the wire; answer when the trial ends."""
+        return int(self.wire.decide(device, "FILM")["notAfter"])
+
+
+@pytest.fixture(scope="module")
+def desk(shared: Folder) -> Desk:
+    shared.declare()
+    server = shared.serve()
+    (shared.path / "statement.jwt").write_text(shared.temppass("statement", "mint", "ops").out)
+    return Desk(shared, server, shared.application(server))
+
+
+def resets_answered(desk: Desk) -> int:
+    metrics = httpx2.get(f"{desk.server.url}/metrics", trust_env=False).text
+    found = re.search(r'^temppass_requests_total\{endpoint="reset_device",status="204"\} (\S+)', metrics, re.MULTILINE)
+    return int(float(found[1])) if found else 0
+
+
+# --- one viewer
+
+
+def test_one_viewer_is_reset_and_the_answer_says_what_was_matched(desk: Desk) -> None:
+    before = desk.window()
+    done = desk("reset", "--device", DEVICE, "--json")
+    (answer,) = json.loads(done.out)
+    assert (done.code, answer["target"], answer["matched"], desk.window() > before) == (0, "device", 1, True)
+    assert done.err == f"reset device {DEVICE} of ACME1 / Basic ({desk.server.url})\n"
+
+
+def test_a_promotional_viewer_is_new_after_both_halves_were_reset(desk: Desk) -> None:
+    def watched() -> list[bool]:
+        return [desk.wire.decide("tv-2", title, "Promo", MAIL)["authorized"] for title in "ABCD"]
+
+    before = watched()
+    done = desk("reset", "--mvpd", "Promo", "--device", "tv-2", "--email", MAIL)
+    assert (before, done.code, watched()) == ([True, True, True, False], 0, [True, True, True, False])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        ("reset", 2, "name one viewer"),
+        ("reset --device=", 2, "would mean everybody"),
+        ("reset --key=", 2, "would mean everybody"),
+        ("reset --device all", 2, "--all-devices"),
+        ("reset --device a --all-devices", 2, "name one viewer"),
+        ("reset --key a --email b", 2, "both name a user key"),
+        ("reset --device a --requestor=", 2, "--requestor is empty"),
+        ("reset --device a --resume", 2, "--resume goes with --from"),
+        ("reset --all-devices", 2, "add --yes"),
+        ("reset --all-keys --all-devices", 2, "add --yes"),
+        ("reset --from lines.csv", 2, "add --yes"),
+        ("reset --from - --as device", 2, "--journal"),
+        ("reset --from nothing.csv --yes", 1, "cannot read nothing.csv"),
+        ("reset --device a --mvpd Nothing", 1, "invalid_request"),
+        ("reset --device a --requestor Nobody", 1, "invalid_request"),
+        ("reset --device a --environment production", 2, "release-production"),
+        ("reset --device a --url http://127.0.0.1:9 --environment release-staging", 2, "not both"),
+        ("reset --device a --profile nobody", 1, "there is no profile 'nobody'"),
+        ("reset --device a --statement-file nothing.jwt", 1, "cannot read nothing.jwt"),
+        ("reset --device a --statement-file lines.csv", 1, "no software statement"),
+        ("authorize FILM --device=", 2, "a viewer has a device id"),
+        ("authorize --device a", 2, "Missing argument"),
+        ("profile", 2, "--device"),
+        ("login --profile x --url http://127.0.0.1:9 --environment prequal-staging", 2, "either --url or"),
+        ("logout nobody", 1, "there is no profile"),
+        ("completion tcsh", 2, "is not one of"),
+    ],
+)
+def test_a_command_that_cannot_be_meant_says_so_and_sends_nothing(
+    desk: Desk, arguments: str, code: int, told: str
+) -> None:
+    (desk.folder.path / "lines.csv").write_text("device\ntv-1\n")
+    before, window = resets_answered(desk), desk.window()
+    done = desk(*(["reset", "--device", ""] if arguments == "reset --device=" else arguments.split()))
+    assert (done.code, told in done.err, done.out) == (code, True, ""), done.err
+    assert (resets_answered(desk), desk.window()) == (before, window)
+
+
+def test_who_is_not_let_in_is_told_with_an_exit_code_of_its_own(desk: Desk) -> None:
+    (desk.folder.path / "foreign.jwt").write_text("eyJhbGciOiJSUzI1NiJ9.e30.AAAA")
+    done = desk("reset", "--device", DEVICE, "--statement-file", "foreign.jwt")
+    assert (done.code, "invalid_software_statement" in done.err) == (4, True)
+
+
+def test_no_service_at_all_is_told_and_that_nothing_was_sent(desk: Desk) -> None:
+    done = desk("reset", "--device", DEVICE, "--url", "http://127.0.0.1:9")
+    assert (done.code, "nothing was sent" in done.err) == (1, True)
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(desk: Desk) -> None:
+    window = desk.window()
+    done = desk("reset", "--device", DEVICE, "--all-keys", "--dry-run"), desk("reset", "--all-devices", "--dry-run")
+    assert [(one.code, one.out) for one in done] == [(2, ""), (0, "")]
+    assert ("nothing was sent" in done[1].err, desk.window()) == (True, window)
+
+
+# --- everybody
+
+
+def typed(desk: Desk, answer: str, *arguments: str) -> tuple[int, str]:
+    """Run a command at a terminal, type one line, and answer its exit code and all that it showed."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "temppass.cli", *arguments],
+        cwd=desk.folder.path,
+        env=surroundings(desk.folder.path, desk.variables()),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        # so that Ctrl-C is an interrupt
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - it takes no lock
+    )
+    os.close(theirs)
+    shown, answered = b"", False
+    while True:
+        try:
+            piece = os.read(ours, 4096)
+        except OSError:  # nobody holds the other end any more
+            break
+        if not piece:
+            break
+        shown += piece
+        if b"to go on" in shown and not answered:
+            os.write(ours, answer.encode())
+            answered = True
+    os.close(ours)
+    return process.wait(WAIT_S), shown.decode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "resets"),
+    [("Basic\n", 0, 1), ("basic\n", 2, 0), ("\n", 2, 0), ("yes\n", 2, 0), ("\x03", 130, 0)],
+)
+def test_everybody_is_reset_only_when_the_id_of_the_pass_is_typed(
+    desk: Desk, answer: str, code: int, resets: int
+) -> None:
+    before = resets_answered(desk)
+    exit_code, shown = typed(desk, answer, "reset", "--all-devices")
+    assert (exit_code, resets_answered(desk) - before) == (code, resets), shown
+
+
+def test_everybody_is_reset_without_a_terminal_when_one_says_so(desk: Desk) -> None:
+    before = desk.window()
+    done = desk("reset", "--all-devices", "--yes")
+    assert (done.code, desk.window() > before) == (0, True)
+
+
+# --- a file
+
+
+def run(desk: Desk, *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "temppass.cli", *arguments],
+        cwd=desk.folder.path,
+        env=surroundings(desk.folder.path, desk.variables()),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def done_lines(journal: Path) -> Counter[int]:
+    records = [json.loads(line) for line in journal.read_text().splitlines()[1:]]
+    return Counter(record["line"] for record in records if record["result"] == "done")
+
+
+def test_a_file_of_a_thousand_lines_that_is_killed_anywhere_is_reset_line_by_line_exactly_once(desk: Desk) -> None:
+    path, chance = desk.folder.path / "thousand.csv", random.Random(7)
+    path.write_text("device\n" + "".join(f"bulk-{number}\n" for number in range(LINES)))
+    command = ("reset", "--from", path.name, "--rate", "1000", "--yes")
+    before, kills, code = resets_answered(desk), 0, -1
+    extra: tuple[str, ...] = ()
+    while code != 0:
+        process = run(desk, *command, *extra)
+        try:
+            code = process.wait(chance.uniform(0.2, 0.9) if kills < 8 else WAIT_S)
+        except subprocess.TimeoutExpired:
+            process.send_signal(chance.choice([signal.SIGKILL, signal.SIGINT]))
+            process.wait(WAIT_S)
+            kills += 1
+        told = process.communicate()[1]
+        extra = ("--resume",) if (desk.folder.path / "thousand.csv.journal").exists() else ()
+    answered = resets_answered(desk) - before
+    assert kills > 2, told
+    assert done_lines(desk.folder.path / "thousand.csv.journal") == Counter(range(2, LINES + 2))
+    assert LINES <= answered <= LINES + kills  # a line whose answer was not seen was repeated
+
+
+def test_an_interrupted_file_says_how_to_go_on(desk: Desk) -> None:
+    (desk.folder.path / "slow.csv").write_text("device\n" + "".join(f"slow-{number}\n" for number in range(50)))
+    process = run(desk, "reset", "--from", "slow.csv", "--rate", "1", "--yes")
+    journal = desk.folder.path / "slow.csv.journal"
+    until(lambda: journal.exists() and len(journal.read_bytes().splitlines()) > 1)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=WAIT_S)
+    assert (process.returncode, "--resume (journal slow.csv.journal)" in told) == (130, True), told
+
+
+def test_lines_that_are_refused_are_named_and_the_others_reset(desk: Desk) -> None:
+    lines = [{"device": "m-1"}, {"device": "m-2", "email": MAIL}]
+    (desk.folder.path / "mixed.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    done = desk("reset", "--from", "mixed.jsonl", "--yes", "--json")
+    again = desk("reset", "--from", "mixed.jsonl", "--yes")
+    wrong = desk("reset", "--from", "mixed.jsonl", "--yes", "--mvpd", "Nothing", "--journal", "wrong.journal", "--json")
+    assert (done.code, json.loads(done.out)["done"], again.code) == (0, 2, 1)
+    assert (wrong.code, [line["line"] for line in json.loads(wrong.out)["failed"]]) == (1, [1, 2])
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not is_so():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.005)
+
+
+# --- what an application would see
+
+
+def test_decisions_and_profiles_are_shown_as_a_table_and_as_json(desk: Desk) -> None:
+    permit = desk("authorize", "FILM", "--device", "tv-3")
+    json_ = [desk(*call, "--device", "tv-3", "--json") for call in (("preauthorize", "A", "B"), ("profile",))]
+    verdicts, state = (json.loads(done.out) for done in json_)
+    assert [line.split()[:2] for line in permit.out.splitlines()] == [["TITLE", "VERDICT"], ["FILM", "permit"]]
+    assert ([verdict["authorized"] for verdict in verdicts], state["available"]) == ([True, True], True)
+
+
+def test_a_title_that_is_denied_is_an_answer(desk: Desk) -> None:
+    titles = ["A", "B", "C", "D"]
+    done = desk("authorize", *titles, "--mvpd", "Promo", "--device", "tv-4", "--email", "other@example.com", "--json")
+    last: dict[str, Any] = json.loads(done.out)[-1]
+    assert (done.code, last["authorized"], last["code"]) == (0, False, "temporary_access_resources_limit_exceeded")
+
+
+def test_the_passes_of_a_channel_are_listed(desk: Desk) -> None:
+    done = desk("configuration")
+    assert [line.split()[0] for line in done.out.splitlines()] == ["ID", "Basic", "Promo"]
+
+
+# --- profiles
+
+
+def test_a_profile_stands_for_all_the_options(desk: Desk, tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    statement = (desk.folder.path / "statement.jwt").read_text()
+    options = ("--url", desk.server.url, "--requestor", "ACME1", "--mvpd", "Basic", "--default")
+    login = subprocess.run(
+        [sys.executable, "-m", "temppass.cli", "login", "--profile", "local", *options],
+        cwd=tmp_path, env=surroundings(tmp_path, {}), input=statement, text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    told = [folder.temppass(*command) for command in (
+        ("whoami", "--json"), ("profiles", "--json"), ("reset", "--device", "tv-5"),
+        ("reset", "--device", "tv-5", "--profile", "local", "--url", "http://127.0.0.1:9"), ("logout", "local"),
+        ("whoami",),
+    )]  # fmt: skip
+    assert (login.returncode, "the statement is taken" in login.stderr) == (0, True), login.stderr
+    assert [done.code for done in told] == [0, 0, 0, 2, 0, 1]
+    assert (json.loads(told[0].out)["usable"], json.loads(told[1].out)[0]["name"]) == (True, "local")
+    assert f"(profile local, {desk.server.url})" in told[2].err
+    assert "has one for another place only" in told[3].err
+
+
+def test_a_statement_that_is_not_taken_is_not_saved(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "foreign.jwt").write_text("eyJhbGciOiJSUzI1NiJ9.e30.AAAA")
+    folder = Folder(tmp_path)
+    login = folder.temppass("login", "--profile", "x", "--url", desk.server.url, "--statement-file", "foreign.jwt")
+    assert (login.code, json.loads(folder.temppass("profiles", "--json").out)) == (4, [])
+
+
+# --- secrets
+
+
+def test_no_secret_is_shown_or_written_where_it_does_not_belong(desk: Desk) -> None:
+    """Nor can one be given in argv: no option takes one."""
+    (desk.folder.path / "few.csv").write_text("device\nf-1\nf-2\n")
+    commands = [
+        ("reset", "--device", "tv-6"), ("reset", "--device", "tv-6", "--show-request"), ("token", "--show-request"),
+        ("authorize", "FILM", "--device", "tv-6", "--show-request"), ("profile", "--device", "tv-6", "--show-request"),
+        ("configuration", "--show-request"), ("whoami",), ("whoami", "--json"), ("token", "--dry-run"),
+        ("reset", "--from", "few.csv", "--yes"), ("reset", "--device", "tv-6", "--mvpd", "Nothing"),
+        ("reset", "--from", "few.csv", "--show-request"),
+    ]  # fmt: skip
+    shown = [desk(*command) for command in commands]
+    written = [(desk.folder.path / "few.csv.journal").read_text(), desk.server.log.decode(), desk.server.out]
+    everything = "".join([*written, *(done.out + done.err for done in shown)])
+    assert [secret in everything for secret in desk.secrets] == [False] * len(desk.secrets)
+    assert len(desk.secrets) >= 3
+
+
+def test_a_shown_request_works_when_the_shell_holds_the_secrets(desk: Desk) -> None:
+    before = desk.window("tv-7")
+    line = desk("reset", "--device", "tv-7", "--show-request").out
+    token = desk("token").out.strip()
+    desk.folder.bash(f"set -e\n{line}\necho done", ACCESS_TOKEN=token)
+    assert desk.window("tv-7") > before
+
+
+def test_the_journal_names_nobody(desk: Desk) -> None:
+    (desk.folder.path / "named.csv").write_text(f"device,email\nsecret-device,{MAIL}\n")
+    desk("reset", "--from", "named.csv", "--yes", "--mvpd", "Promo")
+    journal = (desk.folder.path / "named.csv.journal").read_text()
+    assert ["secret-device" in journal, MAIL in journal] == [False, False]
