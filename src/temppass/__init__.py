@@ -20,10 +20,11 @@ if TYPE_CHECKING:
         Throttled,
         Unreachable,
         Unreadable,
+        VaultError,
     )
-    from temppass.client.flow import ALL_DEVICES, ALL_KEYS, Deny, Permit, ProfileState, ResetDone, Viewer
+    from temppass.client.flow import ALL_DEVICES, ALL_KEYS, Deny, Everybody, Permit, ProfileState, ResetDone, Viewer
     from temppass.client.place import ENVIRONMENTS, Place, place_at
-    from temppass.client.vault import FileVault, MemoryVault
+    from temppass.client.vault import FileVault, Held, KeyringVault, MemoryVault, Vault
     from temppass.core.tokens import MediaToken, MediaTokenStatus, MediaTokenVerifier
 
 __all__ = [
@@ -35,8 +36,11 @@ __all__ = [
     "Client",
     "CredentialsRefused",
     "Deny",
+    "Everybody",
     "FileVault",
+    "Held",
     "InvalidTarget",
+    "KeyringVault",
     "MediaToken",
     "MediaTokenStatus",
     "MediaTokenVerifier",
@@ -52,6 +56,8 @@ __all__ = [
     "Throttled",
     "Unreachable",
     "Unreadable",
+    "Vault",
+    "VaultError",
     "Viewer",
     "place_at",
 ]
@@ -59,11 +65,13 @@ __all__ = [
 _MODULES = ("client.errors", "client.place", "client.vault", "client.flow", "client.client", "core.tokens")
 
 
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first used: the command line's `--help` needs none of them."""
-    if name in __all__:
-        for module in _MODULES:
-            found = getattr(import_module(f"temppass.{module}"), name, None)
-            if found is not None:
-                return found
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # or a type checker would take any name for a good one
+
+    def __getattr__(name: str) -> object:
+        """Import a public name when it is first used: the command line's `--help` needs none of them."""
+        if name in __all__:
+            for module in _MODULES:
+                found = getattr(import_module(f"temppass.{module}"), name, None)
+                if found is not None:
+                    return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from temppass.client.bulk import DONE, FAILED, BulkError, Journal, Target, head_of, parse
+from temppass.client.bulk import DONE, FAILED, Journal, Target, head_of, parse
+from temppass.client.errors import BulkError
 
 MAIL = "viewer@example.com"
 HASH = hashlib.sha256(MAIL.encode()).hexdigest()

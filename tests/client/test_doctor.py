@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from temppass.client import flow
 from temppass.client.client import Client
-from temppass.client.doctor import LINKS, Checkup, State, checkup
+from temppass.client.doctor import LINKS, TITLE, Checkup, State, checkup
 from temppass.client.flow import Answer, Lost, Party, ProfileState, Viewer
 from temppass.client.place import ENVIRONMENTS, Place, place_at
 from temppass.client.vault import Held, MemoryVault
@@ -346,7 +346,7 @@ def said(status: int, **fields: Any) -> Answer:
     return Answer(status, {}, json.dumps(fields).encode())
 
 
-PERMITTED = said(200, decisions=[{"resource": "x", "authorized": True}])
+PERMITTED = said(200, decisions=[{"resource": TITLE, "authorized": True}])
 USUAL: dict[str, Answer | Lost] = {
     "GET /o/client/register": ALIVE,
     "POST /o/client/register": said(201, client_id="new", client_secret="fresh"),
@@ -446,8 +446,9 @@ def test_each_failure_is_blamed_on_its_link(changed: dict[str, Answer | Lost], b
         ({RESET: said(400)}, "reset", State.OK),
         ({RESET: said(403)}, "reset", State.WARNING),
         ({TOKEN: said(201, access_token="opaque")}, "scope", State.WARNING),
-        ({DECISION: said(200, decisions=[{"error": {"code": "invalid_header_identity_for_temporary_access"}}])},
-         "decision", State.OK),
+        ({DECISION: said(200, decisions=[
+            {"resource": TITLE, "error": {"code": "invalid_header_identity_for_temporary_access"}}
+        ])}, "decision", State.OK),
     ],
 )  # fmt: skip
 def test_what_is_odd_and_not_broken_does_not_end_the_walk(
@@ -540,4 +541,4 @@ def test_any_configuration_ends_in_a_checkup(requestor: Any, mvpds: Any) -> None
 def test_what_a_stranger_answers_cannot_steer_the_terminal() -> None:
     found, _ = walked({CONFIGURATION: said(400, code="x", message="a\x1b[2Jb")})
     assert found.broken is not None
-    assert found.broken.found == "a\\x1b[2Jb (400 x)"
+    assert found.broken.found == "a [2Jb (400 x)"

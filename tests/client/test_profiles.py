@@ -163,8 +163,9 @@ def test_what_is_no_statement_is_not_stored_as_one(text: str) -> None:
 def test_with_a_keyring_no_file_holds_a_secret(profiles: Profiles, drawer: Drawer, tmp_path: Path) -> None:
     profiles.put("work", Profile(url=LOCAL, keep="keyring"), STATEMENT, default=True)
     vault = KeyringVault(tmp_path / "state")
-    with vault.exclusive("entry"):
-        vault.remember("entry", Held("id", "secret-of-client", "token-of-client", 1))
+    let_go = vault.hold("entry")
+    assert (let_go is not None, vault.hold("entry")) == (True, None)
+    vault.remember("entry", Held("id", "secret-of-client", "token-of-client", 1))
     found = (profiles.statement("work"), vault.recall("entry"))
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert found == (STATEMENT, Held("id", "secret-of-client", "token-of-client", 1))

@@ -19,7 +19,7 @@ from typing import Any, Self
 import msgspec
 from msgspec import Struct
 
-from temppass.client.errors import InvalidTarget, TempPassError
+from temppass.client.errors import BulkError, InvalidTarget
 from temppass.core.identity import IDENTITY_BYTES_MAX, canonical_user_key
 from temppass.core.refusal import InvalidIdentity
 
@@ -33,10 +33,6 @@ PROBLEMS_MAX = 10
 COLUMNS = {
     "device": "device", "device_id": "device", "key": "key", "user_key": "key", "hash": "key", "email": "email",
 }  # fmt: skip
-
-
-class BulkError(TempPassError):
-    """A file of targets or a journal cannot be used; nothing was sent."""
 
 
 class Target(Struct, frozen=True):

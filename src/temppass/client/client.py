@@ -4,8 +4,9 @@ Two thin shells that play the flows: one waits with the thread, one with the eve
 
 import asyncio
 import contextlib
+import ssl
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -45,10 +46,19 @@ T = TypeVar("T")
 
 #: seconds to connect, and to wait for each piece of an answer
 TIMEOUT = httpx2.Timeout(10, connect=5)
+#: seconds for a whole answer, once it has begun
+ANSWER_WAIT_S = 60
 #: bodies beyond this are cut off, in bytes
 BODY_BYTES_MAX = 4_194_304
 
-_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+_NOT_SENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.InvalidURL,
+    httpx2.LocalProtocolError,
+    httpx2.PoolTimeout,
+    httpx2.UnsupportedProtocol,
+)
 
 
 def default_vault() -> FileVault:
@@ -67,9 +77,17 @@ class _Common:
         self._vault = vault if vault is not None else default_vault()
         self._entry = vault_name(place.name, statement)
 
-    def _at_once(self, effect: Effect) -> object:
-        """Do what takes no waiting."""
+    def _at_once(self, effect: Effect, ending: contextlib.ExitStack) -> object:
+        """Do what takes no waiting; `ending` lets the vault go when the flow ends, however it ends."""
         match effect:
+            case Hold():
+                let_go = self._vault.hold(self._entry)
+                if let_go is not None:
+                    ending.callback(let_go)
+                return let_go is not None
+            case Release():
+                ending.close()
+                return None
             case Recall():
                 return self._vault.recall(self._entry)
             case Remember(held):
@@ -95,7 +113,7 @@ class Client(_Common):
         *,
         vault: Vault | None = None,
         transport: httpx2.BaseTransport | None = None,
-        verify: Any = True,
+        verify: ssl.SSLContext | str | bool = True,
     ) -> None:
         super().__init__(place, software_statement, vault=vault)
         self._http = httpx2.Client(transport=transport, timeout=TIMEOUT, verify=verify, trust_env=transport is None)
@@ -149,33 +167,36 @@ class Client(_Common):
 
     def play(self, conversation: Flow[T]) -> T:
         """Play a flow of flow.py, or one of your own; answer what it answers, raise what it raises."""
-        with contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as ending:
             came: object = None
             while True:
                 try:
                     effect = conversation.send(came)
                 except StopIteration as end:
                     return end.value  # type: ignore[no-any-return]  # a Flow[T] ends with a T
-                came = None
                 match effect:
                     case Send():
                         came = self._send(effect)
                     case Wait(seconds):
                         time.sleep(seconds)
-                    case Hold():
-                        held.enter_context(self._vault.exclusive(self._entry))
-                    case Release():
-                        held.close()
+                        came = None
                     case _:
-                        came = self._at_once(effect)
+                        came = self._at_once(effect, ending)
 
     def _send(self, request: Send) -> Answer | Lost:
         try:
             with self._http.stream(
                 request.method, request.url, headers=request.headers, content=request.body or None
             ) as answer:
-                return _answer(answer, _bounded(answer.iter_bytes()))
-        except httpx2.HTTPError as error:
+                body, ends_at = bytearray(), time.monotonic() + ANSWER_WAIT_S
+                for piece in answer.iter_bytes():
+                    body += piece
+                    if len(body) > BODY_BYTES_MAX:
+                        break
+                    if time.monotonic() > ends_at:
+                        return _TOO_SLOW
+                return _answer(answer, body)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             return _lost(error)
 
 
@@ -189,13 +210,12 @@ class AsyncClient(_Common):
         *,
         vault: Vault | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
-        verify: Any = True,
+        verify: ssl.SSLContext | str | bool = True,
     ) -> None:
         super().__init__(place, software_statement, vault=vault)
         self._http = httpx2.AsyncClient(
             transport=transport, timeout=TIMEOUT, verify=verify, trust_env=transport is None
         )
-        self._turn = asyncio.Lock()
 
     async def register(self) -> str:
         """As Client.register."""
@@ -250,60 +270,37 @@ class AsyncClient(_Common):
 
     async def play(self, conversation: Flow[T]) -> T:
         """As Client.play."""
-        async with contextlib.AsyncExitStack() as held:
+        with contextlib.ExitStack() as ending:
             came: object = None
             while True:
                 try:
                     effect = conversation.send(came)
                 except StopIteration as end:
                     return end.value  # type: ignore[no-any-return]  # a Flow[T] ends with a T
-                came = None
                 match effect:
                     case Send():
                         came = await self._send(effect)
                     case Wait(seconds):
                         await asyncio.sleep(seconds)
-                    case Hold():
-                        # this loop's tasks queue here, so that at most one thread waits for other processes
-                        await held.enter_async_context(self._turn)
-                        await held.enter_async_context(_in_thread(self._vault.exclusive(self._entry)))
-                    case Release():
-                        await held.aclose()
+                        came = None
                     case _:
-                        came = self._at_once(effect)
+                        came = self._at_once(effect, ending)
 
     async def _send(self, request: Send) -> Answer | Lost:
         try:
             async with self._http.stream(
                 request.method, request.url, headers=request.headers, content=request.body or None
             ) as answer:
-                body = b""
+                body, ends_at = bytearray(), time.monotonic() + ANSWER_WAIT_S
                 async for piece in answer.aiter_bytes():
                     body += piece
                     if len(body) > BODY_BYTES_MAX:
                         break
+                    if time.monotonic() > ends_at:
+                        return _TOO_SLOW
                 return _answer(answer, body)
-        except httpx2.HTTPError as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             return _lost(error)
-
-
-@contextlib.asynccontextmanager
-async def _in_thread(lock: contextlib.AbstractContextManager[None]) -> AsyncIterator[None]:
-    """
-    Enter a lock that may keep a thread waiting, without keeping the loop waiting.
-
-    Whoever is cancelled while the thread waits lets go of the lock as soon as the thread has it.
-    """
-    entering = asyncio.ensure_future(asyncio.to_thread(lock.__enter__))
-    try:
-        await asyncio.shield(entering)
-    except asyncio.CancelledError:
-        entering.add_done_callback(lambda _entered: lock.__exit__(None, None, None))
-        raise
-    try:
-        yield
-    finally:
-        lock.__exit__(None, None, None)
 
 
 def _verifier(keys: dict[str, Any]) -> "MediaTokenVerifier":
@@ -312,19 +309,15 @@ def _verifier(keys: dict[str, Any]) -> "MediaTokenVerifier":
     return MediaTokenVerifier(keys)
 
 
-def _bounded(pieces: Iterator[bytes]) -> bytes:
-    body = b""
-    for piece in pieces:
-        body += piece
-        if len(body) > BODY_BYTES_MAX:
-            break
-    return body
+def _answer(answer: httpx2.Response, body: bytearray) -> Answer:
+    return Answer(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, bytes(body))
 
 
-def _answer(answer: httpx2.Response, body: bytes) -> Answer:
-    return Answer(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, body)
-
-
-def _lost(error: httpx2.HTTPError) -> Lost:
+def _lost(error: httpx2.HTTPError | httpx2.InvalidURL) -> Lost:
+    if isinstance(error, httpx2.LocalProtocolError):  # its text repeats the header that could not be sent
+        return Lost("the request cannot be sent", sent=False)
     reason = type(error).__name__ if not str(error) else str(error)
     return Lost(reason, sent=not isinstance(error, _NOT_SENT))
+
+
+_TOO_SLOW = Lost(f"the answer was not whole after {ANSWER_WAIT_S} s", sent=True)

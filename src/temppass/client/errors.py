@@ -10,7 +10,10 @@ What a client can meet that is not an answer. A denied title is an answer (`Deny
     ├── Throttled           still too many requests after waiting (429)
     ├── ServerFault         the service cannot answer (5xx)
     ├── Unreadable          a good status with a body that cannot be read
-    └── Unreachable         no answer came
+    ├── Unreachable         no answer came
+    ├── ProfileError        a saved profile cannot be used
+    ├── BulkError           a file of targets, or its journal, cannot be used; nothing was sent
+    └── VaultError          what keeps credentials and tokens cannot be read, written or held
 """
 
 
@@ -24,10 +27,10 @@ class TempPassError(Exception):
         self, message: str, *, status: int | None = None, code: str = "", action: str = "none", hint: str = ""
     ) -> None:
         super().__init__(message)
-        self.status = status
-        self.code = code
-        self.action = action
-        self.hint = hint
+        self.status: int | None = status
+        self.code: str = code
+        self.action: str = action
+        self.hint: str = hint
 
 
 class InvalidTarget(TempPassError): ...
@@ -59,4 +62,13 @@ class Unreachable(TempPassError):
 
     def __init__(self, message: str, *, maybe_applied: bool, hint: str = "") -> None:
         super().__init__(message, action="retry", hint=hint)
-        self.maybe_applied = maybe_applied
+        self.maybe_applied: bool = maybe_applied
+
+
+class ProfileError(TempPassError): ...
+
+
+class BulkError(TempPassError): ...
+
+
+class VaultError(TempPassError): ...

@@ -9,6 +9,7 @@ Source: contract §3, §5, §6, §9, §11; RFC 6749 §4.4, RFC 7591 §3.
 import base64
 import json
 import random
+import re
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote, urlencode
@@ -28,6 +29,7 @@ from temppass.client.errors import (
     Throttled,
     Unreachable,
     Unreadable,
+    VaultError,
 )
 from temppass.client.place import Place
 from temppass.client.vault import Held
@@ -45,8 +47,19 @@ TRIES_MAX = 4
 WAIT_S = 1.0
 #: a server that asks for more patience than this is not waited for
 WAIT_S_MAX = 30.0
+#: an answer that gives a token longer is not believed, in seconds
+LIFETIME_S_MAX = 31_536_000
+#: while another thread or process renews the token: between two looks, and in all, in seconds
+HOLD_PAUSE_S = 0.02
+HOLD_WAIT_S = 300.0
+#: of the service's own words, how much an error repeats
+WORDS_MAX = 300
 #: below it, a moment is in seconds and not in milliseconds (contract §11 #7)
 _SECONDS_BELOW = 10**11
+#: what a header can carry (RFC 6750 §2.1 allows less)
+_TOKEN = re.compile(r"[\x21-\x7e]{1,32768}")
+_COUNT = re.compile(r"[0-9]{1,18}")
+_NOT_ASKED = "no token came, so nothing else was sent"
 
 
 # --- what a flow asks for
@@ -71,7 +84,7 @@ class Remember(Struct, frozen=True):
 
 
 class Hold(Struct, frozen=True):
-    """Hold the vault until Release or the end of the flow; others who want it wait."""
+    """Hold the vault until Release or the end of the flow. What comes is False where somebody else holds it."""
 
 
 class Release(Struct, frozen=True): ...
@@ -178,13 +191,15 @@ def registration(party: Party) -> Flow[Held]:
     """Register and answer new credentials. Raises CredentialsRefused, ServerFault, Unreachable, Throttled."""
     body = json.dumps({"software_statement": party.software_statement}).encode()
     headers = {"Content-Type": "application/json;charset=utf-8", "Accept": "application/json"}
-    answer = yield from _sent(Send("POST", f"{party.place.service}/o/client/register", headers, body))
+    request = Send("POST", f"{party.place.service}/o/client/register", headers, body)
+    answer = yield from _sent(request, otherwise=_NOT_ASKED)
     if not _is_good(answer):
-        _refuse_credentials(answer, "the software statement is not taken")
+        _refuse_credentials(answer, "the software statement is not taken", (party.software_statement,))
     fields = _object(answer)
-    if not isinstance(fields.get("client_id"), str) or not isinstance(fields.get("client_secret"), str):
+    client_id, client_secret = fields.get("client_id"), fields.get("client_secret")
+    if not isinstance(client_id, str) or not isinstance(client_secret, str) or not client_id or not client_secret:
         raise Unreadable("register answered no credentials", status=answer.status)
-    return Held(fields["client_id"], fields["client_secret"])
+    return Held(client_id, client_secret)
 
 
 def token(party: Party, held: Held) -> Flow[Held]:
@@ -192,48 +207,68 @@ def token(party: Party, held: Held) -> Flow[Held]:
     form = {"grant_type": "client_credentials", "client_id": held.client_id, "client_secret": held.client_secret}
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
     asked_at = yield Tell()
-    answer = yield from _sent(Send("POST", f"{party.place.service}/o/client/token", headers, urlencode(form).encode()))
+    request = Send("POST", f"{party.place.service}/o/client/token", headers, urlencode(form).encode())
+    answer = yield from _sent(request, otherwise=_NOT_ASKED)
     if not _is_good(answer):
-        _refuse_credentials(answer, "the client credentials are not taken")
+        _refuse_credentials(answer, "the client credentials are not taken", (held.client_secret,))
     fields = _object(answer)
     access_token = fields.get("access_token")
-    if not isinstance(access_token, str) or not access_token:
-        raise Unreadable("token answered no access_token", status=answer.status)
-    lifetime_s = _number(fields.get("expires_in")) or LIFETIME_S
+    if not isinstance(access_token, str) or not _TOKEN.fullmatch(access_token):
+        raise Unreadable("token answered no access_token that a header can carry", status=answer.status)
+    lifetime_s = min(_number(fields.get("expires_in")) or LIFETIME_S, LIFETIME_S_MAX)
     return replace(held, token=access_token, expires_at=asked_at + lifetime_s * 1000)
 
 
-def access_token(party: Party, *, instead_of: str = "", anew: bool = False) -> Flow[str]:
+def access_token(party: Party, *, instead_of: str = "") -> Flow[str]:
     """
-    Answer a good token: the one that is kept, or a new one.
+    Answer a good token: the one that is kept, or a new one where it is `instead_of`. Raises as registration and token.
+    """
+    return (yield from _access(party, instead_of=Held("", "", instead_of))).token
 
-    `instead_of` is a token that was refused; `anew` registers even where there are credentials. Only one of all who
-    find the vault empty goes and asks; the others wait and find what it brought.
+
+def _access(party: Party, *, instead_of: Held | None = None, anew: bool = False) -> Flow[Held]:
+    """
+    Answer credentials with a good token.
+
+    `instead_of` has a token that was refused; `anew` registers where its credentials are still the ones that are kept.
+    Only one of all who find the vault empty goes and asks; the others wait and find what it brought.
     """
     held = yield Recall()
     if (yield from _is_fresh(held, instead_of)):
-        return str(held.token)
-    yield Hold()  # until Release, or until the flow ends in an error
+        return held  # type: ignore[no-any-return]  # what a shell sends for a Recall
+    yield from _hold()  # until Release, or until the flow ends in an error
     held = yield Recall()
     if not (yield from _is_fresh(held, instead_of)):
-        if held is None or anew:
+        if held is None or (anew and instead_of is not None and held.client_id == instead_of.client_id):
             held = yield from registration(party)
             yield Remember(held)
         try:
             held = yield from token(party, held)
         except CredentialsRefused as error:
-            if error.code != "invalid_client":
+            if error.code != "invalid_client" or anew:
                 raise
             yield Remember(None)
-            held = yield from token(party, (yield from registration(party)))
+            held = yield from registration(party)
+            yield Remember(held)
+            held = yield from token(party, held)
         yield Remember(held)
     yield Release()
-    return str(held.token)
+    return held  # type: ignore[no-any-return]  # as above
+
+
+def _hold() -> Flow[None]:
+    """Hold the vault, waiting for whoever holds it. Raises VaultError where that takes too long."""
+    waited_s = 0.0
+    while (yield Hold()) is False:
+        if waited_s >= HOLD_WAIT_S:
+            raise VaultError("somebody else has been renewing the token for too long", hint="is a process stuck?")
+        yield Wait(HOLD_PAUSE_S)
+        waited_s += HOLD_PAUSE_S
 
 
 def registered(party: Party) -> Flow[str]:
     """Register anew and keep the credentials in place of the old ones; answer the client id. Raises as registration."""
-    yield Hold()
+    yield from _hold()
     held = yield from registration(party)
     yield Remember(held)
     yield Release()
@@ -244,15 +279,15 @@ def key_set(party: Party) -> Flow[dict[str, Any]]:
     """Answer the keys that media tokens are signed with (RFC 7517 §5). The vendor publishes none."""
     answer = yield from _sent(Send("GET", f"{party.place.service}/.well-known/jwks.json", dict(_JSON)))
     if not _is_good(answer):
-        _refuse(answer)
+        _refuse(answer, ())
     keys = _object(answer)
     if not isinstance(keys.get("keys"), list) or not all(isinstance(key, dict) for key in keys["keys"]):
         raise Unreadable("the key set has no list of keys", status=answer.status)
     return keys
 
 
-def _is_fresh(held: Held | None, instead_of: str) -> Flow[bool]:
-    if held is None or not held.token or held.token == instead_of:
+def _is_fresh(held: Held | None, instead_of: Held | None) -> Flow[bool]:
+    if held is None or not held.token or (instead_of is not None and held.token == instead_of.token):
         return False
     now: int = yield Tell()
     return now < held.expires_at - RENEW_BEFORE_MS
@@ -264,36 +299,42 @@ def spoken(party: Party, request: Send) -> Flow[Answer]:
     renews the registration once. Answers a 2xx. Raises every kind of TempPassError but InvalidTarget.
     """
     of_management = "/reset-tempass/" in request.url
-    used = yield from access_token(party)
+    first = used = yield from _access(party)
     answer = yield from _sent(_with_token(request, used))
     if answer.status == 401:
-        used = yield from access_token(party, instead_of=used)
+        used = yield from _access(party, instead_of=used)
         answer = yield from _sent(_with_token(request, used))
-    if answer.status == 401 or (answer.status == 403 and of_management and _code(answer) != "insufficient_scope"):
-        used = yield from access_token(party, instead_of=used, anew=True)
+    refused = answer.status == 401 or (answer.status == 403 and of_management and _code(answer) != "insufficient_scope")
+    if refused and used.client_id == first.client_id:
+        used = yield from _access(party, instead_of=used, anew=True)
         answer = yield from _sent(_with_token(request, used))
     if _is_good(answer):
         return answer
-    _refuse(answer)
+    _refuse(answer, (party.software_statement, used.client_secret, used.token, first.client_secret, first.token))
 
 
-def _with_token(request: Send, access_token: str) -> Send:
-    return replace(request, headers={**request.headers, "Authorization": f"Bearer {access_token}"})
+def _with_token(request: Send, held: Held) -> Send:
+    return replace(request, headers={**request.headers, "Authorization": f"Bearer {held.token}"})
 
 
-def _sent(request: Send) -> Flow[Answer]:
-    """Send, and wait and send again while the answer is 429. Raises Throttled, Unreachable."""
+def _sent(request: Send, *, otherwise: str = "") -> Flow[Answer]:
+    """
+    Send, and wait and send again while the answer is 429. Raises Throttled, Unreachable.
+
+    `otherwise` says what it means for the caller's own request that this one was lost, where it is another.
+    """
     for attempt in range(1, TRIES_MAX + 1):
         answer = yield request
         if isinstance(answer, Lost):
-            told = "it may have been applied" if answer.sent else "nothing was sent"
-            raise Unreachable(f"{_host(request)}: {answer.reason}; {told}", maybe_applied=answer.sent)
+            told = otherwise or ("it may have been applied" if answer.sent else "nothing was sent")
+            raise Unreachable(f"{_host(request)}: {answer.reason}; {told}", maybe_applied=answer.sent and not otherwise)
         if answer.status != 429:
             return answer  # type: ignore[no-any-return]  # what a shell sends for a Send
-        pause_s = max(WAIT_S, float(_number(answer.headers.get("retry-after")) or 0))
-        if attempt == TRIES_MAX or pause_s > WAIT_S_MAX:
+        wanted_s = min(_number(answer.headers.get("retry-after")), 10**6)
+        if attempt == TRIES_MAX or wanted_s > WAIT_S_MAX:
             break
-        yield Wait(pause_s * 2 ** (attempt - 1) * random.uniform(1, 1.25))  # noqa: S311 - spreads the load, keeps no secret
+        pause_s = max(wanted_s, WAIT_S * 2 ** (attempt - 1))
+        yield Wait(pause_s * random.uniform(1, 1.25))  # noqa: S311 - spreads the load, keeps no secret
     raise Throttled(f"{_host(request)} still answers 429", status=429, action="retry", hint="ask less often")
 
 
@@ -323,11 +364,13 @@ def reset_key(party: Party, requestor: str, mvpd: str, user_key: str | Everybody
 def _reset(party: Party, path: str, requestor: str, mvpd: str, target: dict[str, str | bytes]) -> Flow[ResetDone]:
     if not requestor or not mvpd:
         raise InvalidTarget("name the requestor and the mvpd")
-    query = urlencode({**target, "requestor_id": requestor, "mvpd_id": mvpd}, quote_via=quote)
+    query = urlencode({**target, "requestor_id": _bytes(requestor), "mvpd_id": _bytes(mvpd)}, quote_via=quote)
     url = f"{party.place.management}/reset-tempass/v3/reset{path}?{query}"
     answer = yield from spoken(party, Send("DELETE", url, {"Accept": "application/json"}))
-    matched = answer.headers.get("temppass-matched")
-    return ResetDone(answer.headers.get("temppass-reset-id", ""), _number(matched) if matched is not None else None)
+    matched = answer.headers.get("temppass-matched", "")
+    return ResetDone(
+        _words(answer.headers.get("temppass-reset-id", "")), int(matched) if _COUNT.fullmatch(matched) else None
+    )
 
 
 # --- decisions and profiles
@@ -351,6 +394,8 @@ class Viewer(Struct, frozen=True):
             identity = json.dumps({self.identity_key: _hashed(self.user_key)}, separators=(",", ":"))
             headers["AP-TempPass-Identity"] = base64.b64encode(identity.encode()).decode()
         if self.forwarded_for is not None:
+            if not _TOKEN.fullmatch(self.forwarded_for.replace(" ", "")):
+                raise InvalidTarget("forwarded_for is no IP address")
             headers["X-Forwarded-For"] = self.forwarded_for
         return headers
 
@@ -369,7 +414,13 @@ def authorize(
     decisions = _object(answer).get("decisions")
     if not isinstance(decisions, list) or not all(isinstance(decision, dict) for decision in decisions):
         raise Unreadable(f"{call} answered no decisions", status=answer.status)
-    return [_verdict(decision) for decision in decisions]
+    verdicts: dict[str, list[Permit | Deny]] = {}
+    for verdict in map(_verdict, decisions):
+        verdicts.setdefault(verdict.resource, []).append(verdict)
+    try:  # in the order of the titles, whatever the order of the answer
+        return [verdicts[resource].pop(0) for resource in resources]
+    except (KeyError, IndexError):
+        raise Unreadable(f"{call} did not answer for every title", status=answer.status) from None
 
 
 def profile(party: Party, requestor: str, mvpd: str, viewer: Viewer) -> Flow[ProfileState | Deny]:
@@ -414,7 +465,7 @@ def _v2(party: Party, requestor: str, path: str) -> str:
 def _segment(name: str) -> str:
     if not name:
         raise InvalidTarget("name the requestor and the mvpd")
-    return quote(name, safe="")
+    return quote(_bytes(name), safe="")
 
 
 def _verdict(decision: dict[str, Any]) -> Permit | Deny:
@@ -433,7 +484,7 @@ def _verdict(decision: dict[str, Any]) -> Permit | Deny:
         str(error.get("code", "")),
         _number(error.get("status")) or 403,
         str(error.get("action", "none")),
-        str(error.get("message", "")),
+        _words(error.get("message", "")),
     )
 
 
@@ -464,21 +515,21 @@ def _code(answer: Answer) -> str:
     return code if isinstance(code, str) else ""
 
 
-def _refuse_credentials(answer: Answer, what: str) -> NoReturn:
+def _refuse_credentials(answer: Answer, what: str, secrets: tuple[str, ...]) -> NoReturn:
     if answer.status >= 500:
-        _refuse(answer)
+        _refuse(answer, secrets)
     fields = _read(answer) or {}
-    code = _code(answer)
-    detail = fields.get("error_description") or what
+    code = _words(_code(answer), secrets)
+    detail = _words(fields.get("error_description") or what, secrets)
     raise CredentialsRefused(
-        str(detail), status=answer.status, code=code, action="application-registration", hint=_HINTS.get(code, "")
+        detail, status=answer.status, code=code, action="application-registration", hint=_HINTS.get(code, "")
     )
 
 
-def _refuse(answer: Answer) -> NoReturn:
+def _refuse(answer: Answer, secrets: tuple[str, ...]) -> NoReturn:
     fields = _read(answer) or {}
-    code = _code(answer)
-    message = str(fields.get("message") or fields.get("error_description") or f"the service answered {answer.status}")
+    code = _words(_code(answer), secrets)
+    message = fields.get("message") or fields.get("error_description") or f"the service answered {answer.status}"
     kind: type[TempPassError]
     match answer.status:
         case 401:
@@ -489,8 +540,17 @@ def _refuse(answer: Answer) -> NoReturn:
             kind = ServerFault
         case _:
             kind = RequestRefused
-    action = str(fields.get("action") or ("retry" if answer.status >= 500 else "none"))
-    raise kind(message, status=answer.status, code=code, action=action, hint=_HINTS.get(code, ""))
+    action = _words(fields.get("action") or ("retry" if answer.status >= 500 else "none"), secrets)
+    raise kind(_words(message, secrets), status=answer.status, code=code, action=action, hint=_HINTS.get(code, ""))
+
+
+def _words(said: object, secrets: tuple[str, ...] = ()) -> str:
+    """Repeat what a service said: not at any length, nothing that steers a terminal, and no secret of ours."""
+    text = str(said)[:65_536]
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "(secret)")
+    text = "".join(character if character.isprintable() else " " for character in text[: WORDS_MAX + 1])
+    return text if len(text) <= WORDS_MAX else f"{text[:WORDS_MAX]}…"
 
 
 _HINTS = {
@@ -514,7 +574,11 @@ def _hashed(user_key: str) -> str:
 
 
 def _bytes(value: str | bytes) -> bytes:
-    return value.encode() if isinstance(value, str) else value
+    """Raises InvalidTarget for a text that has no UTF-8."""
+    try:
+        return value.encode() if isinstance(value, str) else value
+    except UnicodeEncodeError:
+        raise InvalidTarget("an id is a text in UTF-8", hint="a byte of the command line could not be read") from None
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -4,6 +4,8 @@ Where a service is: the vendor's four environments by name, or one's own by its 
 Source: contract §2.
 """
 
+from urllib.parse import urlsplit
+
 from msgspec import Struct
 
 from temppass.client.errors import InvalidTarget
@@ -32,6 +34,14 @@ ENVIRONMENTS = {
 def place_at(url: str) -> Place:
     """Answer the place of a self-hosted server. Raises InvalidTarget."""
     url = url.rstrip("/")
-    if not url.startswith(("http://", "https://")) or len(url.partition("//")[2]) == 0:
-        raise InvalidTarget(f"{url!r} is no base URL", hint="write it as https://temppass.example")
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna")
+        is_one = parts.scheme in {"http", "https"} and host != b"" and parts.port != 0
+    except (ValueError, UnicodeError):
+        is_one = False
+    if not is_one or not url.isprintable() or " " in url:
+        raise InvalidTarget("that is no base URL", hint="write it as https://temppass.example")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise InvalidTarget("a base URL has no user, query or fragment", hint="write it as https://temppass.example")
     return Place(url, url, url)

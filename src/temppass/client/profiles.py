@@ -24,7 +24,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from temppass.client.errors import InvalidTarget, TempPassError
+from temppass.client.errors import InvalidTarget, ProfileError
 from temppass.client.place import ENVIRONMENTS, Place, place_at
 from temppass.client.vault import Keyring
 
@@ -40,10 +40,6 @@ VARIABLES = {
 #: a software statement has at most so many characters
 STATEMENT_CHARACTERS_MAX = 16_384
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-class ProfileError(TempPassError):
-    """A profile, or what is stored for it, cannot be used."""
 
 
 class Profile(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -5,13 +5,12 @@ Entries are named by place and fingerprint of the software statement, never by t
 held exclusively by name: across threads, and for a file also across processes.
 """
 
-import contextlib
 import fcntl
 import hashlib
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +18,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Struct
 
-from temppass.client.errors import TempPassError
+from temppass.client.errors import VaultError
 
 
 class Held(Struct, frozen=True):
@@ -38,13 +37,9 @@ class Vault(Protocol):
         """Keep an entry, or forget it."""
         ...
 
-    def exclusive(self, name: str) -> contextlib.AbstractContextManager[None]:
-        """Wait until nobody else holds `name`, and hold it."""
+    def hold(self, name: str) -> Callable[[], None] | None:
+        """Hold `name` and answer what lets it go, None where somebody else holds it. Never waits."""
         ...
-
-
-class VaultError(TempPassError):
-    """The vault cannot be read or written."""
 
 
 def vault_name(place: str, software_statement: str) -> str:
@@ -69,12 +64,10 @@ class MemoryVault:
         else:
             self._held[name] = held
 
-    @contextlib.contextmanager
-    def exclusive(self, name: str) -> Iterator[None]:
+    def hold(self, name: str) -> Callable[[], None] | None:
         with self._guard:
             lock = self._locks.setdefault(name, threading.Lock())
-        with lock:
-            yield
+        return lock.release if lock.acquire(blocking=False) else None
 
 
 class FileVault:
@@ -88,7 +81,7 @@ class FileVault:
             return msgspec.json.decode((self._folder / f"{name}.json").read_bytes(), type=Held)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.DecodeError):
+        except (OSError, ValueError):  # msgspec.DecodeError and UnicodeDecodeError are ValueErrors
             return None  # half of it is as good as none: the client registers again
 
     def remember(self, name: str, held: Held | None) -> None:
@@ -106,8 +99,7 @@ class FileVault:
             hint = "set XDG_STATE_HOME to a folder of yours"
             raise VaultError(f"cannot write {path}: {error.strerror}", hint=hint) from None
 
-    @contextlib.contextmanager
-    def exclusive(self, name: str) -> Iterator[None]:
+    def hold(self, name: str) -> Callable[[], None] | None:
         try:
             self._make_folder()
             # a handle of its own for each holder, so that threads exclude each other as processes do
@@ -115,10 +107,11 @@ class FileVault:
         except OSError as error:
             raise VaultError(f"cannot lock {self._folder}: {error.strerror}") from None
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             os.close(handle)
+            return None
+        return lambda: os.close(handle)
 
     def _make_folder(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -161,13 +154,16 @@ class KeyringVault:
 
     def __init__(self, folder: Path) -> None:
         self._keyring = Keyring()
-        self.exclusive = FileVault(folder).exclusive
+        self._locks = FileVault(folder)
+
+    def hold(self, name: str) -> Callable[[], None] | None:
+        return self._locks.hold(name)
 
     def recall(self, name: str) -> Held | None:
         kept = self._keyring.recall(name)
         try:
             return msgspec.json.decode(kept, type=Held) if kept is not None else None
-        except msgspec.DecodeError:
+        except ValueError:
             return None
 
     def remember(self, name: str, held: Held | None) -> None:

@@ -322,7 +322,7 @@ class MediaTokenVerifier:
         kinds: dict[str, type[RSAKey | ECKey]] = {"RSA": RSAKey, "EC": ECKey}
         self._keys: dict[str, RSAKey | ECKey] = {}
         for jwk in jwks["keys"]:
-            with contextlib.suppress(JoseError, ValueError, KeyError):
+            with contextlib.suppress(JoseError, ValueError, KeyError, TypeError):
                 self._keys[str(jwk["kid"])] = kinds[jwk["kty"]].import_key(jwk)
 
     def verify(
