@@ -1,6 +1,6 @@
 """
-What a person waits for: the command line's help, the import of the client, a server's start, one decision on a server
-that has nothing else to do (a new device, so it is written durably).
+What a person waits for: the command line's help, the import of the client, a reset from the command line, a server's
+start, one decision on a server that has nothing else to do (a new device, so it is written durably).
 """
 
 import contextlib
@@ -9,11 +9,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from harness import ENVIRON, ROUNDS, SERVE, STORES, Ours, claim, empty_store, run, serving, temppass
-from traffic import AUTHORIZE
+from harness import ENVIRON, PROGRAM, ROUNDS, SERVE, STORES, Ours, claim, empty_store, folder, run, serving, temppass
+from traffic import AUTHORIZE, CHANNEL, PASS
 
 TIMES = 4 * ROUNDS
 #: between two asks of an idle server
@@ -26,11 +26,11 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def command_s(command: Sequence[str]) -> float:
+def command_s(command: Sequence[str], environ: Mapping[str, str] = ENVIRON) -> float:
     """Answer the median time of a command, its files being in the system's cache."""
 
     def work() -> None:
-        subprocess.run(command, env=ENVIRON, check=True, capture_output=True)
+        subprocess.run(command, env=environ, check=True, capture_output=True)
 
     work()
     return statistics.median(seconds(work) for _ in range(TIMES))
@@ -39,8 +39,17 @@ def command_s(command: Sequence[str]) -> float:
 def start_s(store: str) -> float:
     """Answer how long a server takes until it says that it listens."""
     start = time.perf_counter()
-    with serving([*SERVE, store]):
+    with serving([*PROGRAM, *SERVE, store]):
         return time.perf_counter() - start
+
+
+def reset_s(program: str, ours: Ours) -> float:
+    """Answer how long `temppass reset` takes in all, for a client that has a token."""
+    with folder() as room:
+        (room / "statement.jwt").write_text(ours.statement)
+        options = ["--url", ours.served.url, "--statement-file", str(room / "statement.jwt")]
+        target = ["--requestor", CHANNEL, "--mvpd", PASS, "--device", "living-room-tv"]
+        return command_s([program, "reset", *options, *target], {**ENVIRON, "HOME": str(room)})
 
 
 def decision_s(ours: Ours, number: int) -> float:
@@ -75,6 +84,7 @@ def main() -> None:
             starts = [start_s(url) for _ in range(ROUNDS)]
             claim(f"start of the server until it is ready, {kind}", statistics.median(starts), 1.5, " s", at_most=True)
             with temppass(url) as ours:
+                claim(f"temppass reset against a warm server, {kind}", reset_s(program, ours), 0.5, " s", at_most=True)
                 decisions = [1000 * decision_s(ours, number) for number in range(10 * TIMES)]
             claim(f"one decision on an idle server, {kind}", statistics.median(decisions), 10, " ms", at_most=True)
 

@@ -123,6 +123,7 @@ class Served(NamedTuple):
 
 class Ours(NamedTuple):
     served: Served
+    statement: str
     client: dict[str, Any]
     token: str
 
@@ -155,12 +156,13 @@ def serving(command: Sequence[str], environ: Mapping[str, str] | None = None) ->
 
 
 PROGRAM = (sys.executable, "-m", "temppass.cli")
+SERVE = ("serve", "--demo", "--port", "0", "--store")
 
 
 @contextlib.contextmanager
 def temppass(store: str, environ: Mapping[str, str] | None = None, program: Sequence[str] = PROGRAM) -> Iterator[Ours]:
     """Run our server on `store`, register, and get a token."""
-    with serving([*program, "serve", "--demo", "--port", "0", "--store", store], environ) as served:
+    with serving([*program, *SERVE, store], environ) as served:
         found = re.search(r"^STATEMENT='([^']+)'", served.output, re.MULTILINE)
         if found is None:
             raise BenchError("the demo printed no software statement")
@@ -168,7 +170,7 @@ def temppass(store: str, environ: Mapping[str, str] | None = None, program: Sequ
         client = json.loads(body)
         form = {"grant_type": "client_credentials", **{n: client[n] for n in ("client_id", "client_secret")}}
         _, body = ask(served, "POST", f"/o/client/token?{urllib.parse.urlencode(form)}")
-        yield Ours(served, client, json.loads(body)["access_token"])
+        yield Ours(served, found[1], client, json.loads(body)["access_token"])
 
 
 def ask(
