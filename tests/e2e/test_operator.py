@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import httpx2
 import pytest
+from tests.client.vendor import vendor
 from tests.e2e.conftest import WAIT_S, Done, Folder, Server, Wire, surroundings
 
 DEVICE, MAIL = "tv-1", "viewer@example.com"
@@ -355,3 +356,37 @@ def test_the_journal_names_nobody(desk: Desk) -> None:
     desk("reset", "--from", "named.csv", "--yes", "--mvpd", "Promo")
     journal = (desk.folder.path / "named.csv.journal").read_text()
     assert ["secret-device" in journal, MAIL in journal] == [False, False]
+
+
+# --- a service that misbehaves
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "told", "done"),
+    [
+        (["good", "good", "good", "400 request", "good"], 5, "1 of 3 lines were refused", [2, 4]),
+        (["good", "good", "400 request", "400 request", "400 request"], 1, "3 of 3 lines were refused", []),
+        (["good", "good", "good", "429 after an hour"], 6, "go on with --resume", [2]),
+        (["good", "good", "good", "403 scope"], 4, "go on with --resume", [2]),
+        (["good", "good", "good", "cut", "good"], 0, "3 reset", [2, 3, 4]),
+        (["good", "good", "good", "500 page", "good"], 0, "3 reset", [2, 3, 4]),
+        (["good", "good", "401 reset", "good", "good"], 0, "3 reset", [2, 3, 4]),
+        (["400 statement"], 4, "unapproved_software_statement", []),
+        (["malformed"], 1, "not a JSON object", []),
+    ],
+)
+def test_a_file_against_a_service_that_misbehaves_ends_with_a_code_that_says_how(
+    folder: Folder, script: list[str], code: int, told: str, done: list[int]
+) -> None:
+    (folder.path / "three.csv").write_text("device\na\nb\nc\n")
+    (folder.path / "statement.jwt").write_text("aaaa.bbbb.cccc")
+    command = ("reset", "--from", "three.csv", "--yes", "--requestor", "REF", "--mvpd", "TempPassREF")
+    with vendor(*script) as played:
+        place = {"TEMPPASS_URL": played.place.service, "TEMPPASS_STATEMENT_FILE": "statement.jwt"}
+        first = folder.temppass(*command, **place)
+        again = folder.temppass(*command, "--resume", **place)
+    journal = folder.path / "three.csv.journal"
+    assert (first.code, told in first.err) == (code, True), first.err
+    assert (again.code, sorted(done_lines(journal))) == (0, [2, 3, 4]), again.err
+    assert max(done_lines(journal).values()) == 1
+    assert f"{len(done)} before" in again.err or not done
