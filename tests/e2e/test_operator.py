@@ -9,6 +9,7 @@ import os
 import pty
 import random
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -139,7 +140,7 @@ def test_who_is_not_let_in_is_told_with_an_exit_code_of_its_own(desk: Desk) -> N
 
 def test_no_service_at_all_is_told_and_that_nothing_was_sent(desk: Desk) -> None:
     done = desk("reset", "--device", DEVICE, "--url", "http://127.0.0.1:9")
-    assert (done.code, "nothing was sent" in done.err) == (1, True)
+    assert (done.code, "the request was not sent" in done.err) == (1, True), done.err
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(desk: Desk) -> None:
@@ -167,19 +168,22 @@ def typed(desk: Desk, answer: str, *arguments: str) -> tuple[int, str]:
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - it takes no lock
     )
     os.close(theirs)
-    shown, answered = b"", False
-    while True:
-        try:
-            piece = os.read(ours, 4096)
-        except OSError:  # nobody holds the other end any more
-            break
-        if not piece:
-            break
-        shown += piece
-        if b"to go on" in shown and not answered:
+    shown, answered, deadline = b"", False, time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        # an interrupt that comes just before a read is not seen by it: one presses Ctrl-C once more
+        is_pressed_again = answered and answer == "\x03" and not select.select([ours], [], [], 0.5)[0]
+        if (b"to go on" in shown and not answered) or is_pressed_again:
             os.write(ours, answer.encode())
             answered = True
+        try:
+            piece = os.read(ours, 4096) if select.select([ours], [], [], 0.5)[0] else None
+        except OSError:  # nobody holds the other end any more
+            break
+        if piece == b"":
+            break
+        shown += piece or b""
     os.close(ours)
+    process.kill()
     return process.wait(WAIT_S), shown.decode()
 
 

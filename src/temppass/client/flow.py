@@ -59,7 +59,7 @@ _SECONDS_BELOW = 10**11
 #: what a header can carry (RFC 6750 §2.1 allows less)
 _TOKEN = re.compile(r"[\x21-\x7e]{1,32768}")
 _COUNT = re.compile(r"[0-9]{1,18}")
-_NOT_ASKED = "no token came, so nothing else was sent"
+_NOT_ASKED = "no token came, so the request was not sent"
 
 
 # --- what a flow asks for
