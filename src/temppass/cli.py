@@ -45,19 +45,35 @@ def main() -> NoReturn:
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
         code = 130
-    except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # so that Python's last flush has somewhere to go
-        code = 1
     except Failure as error:
-        click.echo(f"error: {error}", err=True)
-        if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
-        code = error.code
+        code = _failed(error)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in SERVER_MODULES:
+            raise
+        hint = "pip install 'temppass[server]', and temppass[postgres] for PostgreSQL"
+        code = _failed(Failure(f"this command needs the server, of which {error.name} is not installed", hint))
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's last flush fails once more
+        code = 1
+        if error.errno != errno.EPIPE:
+            hint = "what was asked has been done; only its answer is lost"
+            code = _failed(Failure(f"cannot write the answer: {error.strerror}", hint))
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _failed(failure: Failure) -> int:
+    """Say on stderr what failed; answer the exit code."""
+    click.echo(f"error: {failure}", err=True)
+    if failure.hint:
+        click.echo(f"hint: {failure.hint}", err=True)
+    return failure.code
+
+
+#: what the server needs and the client does not (pyproject.toml, extras server and postgres)
+SERVER_MODULES = ("asyncpg", "httptools", "prometheus_client", "starlette", "structlog", "uvicorn", "uvloop")
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE)
 #: the client's commands: where each is, and what --help says of it without looking there
 CLIENT_COMMANDS = {
     "reset": ("reset:reset", "Make a viewer, a file of viewers, or everybody new to a pass."),

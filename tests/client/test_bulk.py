@@ -27,10 +27,12 @@ HASH = hashlib.sha256(MAIL.encode()).hexdigest()
             Target(2, "d1", HASH), Target(3, "d2", None), Target(4, None, HASH)
         ]),
         ('device\n"a,b"\n', None, [Target(2, "a,b", None)]),
+        (f"Device;E-Mail;note\nd1;{MAIL};x\n", None, [Target(2, "d1", HASH)]),
+        ("user key\tname\n" + HASH + "\tAnn\n", None, [Target(2, None, HASH)]),
         (f'{{"device": "d1"}}\n\n{{"user_key": "{HASH}", "note": 1}}\n', None, [
             Target(1, "d1", None), Target(3, None, HASH)
         ]),
-        ("d1\n\n  d2  \n", "device", [Target(1, "d1", None), Target(3, "d2", None)]),
+        ("d1\n\nd2\n", "device", [Target(1, "d1", None), Target(3, "d2", None)]),
         (f"{HASH.upper()}", "key", [Target(1, None, HASH)]),
         (f"{MAIL}\n", "email", [Target(1, None, HASH)]),
     ],
@@ -54,6 +56,12 @@ def test_a_line_names_a_device_a_key_or_both(text: str, kind: str | None, target
         ("device\nd1\nall\n", None, "file:3: 'all' would mean everybody"),
         ("all\n", "key", "file:1: 'all' would mean everybody"),
         ("fingerprint ZA==\n", "device", "file:1: holds a header"),
+        (" d1\n", "device", "file:1: has white space around"),
+        (f"email\n {MAIL}\n", None, "file:2: has white space around"),
+        ("email\nviewer\n", None, "file:2: holds neither an e-mail address"),
+        ("device,Device_ID\na,b\n", None, "two columns for one thing"),
+        ("device\nd1\n", "device", "file has a header"),
+        ("email;device\n", "email", "file has a header"),
         (f"key,email\n{HASH},{MAIL}\n", None, "file:2: has a key and an email"),
         ("device\n" + "x" * 1025, None, "file:2: a device id has at most 1024 bytes"),
     ],
@@ -116,9 +124,17 @@ def test_a_journal_that_was_cut_while_it_was_written_goes_on_with_the_last_whole
     ],
 )
 def test_a_journal_is_not_taken_for_another_run(tmp_path: Path, head: object, *, resume: bool, told: str) -> None:
-    Journal(tmp_path / "journal", HEAD, resume=False).close()
+    with Journal(tmp_path / "journal", HEAD, resume=False) as journal:
+        journal.record(1, 10, DONE)
     with pytest.raises(BulkError, match=told):
         Journal(tmp_path / "journal", head, resume=resume)  # type: ignore[arg-type]  # a head
+
+
+def test_a_journal_in_which_nothing_is_noted_yet_is_begun_again(tmp_path: Path) -> None:
+    """One that was made before the question was answered with no."""
+    Journal(tmp_path / "journal", HEAD, resume=False).close()
+    with Journal(tmp_path / "journal", HEAD, resume=False) as journal:
+        assert journal.done == set()
 
 
 def test_a_journal_is_held_by_one_run_at_a_time(tmp_path: Path) -> None:

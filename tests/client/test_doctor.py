@@ -194,10 +194,9 @@ def test_a_url_with_a_path_too_much_is_found_out(desk: Desk) -> None:
     assert (broken, code, "base URL" in hint) == ("place", 1, True)
 
 
-def test_a_missing_scope_for_decisions_is_a_broken_link(desk: Desk) -> None:
-    desk.holds("resetter")
-    broken, code, hint = desk.failure()
-    assert (broken, code, hint.partition(",")[0]) == ("scope", 4, "add the scope to the application")
+def test_an_application_that_may_only_reset_is_walked_to_its_resets(desk: Desk) -> None:
+    between = dict.fromkeys(("channel", "pass", "decision"), "not tried")
+    assert desk.holds("resetter").states() == (0, {**ALL_WELL, "scope": "warning", **between})
 
 
 def test_a_missing_scope_for_resets_is_a_warning(desk: Desk) -> None:
@@ -243,9 +242,10 @@ def test_a_second_walk_registers_no_more_and_asks_for_no_token(desk: Desk) -> No
 def test_a_scope_that_was_added_meanwhile_is_found_by_a_new_token(tmp_path: Path) -> None:
     with serving(CATALOGUE) as double:
         desk = Desk(double, tmp_path).holds("resetter")
-        before = desk.failure()[0]
-        double.apply(CATALOGUE.replace('scopes = ["temporary:passes:owner"]', 'scopes = ["api:client:v2"]'))
-        assert (before, desk.states()[1]["scope"]) == ("scope", "warning")
+        before = desk.states()[1]["scope"]
+        both = 'scopes = ["api:client:v2", "temporary:passes:owner"]'
+        double.apply(CATALOGUE.replace('scopes = ["temporary:passes:owner"]', both))
+        assert (before, desk.states()[1]["scope"]) == ("warning", "ok")
 
 
 def test_nothing_is_reset_and_nothing_consumed(desk: Desk) -> None:

@@ -79,7 +79,9 @@ def test_one_viewer_is_reset_and_the_answer_says_what_was_matched(desk: Desk) ->
     done = desk("reset", "--device", DEVICE, "--json")
     (answer,) = json.loads(done.out)
     assert (done.code, answer["target"], answer["matched"], desk.window() > before) == (0, "device", 1, True)
-    assert done.err == f"reset device {DEVICE} of ACME1 / Basic ({desk.server.url})\n"
+    first, remark = done.err.splitlines()
+    assert first == f"about to reset device {DEVICE} of ACME1 / Basic ({desk.server.url})"
+    assert "reset the other half too: --key or --email" in remark
 
 
 def test_a_promotional_viewer_is_new_after_both_halves_were_reset(desk: Desk) -> None:
@@ -99,13 +101,17 @@ def test_a_promotional_viewer_is_new_after_both_halves_were_reset(desk: Desk) ->
         ("reset --key=", 2, "would mean everybody"),
         ("reset --device all", 2, "--all-devices"),
         ("reset --device a --all-devices", 2, "name one viewer"),
-        ("reset --key a --email b", 2, "both name a user key"),
+        ("reset --key a --email b@c.d", 2, "both name a user key"),
         ("reset --device a --requestor=", 2, "--requestor is empty"),
         ("reset --device a --resume", 2, "--resume goes with --from"),
         ("reset --all-devices", 2, "add --yes"),
         ("reset --all-keys --all-devices", 2, "add --yes"),
         ("reset --from lines.csv", 2, "add --yes"),
         ("reset --from - --as device", 2, "--journal"),
+        ("reset --email nobody", 2, "--key hashes any text"),
+        (f"reset --device {'x' * 1025}", 2, "at most 1024 bytes"),
+        ("authorize FILM --device a --email nobody", 2, "--key hashes any text"),
+        ("login --profile x --url=", 2, "--url is empty"),
         ("reset --from nothing.csv --yes", 1, "cannot read nothing.csv"),
         ("reset --device a --mvpd Nothing", 1, "invalid_request"),
         ("reset --device a --requestor Nobody", 1, "invalid_request"),
@@ -114,7 +120,7 @@ def test_a_promotional_viewer_is_new_after_both_halves_were_reset(desk: Desk) ->
         ("reset --device a --profile nobody", 1, "there is no profile 'nobody'"),
         ("reset --device a --statement-file nothing.jwt", 1, "cannot read nothing.jwt"),
         ("reset --device a --statement-file lines.csv", 1, "no software statement"),
-        ("authorize FILM --device=", 2, "a viewer has a device id"),
+        ("authorize FILM --device=", 2, "--device is empty"),
         ("authorize --device a", 2, "Missing argument"),
         ("profile", 2, "--device"),
         ("login --profile x --url http://127.0.0.1:9 --environment prequal-staging", 2, "either --url or"),
@@ -267,6 +273,50 @@ def test_lines_that_are_refused_are_named_and_the_others_reset(desk: Desk) -> No
     assert (wrong.code, [line["line"] for line in json.loads(wrong.out)["failed"]]) == (1, [1, 2])
 
 
+def test_a_file_whose_first_lines_are_all_refused_is_not_tried_to_its_end(desk: Desk) -> None:
+    (desk.folder.path / "wrong.csv").write_text("device\n" + "".join(f"w-{number}\n" for number in range(20)))
+    done = desk("reset", "--from", "wrong.csv", "--yes", "--mvpd", "Nothing", "--json")
+    assert (done.code, len(json.loads(done.out)["failed"])) == (1, 5), done.err
+    assert "There is no pass 'Nothing'" in done.err
+
+
+def test_a_dry_run_of_a_file_says_what_was_understood_and_what_is_done_before(desk: Desk) -> None:
+    (desk.folder.path / "seen.csv").write_text(f"Device;E-Mail;Ticket\ns-1;;7\ns-2;{MAIL};8\n")
+    dry = ("reset", "--from", "seen.csv", "--mvpd", "Promo", "--dry-run", "--json")
+    before = desk(*dry)
+    desk("reset", "--from", "seen.csv", "--mvpd", "Promo", "--yes")
+    after, resumed = desk(*dry), desk(*dry, "--resume")
+    assert json.loads(before.out)["would"] == "reset 2 lines: 2 devices, 1 user key of ACME1 / Promo"
+    assert (after.code, "there is a journal already" in after.err) == (1, True)
+    assert (resumed.code, "2 lines of them done before" in resumed.err) == (0, True)
+
+
+def test_an_answer_that_cannot_be_written_is_told_and_that_the_rest_was_done(desk: Desk) -> None:
+    before = desk.window("full-1")
+    told = desk.folder.bash(
+        "set +e\n" + f'{desk.folder.command} reset --device full-1 2>&1 >/dev/full; echo "code $?"', **desk.variables()
+    )
+    assert ("code 1" in told, "cannot write the answer" in told, "Traceback" in told) == (True, True, False), told
+    assert desk.window("full-1") > before
+
+
+def test_without_the_server_its_commands_say_what_to_install(folder: Folder) -> None:
+    """A module of that name that cannot be imported stands for one that is not installed."""
+    (folder.path / "block" / "structlog").mkdir(parents=True)
+    missing = "raise ModuleNotFoundError(\"No module named 'structlog'\", name='structlog')"
+    (folder.path / "block" / "structlog" / "__init__.py").write_text(missing)
+    told = [folder.temppass(*command, PYTHONPATH=str(folder.path / "block")) for command in (
+        ("serve", "--port", "0"), ("statement", "mint", "ops"), ("catalogue", "show"),
+    )]  # fmt: skip
+    assert [(done.code, "pip install 'temppass[server]'" in done.err) for done in told] == [(1, True)] * 3
+
+
+def test_a_name_under_localhost_is_this_machine(desk: Desk) -> None:
+    url = desk.server.url.replace("127.0.0.1", "anna.localhost")
+    done = desk("reset", "--device", "a", TEMPPASS_URL=url)
+    assert (done.code, "invalid_software_statement" in done.err) == (4, True)  # another environment's
+
+
 def until(is_so: Callable[[], bool]) -> None:
     deadline = time.monotonic() + WAIT_S
     while not is_so():
@@ -369,7 +419,7 @@ def test_the_journal_names_nobody(desk: Desk) -> None:
     ("script", "code", "told", "done"),
     [
         (["good", "good", "good", "400 request", "good"], 5, "1 of 3 lines were refused", [2, 4]),
-        (["good", "good", "400 request", "400 request", "400 request"], 1, "3 of 3 lines were refused", []),
+        (["good", "good", "400 request", "400 request", "400 request"], 1, "400 invalid_request: requestor_id", []),
         (["good", "good", "good", "429 after an hour"], 6, "go on with --resume", [2]),
         (["good", "good", "good", "403 scope"], 4, "go on with --resume", [2]),
         (["good", "good", "good", "cut", "good"], 0, "3 reset", [2, 3, 4]),

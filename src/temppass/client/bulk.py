@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -33,6 +34,8 @@ PROBLEMS_MAX = 10
 COLUMNS = {
     "device": "device", "device_id": "device", "key": "key", "user_key": "key", "hash": "key", "email": "email",
 }  # fmt: skip
+#: what may stand between two columns
+_SEPARATORS = ",;\t"
 
 
 class Target(Struct, frozen=True):
@@ -76,12 +79,22 @@ def _rows(text: str, source: str, kind: str | None) -> Iterator[tuple[int, Mappi
     if numbered and numbered[0][1].lstrip().startswith("{"):
         return ((number, _json_fields(line)) for number, line in numbered)
     if kind is not None:
-        return ((number, {kind: line.strip()}) for number, line in numbered)
-    return _csv_rows("\n".join(lines), source)
+        if numbered and any(_columns(numbered[0][1])[1]):
+            raise BulkError(f"{source} has a header", hint="leave --as out: the header says what its lines hold")
+        return ((number, {kind: line}) for number, line in numbered)
+    return _csv_rows("\n".join(lines), numbered[0][1] if numbered else "", source)
 
 
-def _csv_rows(text: str, source: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    reader = csv.reader(io.StringIO(text), skipinitialspace=True)
+def _columns(header: str) -> tuple[str, list[str | None]]:
+    """Answer the separator of a header, and what each of its columns holds: None for what is ignored."""
+    separator = max(_SEPARATORS, key=header.count)
+    names = [re.sub(r"[\s-]+", "_", name.strip().strip('"').lower()) for name in header.split(separator)]
+    return separator, [COLUMNS.get(name, COLUMNS.get(name.replace("_", ""))) for name in names]
+
+
+def _csv_rows(text: str, header: str, source: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    separator, _ = _columns(header)
+    reader = csv.reader(io.StringIO(text), delimiter=separator)
     names: list[str | None] = []
     try:
         for row in reader:
@@ -89,11 +102,14 @@ def _csv_rows(text: str, source: str) -> Iterator[tuple[int, Mapping[str, Any]]]
                 continue
             if names:
                 cells = zip(names, row, strict=False)
-                yield reader.line_num, {name: cell.strip() for name, cell in cells if name is not None}
+                yield reader.line_num, {name: cell for name, cell in cells if name is not None}
                 continue
-            names = [COLUMNS.get(cell.strip().lower()) for cell in row]
-            if not any(names):
-                hint = "say what its lines hold: --as device, --as key or --as email"
+            names = _columns(header)[1]
+            known = [name for name in names if name is not None]
+            if len(set(known)) < len(known):
+                raise BulkError(f"{source} has two columns for one thing", hint="keep one of them")
+            if not known:
+                hint = "say what its lines hold: --as device, --as key or --as email; JSON goes one object a line"
                 raise BulkError(f"{source} has no header that names {', '.join(COLUMNS)}", hint=hint)
     except csv.Error as error:
         raise BulkError(f"{source}:{reader.line_num}: {error}") from None
@@ -112,13 +128,7 @@ def _target(number: int, fields: Mapping[str, Any]) -> Target:
     """Raises InvalidTarget."""
     if "" in fields:
         raise InvalidTarget("is no JSON object")
-    named = {name: value for name, value in fields.items() if value is not None and value != ""}
-    if not named:
-        raise InvalidTarget("names neither a device nor a key nor an email; an empty one would mean everybody")
-    if not all(isinstance(value, str) for value in named.values()):
-        raise InvalidTarget("a device, key or email is a text")
-    if "key" in named and "email" in named:
-        raise InvalidTarget("has a key and an email; one of them is enough")
+    named = _named(fields)
     device, key = named.get("device"), named.get("key", named.get("email"))
     if "all" in {device, key}:
         raise InvalidTarget("'all' would mean everybody; a file names one by one")
@@ -130,6 +140,27 @@ def _target(number: int, fields: Mapping[str, Any]) -> Target:
         return Target(number, device, canonical_user_key(key) if key is not None else None)
     except InvalidIdentity as error:
         raise InvalidTarget(error.detail) from None
+
+
+def _named(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Answer the fields that say something. Raises InvalidTarget."""
+    named = {name: value for name, value in fields.items() if value is not None and value != ""}
+    if not named:
+        raise InvalidTarget("names neither a device nor a key nor an email; an empty one would mean everybody")
+    if not all(isinstance(value, str) for value in named.values()):
+        raise InvalidTarget("a device, key or email is a text")
+    if "key" in named and "email" in named:
+        raise InvalidTarget("has a key and an email; one of them is enough")
+    if any(value != value.strip() for value in named.values()):
+        raise InvalidTarget("has white space around a value, which would be hashed with it")
+    email = named.get("email")
+    if email is not None and not looks_like_email(email) and canonical_user_key(email) != email.lower():
+        raise InvalidTarget("holds neither an e-mail address nor its hash; a column `key` may hold any text")
+    return named
+
+
+def looks_like_email(text: str) -> bool:
+    return re.fullmatch(r"[^@\s]+@[^@\s]+", text) is not None
 
 
 # --- the journal
@@ -194,7 +225,7 @@ class Journal:
             return
         whole, _, torn = raw.rpartition(b"\n")  # torn: killed while it wrote
         lines = whole.splitlines()
-        if not resume:
+        if not resume and len(lines) > 1:
             hint = "go on with --resume, or name another --journal"
             raise BulkError(f"there is a journal already: {self.path}", hint=hint)
         try:

@@ -185,9 +185,8 @@ class Client(_Common):
 
     def _send(self, request: Send) -> Answer | Lost:
         try:
-            with self._http.stream(
-                request.method, request.url, headers=request.headers, content=request.body or None
-            ) as answer:
+            url, headers = _where(request)
+            with self._http.stream(request.method, url, headers=headers, content=request.body or None) as answer:
                 body, ends_at = bytearray(), time.monotonic() + ANSWER_WAIT_S
                 for piece in answer.iter_bytes():
                     body += piece
@@ -288,9 +287,8 @@ class AsyncClient(_Common):
 
     async def _send(self, request: Send) -> Answer | Lost:
         try:
-            async with self._http.stream(
-                request.method, request.url, headers=request.headers, content=request.body or None
-            ) as answer:
+            url, headers = _where(request)
+            async with self._http.stream(request.method, url, headers=headers, content=request.body or None) as answer:
                 body, ends_at = bytearray(), time.monotonic() + ANSWER_WAIT_S
                 async for piece in answer.aiter_bytes():
                     body += piece
@@ -307,6 +305,17 @@ def _verifier(keys: dict[str, Any]) -> "MediaTokenVerifier":
     from temppass.core.tokens import MediaTokenVerifier  # noqa: PLC0415 - cryptography takes long to import
 
     return MediaTokenVerifier(keys)
+
+
+def _where(request: Send) -> tuple[httpx2.URL, dict[str, str]]:
+    """
+    Answer where to send a request, and its headers: names under `.localhost` are this machine (RFC 6761 §6.3), also
+    where the system's resolver does not know that.
+    """
+    url = httpx2.URL(request.url)
+    if url.scheme != "http" or not url.host.endswith(".localhost"):
+        return url, request.headers
+    return url.copy_with(host="127.0.0.1"), {**request.headers, "Host": url.netloc.decode("ascii")}
 
 
 def _answer(answer: httpx2.Response, body: bytearray) -> Answer:

@@ -176,6 +176,15 @@ def _walked(walk: _Walk, party: Party, requestor: str, mvpd: str, device_id: str
     walk.enter("scope")
     _judge_scopes(walk, token)
 
+    if _lacking(token) != [DECISIONS]:  # else it is an application that may only reset
+        yield from _walked_to_decision(walk, party, requestor, mvpd, device_id)
+
+    walk.enter("reset")
+    token = yield from flow.access_token(party)  # a call above may have renewed it
+    _judge_management(walk, party.place, token, (yield from _sent(_at_management(party.place, token))))
+
+
+def _walked_to_decision(walk: _Walk, party: Party, requestor: str, mvpd: str, device_id: str) -> Flow[None]:
     walk.enter("channel")
     channel = _channel(requestor, (yield from flow.configuration(party, requestor)))
     walk.well(_named(requestor, channel.get("name")))
@@ -186,10 +195,6 @@ def _walked(walk: _Walk, party: Party, requestor: str, mvpd: str, device_id: str
     walk.enter("decision")
     asked = flow.authorize(party, requestor, mvpd, Viewer(device_id), [TITLE], only_ask=True)
     _judge_verdicts(walk, (yield from asked))
-
-    walk.enter("reset")
-    token = yield from flow.access_token(party)  # a call above may have renewed it
-    _judge_management(walk, party.place, token, (yield from _sent(_at_management(party.place, token))))
 
 
 # --- statement
@@ -309,9 +314,11 @@ def _lacking(token: str) -> list[str]:
 def _judge_scopes(walk: _Walk, token: str) -> None:
     scopes, lacking = scopes_of(claims_of(token)), _lacking(token)
     has = inspection.value_words(", ".join(scopes or ()) or "none")
-    if DECISIONS in lacking:
+    if lacking == [DECISIONS]:
+        walk.warn(f"{has}; {DECISIONS} is missing, so only resets are allowed", _ADD_SCOPE)
+    elif lacking == [DECISIONS, RESETS]:
         raise NotPermitted(f"the token lacks {DECISIONS}; it has: {has}", hint=_ADD_SCOPE)
-    if lacking:
+    elif lacking:
         walk.warn(f"{has}; {RESETS} is missing, so resets would be refused", _ADD_SCOPE)
     elif scopes is None:
         walk.warn("the token does not tell its scopes", "go on; what is missing shows at the links that need it")

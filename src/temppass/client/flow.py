@@ -345,8 +345,10 @@ def reset_device(party: Party, requestor: str, mvpd: str, device_id: str | bytes
     """Reset one device, or ALL_DEVICES. Raises InvalidTarget before anything is sent."""
     if device_id is ALL_DEVICES:
         return (yield from _reset(party, "", requestor, mvpd, {"device_id": "all"}))
-    if not isinstance(device_id, str | bytes) or not 0 < len(_bytes(device_id)) <= IDENTITY_BYTES_MAX:
+    if not isinstance(device_id, str | bytes) or not device_id:
         raise InvalidTarget("name a device, or ALL_DEVICES", hint="an empty device id would mean everybody")
+    if len(_bytes(device_id)) > IDENTITY_BYTES_MAX:
+        raise InvalidTarget(f"a device id has at most {IDENTITY_BYTES_MAX} bytes")
     if _bytes(device_id) == b"all":
         raise InvalidTarget("the wire cannot name a device that is called 'all'", hint="use ALL_DEVICES for everybody")
     return (yield from _reset(party, "", requestor, mvpd, {"device_id": device_id}))
@@ -554,6 +556,8 @@ def _words(said: object, secrets: tuple[str, ...] = ()) -> str:
 
 
 _HINTS = {
+    "invalid_header_identity_for_temporary_access": "the pass knows viewers by user key too: name it (--email, --key)",
+    "invalid_parameter_mvpd": "`temppass configuration` lists the passes of the channel",
     "unapproved_software_statement": "the application is unknown there or was revoked; get a new software statement",
     "invalid_software_statement": "is the statement of this environment?",
     "insufficient_scope": "the application needs the scope temporary:passes:owner and the channel",

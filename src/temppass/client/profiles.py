@@ -24,7 +24,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from temppass.client.errors import InvalidTarget, ProfileError
+from temppass.client.errors import InvalidTarget, ProfileError, TempPassError
 from temppass.client.place import ENVIRONMENTS, Place, place_at
 from temppass.client.vault import Keyring
 
@@ -101,7 +101,9 @@ class Profiles:
         """Raises ProfileError."""
         found = self.all().get(name)
         if found is None:
-            raise ProfileError(f"there is no profile {name!r}", hint=f"make it: temppass login --profile {name} ...")
+            of_default = f" ({self._path} names it as the default)" if name == self.default else ""
+            hint = f"`temppass profiles` lists them; `temppass login --profile {name} --url URL` makes it"
+            raise ProfileError(f"there is no profile {name!r}{of_default}", hint=hint)
         return found
 
     def put(self, name: str, profile: Profile, statement: str, *, default: bool) -> None:
@@ -136,7 +138,8 @@ class Profiles:
             except (OSError, UnicodeDecodeError):
                 statement = ""
         if not statement:
-            raise ProfileError(f"the statement of profile {name!r} is gone", hint=f"temppass login --profile {name}")
+            hint = "save it again with `temppass login`, or give --statement-file"
+            raise ProfileError(f"the statement of profile {name!r} cannot be read, or is gone", hint=hint)
         return statement
 
     def _statement_path(self, name: str) -> Path:
@@ -195,15 +198,24 @@ def choose(options: Mapping[str, str | None], environ: Mapping[str, str], profil
     if name is None and named is None:
         name = profiles.default
     profile = profiles.get(name) if name is not None else Profile()
-    place = place_of(*named) if named is not None else profile.place if name is not None else None
+    place = place_of(*named) if named is not None else _place_of_profile(name, profile, profiles)
     return Chosen(
         place,
         options.get("requestor") or variables["requestor"] or profile.requestor or None,
         options.get("mvpd") or variables["mvpd"] or profile.mvpd or None,
         name,
         options.get("statement_file") or variables["statement_file"],
-        name if name is not None and place == profile.place else None,
+        name if name is not None and place == _place_of_profile(name, profile, profiles) else None,
     )
+
+
+def _place_of_profile(name: str | None, profile: Profile, profiles: Profiles) -> Place | None:
+    if name is None:
+        return None
+    try:
+        return profile.place
+    except TempPassError as error:
+        raise ProfileError(f"{profiles.path}: profile {name!r}: {error}", hint=error.hint) from None
 
 
 def clean_statement(text: str, source: str) -> str:

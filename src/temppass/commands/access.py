@@ -10,7 +10,7 @@ import msgspec
 
 from temppass.client import flow
 from temppass.client.client import Client
-from temppass.client.curl import CLIENT_ID, CLIENT_SECRET, curl, request_of
+from temppass.client.curl import CLIENT_ID, CLIENT_SECRET, request_of
 from temppass.client.errors import TempPassError
 from temppass.client.inspection import claims_of
 from temppass.client.profiles import Profile, place_of
@@ -25,10 +25,11 @@ from temppass.commands.shared import (
     say,
     show_fields,
     show_json,
+    show_requests,
     show_table,
     state_folder,
 )
-from temppass.failure import FAILED, Failure
+from temppass.failure import FAILED, USAGE, Failure
 
 
 @click.command()
@@ -63,6 +64,9 @@ def login(
         --statement-file statement.jwt --default
     temppass login --profile staging --environment release-staging --requestor REF < statement.jwt
     """
+    options = {"--profile": name, "--url": url, "--environment": environment, "--requestor": requestor, "--mvpd": mvpd}
+    if empty := [option for option, value in options.items() if value == ""]:
+        raise Failure(f"{empty[0]} is empty", "is a variable unset?", USAGE)
     if (url is None) == (environment is None):
         raise click.UsageError("Give either --url or --environment.")
     if statement_file == "-" and sys.stdin.isatty():
@@ -115,6 +119,7 @@ def whoami(*, asked: Asked) -> None:
     temppass whoami --profile staging --json
     """
     reason = ""
+    asked = asked._replace(show_request=False)  # nothing is sent anyway
     held: Held | None = None
     subject: object = None
     try:
@@ -161,7 +166,7 @@ def profiles_(*, as_json: bool) -> None:
         known, default = profiles().all(), profiles().default
         rows = [
             {
-                "name": name, "default": name == default, "place": entry.place.name,
+                "name": name, "default": name == default, "place": entry.url or entry.environment or "none",
                 "requestor": entry.requestor or None, "mvpd": entry.mvpd or None, "keep": entry.keep,
             }
             for name, entry in known.items()
@@ -194,8 +199,8 @@ def token(*, asked: Asked) -> None:
     """
     party = asked.party
     if asked.show_request:
-        click.echo(curl(request_of(flow.registration(party))))
-        click.echo(curl(request_of(flow.token(party, Held(CLIENT_ID, CLIENT_SECRET)))))
+        held = Held(CLIENT_ID, CLIENT_SECRET)
+        show_requests(asked, request_of(flow.registration(party)), request_of(flow.token(party, held)))
         return
     if asked.is_only_shown("get an access token"):
         return

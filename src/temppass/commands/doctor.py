@@ -21,8 +21,8 @@ def doctor(*, asked: Asked, device: str | None) -> None:
     """
     Find out why calls fail: check each link from the statement to a decision, and name the first that is broken.
 
-    Nothing is reset and no trial begins. Exit code 0 if all is well, 4 if credentials, scopes or the channel are
-    refused, 6 if throttled, 1 for any other broken link.
+    Nothing is reset and no trial begins. Exit code 0 if all is well, 4 if statement, credentials, scopes or an
+    unassigned channel are refused, 6 if throttled, 1 for any other broken link.
 
     \b
     temppass doctor

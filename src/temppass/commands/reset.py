@@ -13,21 +13,32 @@ from typing import Any, NamedTuple
 import click
 
 from temppass.client import flow
-from temppass.client.bulk import COLUMNS, DONE, FILE_BYTES_MAX, Journal, Target, head_of, parse
+from temppass.client.bulk import COLUMNS, DONE, FILE_BYTES_MAX, Journal, Target, head_of, looks_like_email, parse
 from temppass.client.bulk import FAILED as LINE_FAILED  # fmt: skip
 from temppass.client.client import Client
 from temppass.client.curl import curl, request_of
-from temppass.client.errors import InvalidTarget, RequestRefused, ServerFault, Unreachable
+from temppass.client.errors import InvalidTarget, RequestRefused, ServerFault, TempPassError, Unreachable
 from temppass.client.flow import ALL_DEVICES, ALL_KEYS, Everybody, ResetDone
 from temppass.client.place import ENVIRONMENTS
-from temppass.commands.shared import Asked, client_command, confirm, say, show_json, show_table
-from temppass.core.identity import canonical_user_key
+from temppass.commands.shared import (
+    Asked,
+    client_command,
+    confirm,
+    failure,
+    printable,
+    say,
+    show_json,
+    show_table,
+)
+from temppass.core.identity import IDENTITY_BYTES_MAX, canonical_user_key
 from temppass.failure import FAILED, PARTIAL, USAGE, Failure
 
 #: resets a second from a file: to the vendor, and to a server of one's own
 RATE_VENDOR, RATE_OWN = 1.0, 50.0
 #: pauses before a line is tried again that was not answered, in seconds
 RETRY_PAUSES_S = (1.0, 2.0, 4.0)
+#: where the first lines are all refused, no more are tried
+REFUSED_FIRST_MAX = 5
 #: failed lines that a summary names
 NAMED_MAX = 10
 
@@ -76,6 +87,8 @@ def reset(
     temppass reset --from viewers.csv --yes                         journal, progress, exit code 5 if some failed
     temppass reset --from viewers.csv --yes --resume                go on after a crash or Ctrl-C
     """
+    if "" in {from_, journal}:
+        raise InvalidTarget(f"{'--from' if from_ == '' else '--journal'} is empty", hint="is a variable unset?")
     singles = _singles(device, key, email)
     everybody = [One("all devices", ALL_DEVICES)] * all_devices + [One("all keys", ALL_KEYS)] * all_keys
     if sum(map(bool, (singles, everybody, from_ is not None))) != 1:
@@ -94,8 +107,12 @@ def reset(
 
 def _singles(device: str | None, key: str | None, email: str | None) -> list[One]:
     """Raises InvalidTarget for what is empty, or a header in place of an id."""
-    if "" in {device, key, email}:
+    if any(value is not None and not value.strip() for value in (device, key, email)):
         raise InvalidTarget("the target is empty, which would mean everybody", hint="is a variable unset?")
+    if email is not None and not looks_like_email(email):
+        raise InvalidTarget("--email holds no e-mail address", hint="--key hashes any text, exactly as typed")
+    if device is not None and len(device.encode(errors="replace")) > IDENTITY_BYTES_MAX:
+        raise InvalidTarget(f"a device id has at most {IDENTITY_BYTES_MAX} bytes")
     if key is not None and email is not None:
         raise click.UsageError("--key and --email both name a user key; give one of them.")
     singles = []
@@ -126,6 +143,7 @@ def _reset_ones(asked: Asked, ones: list[One], *, yes: bool) -> None:
         confirm(asked.mvpd, what, yes=yes)
     with asked.client() as client:
         done = [(one, client.play(_conversation(asked, party, one))) for one in ones]
+    _remark(ones, [result for _, result in done])
     if asked.as_json:
         show_json([
             {"target": one.name, "requestor": asked.requestor, "mvpd": asked.mvpd, "reset_id": result.reset_id or None,
@@ -139,63 +157,79 @@ def _reset_ones(asked: Asked, ones: list[One], *, yes: bool) -> None:
     )
 
 
+def _remark(ones: list[One], results: list[ResetDone]) -> None:
+    """Say what a person would want to know of a reset that went well and may still not be the one that was meant."""
+    if any(result.matched == 0 for result in results):
+        say("nothing matched: is it spelled as the application sends it? `temppass id` shows its forms")
+    elif [one.name for one in ones] in (["device"], ["key"]):
+        other = "--key or --email" if ones[0].name == "device" else "--device"
+        say(f"where the pass counts by device and by user key, reset the other half too: {other}")
+
+
 def _described(one: One) -> str:
     if isinstance(one.target, Everybody):
         return one.name.upper()
-    return f"{one.name} {one.target if one.name == 'device' else canonical_user_key(one.target)}"
+    return f"{one.name} {printable(one.target if one.name == 'device' else canonical_user_key(one.target))}"
 
 
 # --- a file
 
 
 class _Tally(NamedTuple):
-    """What became of the lines of a file."""
+    """What became of the lines of a file; `unmatched` are those that were reset and had no trial."""
 
     done: int
     before: int
     failed: list[tuple[int, str]]
+    unmatched: list[int]
 
 
 def _reset_file(
     asked: Asked, source: str, kind: str | None, rate: float | None, journal: str | None, *, resume: bool, yes: bool
 ) -> None:
-    if source == "-" and journal is None:
+    if source == "-" and journal is None and not (asked.dry_run or asked.show_request):
         raise click.UsageError("lines from stdin need --journal FILE, so that they can be resumed.")
     targets = parse(_read(source), "stdin" if source == "-" else source, kind)
-    what = f"reset {len(targets):,} lines of {source} of {asked.requestor} / {asked.mvpd}"
     party = asked.party
+    devices, keys = (sum(half is not None for half in half_of) for half_of in zip(*map(_halves, targets), strict=True))
+    counted = f"{_many(len(targets), 'line')}: {_many(devices, 'device')}, {_many(keys, 'user key')}"
+    what = f"reset {counted} of {asked.requestor} / {asked.mvpd}"
     if asked.show_request:
         for target in targets:
             for one in _ones(target):
                 click.echo(curl(request_of(_conversation(asked, party, one))))
         return
-    if asked.is_only_shown(what):
-        return
-    asked.announce(what)
-    confirm(asked.mvpd, what, yes=yes)
-    rate = rate or (RATE_VENDOR if asked.place.name in ENVIRONMENTS else RATE_OWN)
     path = Path(journal or f"{source}.journal")
     head = head_of(asked.place.name, asked.requestor, asked.mvpd, targets)
+    if asked.dry_run and path.exists():
+        with Journal(path, head, resume=resume) as kept:
+            say(f"{_many(len(kept.done), 'line')} of them done before, by {path}")
+    if asked.is_only_shown(what):
+        return
+    rate = rate or (RATE_VENDOR if asked.place.name in ENVIRONMENTS else RATE_OWN)
     with Journal(path, head, resume=resume) as kept, asked.client() as client:
         before = len(kept.done)
+        asked.announce(f"{what}{f', {before:,} done before' if before else ''}")
+        confirm(asked.mvpd, what, yes=yes)
         failed: list[tuple[int, str]] = []
+        unmatched: list[int] = []
         try:
             left = [target for target in targets if target.line not in kept.done]
-            _work(asked, party, client, left, kept, rate, failed)
+            _work(asked, party, client, left, kept, rate, failed, unmatched)
         except KeyboardInterrupt:
-            _summarize(asked, _Tally(len(kept.done) - before, before, failed), len(targets), path)
+            _summarize(asked, _Tally(len(kept.done) - before, before, failed, unmatched), len(targets), path)
             say(f"interrupted; go on with --resume (journal {path})")
             raise
         except Exception:
-            _summarize(asked, _Tally(len(kept.done) - before, before, failed), len(targets), path)
+            _summarize(asked, _Tally(len(kept.done) - before, before, failed, unmatched), len(targets), path)
             say(f"stopped; go on with --resume (journal {path})")
             raise
-        tally = _Tally(len(kept.done) - before, before, failed)
+        tally = _Tally(len(kept.done) - before, before, failed, unmatched)
     _summarize(asked, tally, len(targets), path)
     if failed:
         raise Failure(
             f"{len(failed):,} of {len(targets):,} lines were refused",
-            f"mend the cause and go on with --resume (journal {path})",
+            f"mend the cause and go on with --resume (journal {path}); for another pass, name another --journal",
             PARTIAL if len(kept.done) else FAILED,
         )
 
@@ -217,6 +251,14 @@ def _content(path: Path) -> bytes:
         return file.read(FILE_BYTES_MAX + 1)
 
 
+def _halves(target: Target) -> tuple[str | None, str | None]:
+    return target.device, target.key
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def _ones(target: Target) -> list[One]:
     """The device first, as the vendor's own tool does."""
     ones = [One("device", target.device)] if target.device is not None else []
@@ -231,6 +273,7 @@ def _work(
     journal: Journal,
     rate: float,
     failed: list[tuple[int, str]],
+    unmatched: list[int],
 ) -> None:
     """
     Reset line after line at a steady rate, and note each answer before the next line is sent. A line that is refused
@@ -244,10 +287,18 @@ def _work(
             try:
                 results = [_answered(client, partial(_conversation, asked, party, one)) for one in _ones(target)]
             except (RequestRefused, InvalidTarget) as error:
-                told = f"{error.status or ''} {error.code}".strip() or str(error)
-                journal.record(target.line, _now(), LINE_FAILED, error=told)
-                failed.append((target.line, told))
+                code = f"{error.status or ''} {error.code}".strip()
+                journal.record(target.line, _now(), LINE_FAILED, error=code)  # the service's words may name somebody
+                failed.append((target.line, f"{code}: {error}" if code else str(error)))
+                if len(failed) == REFUSED_FIRST_MAX and len(journal.done) == 0:
+                    problem = f"the first {len(failed)} lines were all refused: {error}"
+                    raise Failure(problem, "are --requestor and --mvpd right?") from None
+            except TempPassError as error:
+                failure_ = failure(error)
+                raise Failure(f"line {target.line}: {failure_}", failure_.hint, failure_.code) from None
             else:
+                if all(result.matched == 0 for result in results):
+                    unmatched.append(target.line)
                 counts = [result.matched for result in results if result.matched is not None]
                 ids = ",".join(result.reset_id for result in results if result.reset_id)
                 journal.record(target.line, _now(), DONE, reset_id=ids, matched=sum(counts) if counts else None)
@@ -287,12 +338,15 @@ def _summarize(asked: Asked, tally: _Tally, total: int, journal: Path) -> None:
     if asked.as_json:
         show_json({
             "lines": total, "done": tally.done, "done_before": tally.before,
-            "failed": [{"line": line, "error": error} for line, error in tally.failed], "journal": str(journal),
+            "failed": [{"line": line, "error": error} for line, error in tally.failed],
+            "unmatched": tally.unmatched, "journal": str(journal),
         })  # fmt: skip
         return
     before = f", {tally.before:,} before" if tally.before else ""
     left = total - tally.done - tally.before - len(tally.failed)
-    say(f"{total:,} lines: {tally.done:,} reset{before}, {len(tally.failed):,} refused, {left:,} left")
+    nobody = f" ({len(tally.unmatched):,} had no trial)" if tally.unmatched else ""
+    refused = f"{len(tally.failed):,} refused"
+    say(f"{_many(total, 'line')}: {tally.done:,} reset{nobody}{before}, {refused}, {left:,} left")
     for line, error in tally.failed[:NAMED_MAX]:
         say(f"  line {line}: {error}")
     if len(tally.failed) > NAMED_MAX:

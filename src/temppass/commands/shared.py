@@ -21,10 +21,16 @@ from temppass.client.errors import (
     CredentialsRefused,
     InvalidTarget,
     NotPermitted,
+    ProfileError,
+    RequestRefused,
+    ServerFault,
     TempPassError,
     Throttled,
+    Unreachable,
+    Unreadable,
+    VaultError,
 )
-from temppass.client.flow import Flow, Party
+from temppass.client.flow import Flow, Party, Send
 from temppass.client.place import ENVIRONMENTS, Place
 from temppass.client.profiles import Chosen, Profiles, choose, clean_statement
 from temppass.client.vault import FileVault, KeyringVault, Vault
@@ -102,19 +108,23 @@ class Asked(NamedTuple):
         return KeyringVault(state_folder()) if kept_in_keyring else FileVault(state_folder())
 
     def announce(self, what: str) -> None:
-        """Say on stderr who is about to do what, where."""
+        """Say on stderr what is about to be done, where."""
+        say(f"about to {self._said(what)}")
+
+    def _said(self, what: str) -> str:
         profile = f"profile {self.chosen.profile}, " if self.chosen.profile else ""
         where = self.place.name if self.place.name in ENVIRONMENTS else self.place.service
-        say(f"{what} ({profile}{where})")
+        return f"{what} ({profile}{where})"
 
     def is_only_shown(self, what: str, *conversations: Flow[Any]) -> bool:
         """Serve --show-request and --dry-run; answer whether that was all that was asked."""
         if self.show_request:
-            for conversation in conversations:
-                click.echo(curl(request_of(conversation)))
+            show_requests(self, *(request_of(conversation) for conversation in conversations))
         elif self.dry_run:
-            self.announce(f"would {what}")
+            say(f"would {self._said(what)}")
             say("dry run: nothing was sent")
+            if self.as_json:
+                show_json({"dry_run": True, "would": what})
         return self.show_request or self.dry_run
 
 
@@ -174,7 +184,21 @@ def failure(error: TempPassError) -> Failure:
         case Throttled():
             code = THROTTLED
     told = f" ({error.status}{f' {error.code}' if error.code else ''})" if error.status else ""
-    return Failure(f"{error}{told}", error.hint, code)
+    return Failure(f"{error}{told}", error.hint or _HINT_OF_KIND.get(type(error), ""), code)
+
+
+_DOCTOR = "`temppass doctor` finds the broken link"
+_HINT_OF_KIND: dict[type[TempPassError], str] = {
+    Unreachable: f"does the service run, and is --url its base URL? {_DOCTOR}",
+    Unreadable: f"does something else answer there, such as a proxy? {_DOCTOR}",
+    ServerFault: "the service itself is not well; try again later",
+    CredentialsRefused: _DOCTOR,
+    AccessDenied: _DOCTOR,
+    NotPermitted: _DOCTOR,
+    RequestRefused: f"`temppass configuration` lists the passes of a channel; {_DOCTOR}",
+    VaultError: "set XDG_STATE_HOME to a folder of yours",
+    ProfileError: "set XDG_CONFIG_HOME to a folder of yours, or mend the file",
+}
 
 
 def profiles() -> Profiles:
@@ -209,6 +233,21 @@ def say(words: str) -> None:
     click.echo(words, err=True)
 
 
+def show_requests(asked: Asked, *requests: Send) -> None:
+    """Print requests as curl, one a line; with --json as a list."""
+    lines = [curl(request) for request in requests]
+    if asked.as_json:
+        show_json(lines)
+    else:
+        for line in lines:
+            click.echo(line)
+
+
+def printable(text: str) -> str:
+    """Write what steers a terminal as an escape."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
 def show_json(value: Any) -> None:
     """Print data for a program: one JSON document."""
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
@@ -219,12 +258,12 @@ def show_fields(fields: Sequence[tuple[str, object]]) -> None:
     shown = [(name, value) for name, value in fields if value is not None]
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
-        click.echo(f"{name:<{width}}  {value}")
+        click.echo(f"{name:<{width}}  {printable(str(value))}")
 
 
 def show_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows under a head, in columns as wide as they need to be."""
-    cells = [list(map(str, row)) for row in [head, *rows]]
+    cells = [[printable(str(cell)) for cell in row] for row in [head, *rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     for row in cells:
         click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from temppass.client import flow
+from temppass.client.bulk import looks_like_email
 from temppass.client.errors import InvalidTarget
 from temppass.client.flow import Deny, Permit, ProfileState, Viewer
 from temppass.commands.shared import Asked, client_command, moment, say, show_fields, show_json, show_table
@@ -31,11 +32,14 @@ def viewer_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _viewer(device: str, key: str | None, email: str | None, identity_key: str, forwarded_for: str | None) -> Viewer:
     if key is not None and email is not None:
         raise click.UsageError("--key and --email both name a user key; give one of them.")
+    options = {"--device": device, "--key": key, "--email": email, "--identity-key": identity_key}
+    if empty := [option for option, value in options.items() if value is not None and not value.strip()]:
+        raise InvalidTarget(f"{empty[0]} is empty", hint="is a variable unset?")
+    if email is not None and not looks_like_email(email):
+        raise InvalidTarget("--email holds no e-mail address", hint="--key hashes any text, exactly as typed")
     if device.lower().startswith("fingerprint "):
         raise InvalidTarget("--device wants the decoded id, not the header", hint="`temppass id` tells it")
-    viewer = Viewer(device, key if key is not None else email, identity_key, forwarded_for)
-    viewer.headers()  # refuses what is empty, before anything else is done
-    return viewer
+    return Viewer(device, key if key is not None else email, identity_key, forwarded_for)
 
 
 @click.command()
@@ -70,7 +74,9 @@ def preauthorize(*, asked: Asked, resources: tuple[str, ...], **viewer: Any) -> 
 def _decide(asked: Asked, viewer: Viewer, resources: Sequence[str], *, only_ask: bool) -> None:
     party, call = asked.party, "preauthorize" if only_ask else "authorize"
     conversation = flow.authorize(party, asked.requestor, asked.mvpd, viewer, resources, only_ask=only_ask)
-    if asked.is_only_shown(f"{call} {', '.join(resources)} for one device", conversation):
+    if asked.is_only_shown(
+        f"{call} {', '.join(resources)} for one device of {asked.requestor} / {asked.mvpd}", conversation
+    ):
         return
     if not only_ask:
         asked.announce(f"authorize for one device of {asked.requestor} / {asked.mvpd}")
