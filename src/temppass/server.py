@@ -82,10 +82,10 @@ class _Parser:
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, with a bound on the bytes and the time of a head, and without upgrades."""
 
-    #: of the lines that the parser has seen whole
+    #: of a head that was counted, which only one that may be too large is
     _head_bytes = 0
-    #: of the chunks that did not complete a head
-    _unfinished_bytes = 0
+    #: of the chunks that did not complete a head, and of the one that is read now
+    _unfinished_bytes = _chunk_bytes = 0
     _head_open = True
     #: the request that is read now asks for an upgrade, so the parser will read its head once more, without that
     _upgrading = False
@@ -106,6 +106,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._chunk_bytes = len(data)
         super().data_received(data)
         if not self._head_open or self.transport.is_closing():
             return
@@ -120,19 +121,11 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._head_bytes, self._head_open = 0, True
 
-    def on_url(self, url: bytes) -> None:
-        self._head_bytes += len(url)
-        if self._head_bytes > HEAD_BYTES_MAX:
-            raise _HeadTooLarge
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value) + 4
-        if self._head_bytes > HEAD_BYTES_MAX:
-            raise _HeadTooLarge
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
+        if self._unfinished_bytes + self._chunk_bytes > HEAD_BYTES_MAX:
+            self._head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if self._head_bytes > HEAD_BYTES_MAX:
+                raise _HeadTooLarge
         self._upgrading = self.parser.is_upgrade()
         if self._upgrading:
             return
