@@ -370,6 +370,18 @@ def test_a_profile_stands_for_all_the_options(desk: Desk, tmp_path: Path) -> Non
     assert "has one for another place only" in told[3].err
 
 
+def test_a_login_that_is_only_shown_saves_nothing_and_sends_nothing(desk: Desk, tmp_path: Path) -> None:
+    login = ("login", "--profile", "x", "--url", desk.server.url, "--statement-file", "nothing.jwt")
+    folder, statement = Folder(tmp_path), desk.folder.path / "statement.jwt"
+    shown = folder.temppass(*login, "--show-request")
+    dry = folder.temppass(*login[:-1], str(statement), "--dry-run")
+    assert (shown.code, [line.split()[4] for line in shown.out.splitlines()]) == (
+        0, [f"{desk.server.url}/o/client/register", f"{desk.server.url}/o/client/token"],
+    )  # fmt: skip
+    assert ('"$CLIENT_SECRET"' in shown.out, dry.code, "would save" in dry.err) == (True, 0, True)
+    assert json.loads(folder.temppass("profiles", "--json").out) == []
+
+
 def test_a_statement_that_is_not_taken_is_not_saved(desk: Desk, tmp_path: Path) -> None:
     (tmp_path / "foreign.jwt").write_text("eyJhbGciOiJSUzI1NiJ9.e30.AAAA")
     folder = Folder(tmp_path)

@@ -10,7 +10,7 @@ import msgspec
 
 from temppass.client import flow
 from temppass.client.client import Client
-from temppass.client.curl import CLIENT_ID, CLIENT_SECRET, request_of
+from temppass.client.curl import CLIENT_ID, CLIENT_SECRET, STATEMENT, curl, request_of
 from temppass.client.errors import TempPassError
 from temppass.client.inspection import claims_of
 from temppass.client.profiles import Profile, place_of
@@ -42,6 +42,8 @@ from temppass.failure import FAILED, USAGE, Failure
 @click.option("--default", is_flag=True, help="Use this profile where none is named.")
 @click.option("--keyring", is_flag=True, help="Keep secrets in the keyring of the operating system.")
 @click.option("--offline", is_flag=True, help="Do not try the statement first.")
+@click.option("--dry-run", is_flag=True, help="Say what would be saved; send and save nothing.")
+@click.option("--show-request", is_flag=True, help="Print as curl how the statement is tried, and send nothing.")
 def login(
     *,
     name: str,
@@ -53,6 +55,8 @@ def login(
     default: bool,
     keyring: bool,
     offline: bool,
+    dry_run: bool,
+    show_request: bool,
 ) -> None:
     """
     Save a service, a channel, a pass and the software statement that opens them as a profile.
@@ -69,11 +73,18 @@ def login(
         raise Failure(f"{empty[0]} is empty", "is a variable unset?", USAGE)
     if (url is None) == (environment is None):
         raise click.UsageError("Give either --url or --environment.")
-    if statement_file == "-" and sys.stdin.isatty():
+    if statement_file == "-" and sys.stdin.isatty() and not show_request:
         say("paste the software statement, then end the input (Ctrl-D):")
     with failing():
         place = place_of(url, environment)
+        if show_request:
+            for request in _credentials_requests(flow.Party(place, STATEMENT)):
+                click.echo(curl(request))
+            return
         statement = read_statement(statement_file)
+        if dry_run:
+            say(f"would save profile {name} for {place.name} in {profiles().path}; nothing was sent or saved")
+            return
         unset = msgspec.UNSET
         profile = Profile(
             url or unset, environment or unset, requestor or unset, mvpd or unset, "keyring" if keyring else "file"
@@ -88,7 +99,8 @@ def login(
 
 @click.command()
 @click.argument("name", metavar="PROFILE")
-def logout(name: str) -> None:
+@click.option("--dry-run", is_flag=True, help="Say what would be forgotten, and forget nothing.")
+def logout(*, name: str, dry_run: bool) -> None:
     """
     Forget a profile with its statement, credentials and token.
 
@@ -98,6 +110,9 @@ def logout(name: str) -> None:
     with failing():
         known = profiles()
         found = known.get(name)
+        if dry_run:
+            say(f"would forget profile {name} of {known.path}, its statement, credentials and token")
+            return
         try:
             entry = vault_name(found.place.name, known.statement(name))
         except TempPassError:
@@ -199,8 +214,7 @@ def token(*, asked: Asked) -> None:
     """
     party = asked.party
     if asked.show_request:
-        held = Held(CLIENT_ID, CLIENT_SECRET)
-        show_requests(asked, request_of(flow.registration(party)), request_of(flow.token(party, held)))
+        show_requests(asked, *_credentials_requests(party))
         return
     if asked.is_only_shown("get an access token"):
         return
@@ -217,6 +231,10 @@ def token(*, asked: Asked) -> None:
     click.echo(access_token)
     if expires_at is not None:
         say(f"good until {moment(expires_at)}")
+
+
+def _credentials_requests(party: flow.Party) -> tuple[flow.Send, flow.Send]:
+    return request_of(flow.registration(party)), request_of(flow.token(party, Held(CLIENT_ID, CLIENT_SECRET)))
 
 
 def _vault(*, in_keyring: bool) -> Vault:

@@ -23,7 +23,6 @@ from temppass.client.place import ENVIRONMENTS
 from temppass.commands.shared import (
     Asked,
     client_command,
-    confirm,
     failure,
     printable,
     say,
@@ -61,7 +60,7 @@ class One(NamedTuple):
 @click.option("--rate", type=click.FloatRange(0.01, 1000), help="Lines of a file a second; 1 to the vendor, else 50.")
 @click.option("--journal", metavar="FILE", help="Where to note what was answered; else FILE.journal.")
 @click.option("--resume", is_flag=True, help="Go on after a crash or Ctrl-C, by the journal.")
-@client_command(confirms=True)
+@client_command()
 def reset(
     *,
     asked: Asked,
@@ -75,7 +74,6 @@ def reset(
     rate: float | None,
     journal: str | None,
     resume: bool,
-    yes: bool,
 ) -> None:
     """
     Make a viewer, a file of viewers, or everybody new to a pass.
@@ -100,9 +98,9 @@ def reset(
             raise click.UsageError(f"{stray[0]} goes with --from.")
         if resume:
             raise click.UsageError("--resume goes with --from.")
-        _reset_ones(asked, singles or everybody, yes=yes)
+        _reset_ones(asked, singles or everybody)
     else:
-        _reset_file(asked, from_, kind, rate, journal, resume=resume, yes=yes)
+        _reset_file(asked, from_, kind, rate, journal, resume=resume)
 
 
 def _singles(device: str | None, key: str | None, email: str | None) -> list[One]:
@@ -133,14 +131,14 @@ def _conversation(asked: Asked, party: flow.Party, one: One) -> flow.Flow[ResetD
     return call(party, asked.requestor, asked.mvpd, one.target)
 
 
-def _reset_ones(asked: Asked, ones: list[One], *, yes: bool) -> None:
+def _reset_ones(asked: Asked, ones: list[One]) -> None:
     party = asked.party
     what = f"reset {' and '.join(map(_described, ones))} of {asked.requestor} / {asked.mvpd}"
     if asked.is_only_shown(what, *[_conversation(asked, party, one) for one in ones]):
         return
     asked.announce(what)
     if any(isinstance(one.target, Everybody) for one in ones):
-        confirm(asked.mvpd, what, yes=yes)
+        asked.confirm(what)
     with asked.client() as client:
         done = [(one, client.play(_conversation(asked, party, one))) for one in ones]
     _remark(ones, [result for _, result in done])
@@ -185,7 +183,7 @@ class _Tally(NamedTuple):
 
 
 def _reset_file(
-    asked: Asked, source: str, kind: str | None, rate: float | None, journal: str | None, *, resume: bool, yes: bool
+    asked: Asked, source: str, kind: str | None, rate: float | None, journal: str | None, *, resume: bool
 ) -> None:
     if source == "-" and journal is None and not (asked.dry_run or asked.show_request):
         raise click.UsageError("lines from stdin need --journal FILE, so that they can be resumed.")
@@ -210,7 +208,7 @@ def _reset_file(
     with Journal(path, head, resume=resume) as kept, asked.client() as client:
         before = len(kept.done)
         asked.announce(f"{what}{f', {before:,} done before' if before else ''}")
-        confirm(asked.mvpd, what, yes=yes)
+        asked.confirm(what)
         failed: list[tuple[int, str]] = []
         unmatched: list[int] = []
         try:

@@ -49,9 +49,8 @@ _OPTIONS = (
     click.option("--json", "as_json", is_flag=True, help="Answer as JSON on stdout."),
     click.option("--dry-run", is_flag=True, help="Say what would be done, and send nothing."),
     click.option("--show-request", is_flag=True, help="Print the request as curl, and send nothing."),
+    click.option("--yes", is_flag=True, help="Do not ask for confirmation, where a command would."),
 )
-#: for commands that change something
-yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
 class Asked(NamedTuple):
@@ -61,6 +60,7 @@ class Asked(NamedTuple):
     as_json: bool
     dry_run: bool
     show_request: bool
+    yes: bool
 
     @property
     def place(self) -> Place:
@@ -116,6 +116,20 @@ class Asked(NamedTuple):
         where = self.place.name if self.place.name in ENVIRONMENTS else self.place.service
         return f"{what} ({profile}{where})"
 
+    def confirm(self, what: str) -> None:
+        """
+        Let a person type the id of the pass before `what` is done to many. Raises Failure without a terminal and
+        without --yes.
+        """
+        if self.yes:
+            return
+        if not sys.stdin.isatty():
+            problem = f"{what} needs a confirmation, and there is no terminal to ask at"
+            raise Failure(problem, "add --yes if you mean it", USAGE)
+        typed = click.prompt(f"{what}: type {self.mvpd} to go on", default="", show_default=False, err=True)
+        if typed.strip() != self.mvpd:
+            raise Failure("not confirmed; nothing was sent", "", USAGE)
+
     def is_only_shown(self, what: str, *conversations: Flow[Any]) -> bool:
         """Serve --show-request and --dry-run; answer whether that was all that was asked."""
         if self.show_request:
@@ -128,8 +142,8 @@ class Asked(NamedTuple):
         return self.show_request or self.dry_run
 
 
-def client_command(*, confirms: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command the shared options; it is called with `asked`, and `yes` where it confirms."""
+def client_command() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the shared options; it is called with `asked`."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         def run(
@@ -143,6 +157,7 @@ def client_command(*, confirms: bool = False) -> Callable[[Callable[..., Any]], 
             as_json: bool,
             dry_run: bool,
             show_request: bool,
+            yes: bool,
             **own: Any,
         ) -> Any:
             options = {
@@ -154,11 +169,11 @@ def client_command(*, confirms: bool = False) -> Callable[[Callable[..., Any]], 
                 if empty:
                     raise InvalidTarget(f"--{empty[0].replace('_', '-')} is empty", hint="is a variable unset?")
                 chosen = choose(options, os.environ, profiles())
-                return command(asked=Asked(chosen, as_json, dry_run, show_request), **own)
+                return command(asked=Asked(chosen, as_json, dry_run, show_request, yes), **own)
 
         run.__doc__, run.__name__ = command.__doc__, command.__name__
         run.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined]
-        for option in reversed((*_OPTIONS, yes_option) if confirms else _OPTIONS):
+        for option in reversed(_OPTIONS):
             run = option(run)
         return run
 
@@ -274,15 +289,3 @@ def moment(ms: int) -> str:
     from datetime import UTC, datetime, timedelta  # noqa: PLC0415 - 3 ms that --help does not need
 
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%SZ") if ms else "-"
-
-
-def confirm(word: str, what: str, *, yes: bool) -> None:
-    """Let a person type `word` before `what` is done to many. Raises Failure without a terminal and without --yes."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        problem = f"{what} needs a confirmation, and there is no terminal to ask at"
-        raise Failure(problem, "add --yes if you mean it", USAGE)
-    typed = click.prompt(f"{what}: type {word} to go on", default="", show_default=False, err=True)
-    if typed.strip() != word:
-        raise Failure("not confirmed; nothing was sent", "", USAGE)
