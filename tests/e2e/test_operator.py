@@ -112,6 +112,7 @@ def test_a_promotional_viewer_is_new_after_both_halves_were_reset(desk: Desk) ->
         (f"reset --device {'x' * 1025}", 2, "at most 1024 bytes"),
         ("authorize FILM --device a --email nobody", 2, "--key hashes any text"),
         ("login --profile x --url=", 2, "--url is empty"),
+        ("reset --from - --statement-file - --journal j", 2, "only one of --from and --statement-file"),
         ("reset --from nothing.csv --yes", 1, "cannot read nothing.csv"),
         ("reset --device a --mvpd Nothing", 1, "invalid_request"),
         ("reset --device a --requestor Nobody", 1, "invalid_request"),
@@ -368,6 +369,21 @@ def test_a_profile_stands_for_all_the_options(desk: Desk, tmp_path: Path) -> Non
     assert (json.loads(told[0].out)["usable"], json.loads(told[1].out)[0]["name"]) == (True, "local")
     assert f"(profile local, {desk.server.url})" in told[2].err
     assert "has one for another place only" in told[3].err
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["reset --device tv-8", "authorize A --device tv-8", "profile --device tv-8", "configuration", "token", "doctor",
+     "whoami", "reset --from one.csv --yes"],
+)  # fmt: skip
+def test_every_command_takes_the_statement_from_stdin(desk: Desk, tmp_path: Path, command: str) -> None:
+    (tmp_path / "one.csv").write_text("device\none\n")
+    with (desk.folder.path / "statement.jwt").open() as statement:
+        done = subprocess.run(
+            [sys.executable, "-m", "temppass.cli", *command.split()], cwd=tmp_path, stdin=statement, text=True,
+            env=surroundings(tmp_path, desk.variables(TEMPPASS_STATEMENT_FILE="-")), capture_output=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_login_that_is_only_shown_saves_nothing_and_sends_nothing(desk: Desk, tmp_path: Path) -> None:

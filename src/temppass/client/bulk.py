@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from temppass.client.errors import BulkError, InvalidTarget
+from temppass.client.forms import is_email
 from temppass.core.identity import IDENTITY_BYTES_MAX, canonical_user_key
 from temppass.core.refusal import InvalidIdentity
 
@@ -154,13 +155,9 @@ def _named(fields: Mapping[str, Any]) -> dict[str, str]:
     if any(value != value.strip() for value in named.values()):
         raise InvalidTarget("has white space around a value, which would be hashed with it")
     email = named.get("email")
-    if email is not None and not looks_like_email(email) and canonical_user_key(email) != email.lower():
+    if email is not None and not is_email(email) and canonical_user_key(email) != email.lower():
         raise InvalidTarget("holds neither an e-mail address nor its hash; a column `key` may hold any text")
     return named
-
-
-def looks_like_email(text: str) -> bool:
-    return re.fullmatch(r"[^@\s]+@[^@\s]+", text) is not None
 
 
 # --- the journal

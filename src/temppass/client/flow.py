@@ -181,7 +181,6 @@ class Party(Struct, frozen=True):
 
     place: Place
     software_statement: str
-    scope: str = ""
 
 
 # --- registration and tokens

@@ -13,9 +13,7 @@ What holds is decided by option, then variable, then profile. A statement goes o
 for, and no profile of the vendor's is ever the default: nothing is sent there unless a command or variable says so.
 """
 
-import os
 import re
-import secrets
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +24,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from temppass.client.errors import InvalidTarget, ProfileError, TempPassError
 from temppass.client.place import ENVIRONMENTS, Place, place_at
-from temppass.client.vault import Keyring
+from temppass.client.vault import Keyring, write_private
 
 #: variables that stand for options
 VARIABLES = {
@@ -162,13 +160,8 @@ class Profiles:
         self._write(self._path, tomli_w.dumps(msgspec.to_builtins(file)).encode())
 
     def _write(self, path: Path, content: bytes) -> None:
-        """Write a file that only its owner reads, whole or not at all."""
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(content)
-            draft.replace(path)
+            write_private(path, content)
         except OSError as error:
             raise ProfileError(f"cannot write {path}: {error.strerror}") from None
 

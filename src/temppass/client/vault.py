@@ -47,6 +47,15 @@ def vault_name(place: str, software_statement: str) -> str:
     return hashlib.sha256(f"{place}\n{software_statement}".encode()).hexdigest()[:32]
 
 
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner reads, whole or not at all, in a folder of mode 0700. Raises OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+    draft.replace(path)
+
+
 class MemoryVault:
     """Forgets everything with the process."""
 
@@ -74,27 +83,23 @@ class FileVault:
     """One file an entry, readable by its owner only, in a folder that is made when it is needed."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def recall(self, name: str) -> Held | None:
         try:
-            return msgspec.json.decode((self._folder / f"{name}.json").read_bytes(), type=Held)
+            return msgspec.json.decode((self.folder / f"{name}.json").read_bytes(), type=Held)
         except FileNotFoundError:
             return None
         except (OSError, ValueError):  # msgspec.DecodeError and UnicodeDecodeError are ValueErrors
             return None  # half of it is as good as none: the client registers again
 
     def remember(self, name: str, held: Held | None) -> None:
-        path = self._folder / f"{name}.json"
+        path = self.folder / f"{name}.json"
         try:
             if held is None:
                 path.unlink(missing_ok=True)
                 return
-            self._make_folder()
-            draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(msgspec.json.encode(held))
-            draft.replace(path)
+            write_private(path, msgspec.json.encode(held))
         except OSError as error:
             hint = "set XDG_STATE_HOME to a folder of yours"
             raise VaultError(f"cannot write {path}: {error.strerror}", hint=hint) from None
@@ -103,9 +108,9 @@ class FileVault:
         try:
             self._make_folder()
             # a handle of its own for each holder, so that threads exclude each other as processes do
-            handle = os.open(self._folder / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            handle = os.open(self.folder / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise VaultError(f"cannot lock {self._folder}: {error.strerror}") from None
+            raise VaultError(f"cannot lock {self.folder}: {error.strerror}") from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -114,7 +119,7 @@ class FileVault:
         return lambda: os.close(handle)
 
     def _make_folder(self) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 class Keyring:

@@ -14,7 +14,7 @@ from temppass.client.curl import CLIENT_ID, CLIENT_SECRET, STATEMENT, curl, requ
 from temppass.client.errors import TempPassError
 from temppass.client.inspection import claims_of
 from temppass.client.profiles import Profile, place_of
-from temppass.client.vault import FileVault, Held, KeyringVault, Vault, vault_name
+from temppass.client.vault import Held, vault_name
 from temppass.commands.shared import (
     Asked,
     client_command,
@@ -27,7 +27,7 @@ from temppass.commands.shared import (
     show_json,
     show_requests,
     show_table,
-    state_folder,
+    vault,
 )
 from temppass.failure import FAILED, USAGE, Failure
 
@@ -68,7 +68,8 @@ def login(
         --statement-file statement.jwt --default
     temppass login --profile staging --environment release-staging --requestor REF < statement.jwt
     """
-    options = {"--profile": name, "--url": url, "--environment": environment, "--requestor": requestor, "--mvpd": mvpd}
+    options = {"--profile": name, "--url": url, "--environment": environment, "--requestor": requestor, "--mvpd": mvpd,
+               "--statement-file": statement_file}  # fmt: skip
     if empty := [option for option, value in options.items() if value == ""]:
         raise Failure(f"{empty[0]} is empty", "is a variable unset?", USAGE)
     if (url is None) == (environment is None):
@@ -89,9 +90,8 @@ def login(
         profile = Profile(
             url or unset, environment or unset, requestor or unset, mvpd or unset, "keyring" if keyring else "file"
         )
-        vault = _vault(in_keyring=keyring)
         if not offline:
-            with Client(place, statement, vault=vault) as client:
+            with Client(place, statement, vault=vault(in_keyring=keyring)) as client:
                 client.access_token()
         profiles().put(name, profile, statement, default=default)
     say(f"saved profile {name} in {profiles().path}{'' if offline else '; the statement is taken'}")
@@ -118,7 +118,7 @@ def logout(*, name: str, dry_run: bool) -> None:
         except TempPassError:
             say(f"the statement of {name} is gone already; credentials made with it stay where they are")
         else:
-            _vault(in_keyring=found.keep == "keyring").remember(entry, None)
+            vault(in_keyring=found.keep == "keyring").remember(entry, None)
         known.remove(name)
     say(f"forgot profile {name}; what the service knows of it stays there until it is revoked")
 
@@ -218,7 +218,7 @@ def token(*, asked: Asked) -> None:
         return
     if asked.is_only_shown("get an access token"):
         return
-    with asked.client() as client:
+    with asked.client(party) as client:
         access_token = client.access_token()
     claims = claims_of(access_token)
     expires_s = claims.get("exp")
@@ -235,7 +235,3 @@ def token(*, asked: Asked) -> None:
 
 def _credentials_requests(party: flow.Party) -> tuple[flow.Send, flow.Send]:
     return request_of(flow.registration(party)), request_of(flow.token(party, Held(CLIENT_ID, CLIENT_SECRET)))
-
-
-def _vault(*, in_keyring: bool) -> Vault:
-    return KeyringVault(state_folder()) if in_keyring else FileVault(state_folder())

@@ -38,7 +38,7 @@ def doctor(*, asked: Asked, device: str | None) -> None:
     shown = requests(party, requestor, mvpd, device_id, Held(CLIENT_ID, CLIENT_SECRET, ACCESS_TOKEN))
     if asked.is_only_shown(f"check {', '.join(LINKS)} of {requestor} / {mvpd}", *shown):
         return
-    with asked.client() as client:
+    with asked.client(party) as client:
         found = client.play(checkup(party, requestor, mvpd, device_id))
     if asked.as_json:
         show_json(_document(found, party.place.service, requestor, mvpd))

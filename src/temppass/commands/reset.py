@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import click
 
 from temppass.client import flow
-from temppass.client.bulk import COLUMNS, DONE, FILE_BYTES_MAX, Journal, Target, head_of, looks_like_email, parse
+from temppass.client.bulk import COLUMNS, DONE, FILE_BYTES_MAX, Journal, Target, head_of, parse
 from temppass.client.bulk import FAILED as LINE_FAILED  # fmt: skip
 from temppass.client.client import Client
-from temppass.client.curl import curl, request_of
 from temppass.client.errors import InvalidTarget, RequestRefused, ServerFault, TempPassError, Unreachable
 from temppass.client.flow import ALL_DEVICES, ALL_KEYS, Everybody, ResetDone
+from temppass.client.forms import is_email
 from temppass.client.place import ENVIRONMENTS
 from temppass.commands.shared import (
     Asked,
@@ -107,7 +107,7 @@ def _singles(device: str | None, key: str | None, email: str | None) -> list[One
     """Raises InvalidTarget for what is empty, or a header in place of an id."""
     if any(value is not None and not value.strip() for value in (device, key, email)):
         raise InvalidTarget("the target is empty, which would mean everybody", hint="is a variable unset?")
-    if email is not None and not looks_like_email(email):
+    if email is not None and not is_email(email):
         raise InvalidTarget("--email holds no e-mail address", hint="--key hashes any text, exactly as typed")
     if device is not None and len(device.encode(errors="replace")) > IDENTITY_BYTES_MAX:
         raise InvalidTarget(f"a device id has at most {IDENTITY_BYTES_MAX} bytes")
@@ -139,7 +139,7 @@ def _reset_ones(asked: Asked, ones: list[One]) -> None:
     asked.announce(what)
     if any(isinstance(one.target, Everybody) for one in ones):
         asked.confirm(what)
-    with asked.client() as client:
+    with asked.client(party) as client:
         done = [(one, client.play(_conversation(asked, party, one))) for one in ones]
     _remark(ones, [result for _, result in done])
     if asked.as_json:
@@ -187,25 +187,22 @@ def _reset_file(
 ) -> None:
     if source == "-" and journal is None and not (asked.dry_run or asked.show_request):
         raise click.UsageError("lines from stdin need --journal FILE, so that they can be resumed.")
+    if source == "-" and asked.chosen.statement_file == "-":
+        raise click.UsageError("only one of --from and --statement-file can be read from stdin.")
     targets = parse(_read(source), "stdin" if source == "-" else source, kind)
     party = asked.party
     devices, keys = (sum(half is not None for half in half_of) for half_of in zip(*map(_halves, targets), strict=True))
     counted = f"{_many(len(targets), 'line')}: {_many(devices, 'device')}, {_many(keys, 'user key')}"
     what = f"reset {counted} of {asked.requestor} / {asked.mvpd}"
-    if asked.show_request:
-        for target in targets:
-            for one in _ones(target):
-                click.echo(curl(request_of(_conversation(asked, party, one))))
-        return
     path = Path(journal or f"{source}.journal")
     head = head_of(asked.place.name, asked.requestor, asked.mvpd, targets)
     if asked.dry_run and path.exists():
         with Journal(path, head, resume=resume) as kept:
             say(f"{_many(len(kept.done), 'line')} of them done before, by {path}")
-    if asked.is_only_shown(what):
+    if asked.is_only_shown(what, *(_conversation(asked, party, one) for target in targets for one in _ones(target))):
         return
     rate = rate or (RATE_VENDOR if asked.place.name in ENVIRONMENTS else RATE_OWN)
-    with Journal(path, head, resume=resume) as kept, asked.client() as client:
+    with Journal(path, head, resume=resume) as kept, asked.client(party) as client:
         before = len(kept.done)
         asked.announce(f"{what}{f', {before:,} done before' if before else ''}")
         asked.confirm(what)
@@ -214,16 +211,12 @@ def _reset_file(
         try:
             left = [target for target in targets if target.line not in kept.done]
             _work(asked, party, client, left, kept, rate, failed, unmatched)
-        except KeyboardInterrupt:
+        except BaseException as error:
             _summarize(asked, _Tally(len(kept.done) - before, before, failed, unmatched), len(targets), path)
-            say(f"interrupted; go on with --resume (journal {path})")
+            how = "interrupted" if isinstance(error, KeyboardInterrupt) else "stopped"
+            say(f"{how}; go on with --resume (journal {path})")
             raise
-        except Exception:
-            _summarize(asked, _Tally(len(kept.done) - before, before, failed, unmatched), len(targets), path)
-            say(f"stopped; go on with --resume (journal {path})")
-            raise
-        tally = _Tally(len(kept.done) - before, before, failed, unmatched)
-    _summarize(asked, tally, len(targets), path)
+    _summarize(asked, _Tally(len(kept.done) - before, before, failed, unmatched), len(targets), path)
     if failed:
         raise Failure(
             f"{len(failed):,} of {len(targets):,} lines were refused",

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn
 
 import click
 import msgspec
 import platformdirs
 
-from temppass.client.client import Client
+from temppass.client.client import Client, default_vault
 from temppass.client.curl import STATEMENT, curl, request_of
 from temppass.client.errors import (
     AccessDenied,
@@ -33,12 +33,9 @@ from temppass.client.errors import (
 from temppass.client.flow import Flow, Party, Send
 from temppass.client.place import ENVIRONMENTS, Place
 from temppass.client.profiles import Chosen, Profiles, choose, clean_statement
-from temppass.client.vault import FileVault, KeyringVault, Vault
+from temppass.client.vault import KeyringVault, Vault
 from temppass.failure import FAILED, THROTTLED, UNAUTHORIZED, USAGE, Failure
 
-T = TypeVar("T")
-
-#: moments are shown in UTC, as RFC 3339 has them
 _OPTIONS = (
     click.option("--profile", metavar="NAME", help="Saved by `temppass login`; else TEMPPASS_PROFILE."),
     click.option("--environment", metavar="NAME", help=f"One of the vendor's: {', '.join(ENVIRONMENTS)}."),
@@ -95,17 +92,14 @@ class Asked(NamedTuple):
             hint = f"profile {self.chosen.profile} has one for another place only; {hint}"
         raise Failure(f"no software statement is named for {place.name}", hint, USAGE)
 
-    @contextmanager
-    def client(self) -> Iterator[Client]:
-        party = self.party
-        with Client(party.place, party.software_statement, vault=self.vault) as client:
-            yield client
+    def client(self, party: Party) -> Client:
+        """Answer a client that speaks for `party`, which is read only once: a statement may come from stdin."""
+        return Client(party.place, party.software_statement, vault=self.vault)
 
     @property
     def vault(self) -> Vault:
         name = self.chosen.statement_of if self.chosen.statement_file is None else None
-        kept_in_keyring = name is not None and profiles().get(name).keep == "keyring"
-        return KeyringVault(state_folder()) if kept_in_keyring else FileVault(state_folder())
+        return vault(in_keyring=name is not None and profiles().get(name).keep == "keyring")
 
     def announce(self, what: str) -> None:
         """Say on stderr what is about to be done, where."""
@@ -220,8 +214,9 @@ def profiles() -> Profiles:
     return Profiles(Path(platformdirs.user_config_dir("temppass")))
 
 
-def state_folder() -> Path:
-    return Path(platformdirs.user_state_dir("temppass"))
+def vault(*, in_keyring: bool) -> Vault:
+    files = default_vault()
+    return KeyringVault(files.folder) if in_keyring else files
 
 
 def read_statement(source: str) -> str:

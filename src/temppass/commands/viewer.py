@@ -9,9 +9,9 @@ import click
 import msgspec
 
 from temppass.client import flow
-from temppass.client.bulk import looks_like_email
 from temppass.client.errors import InvalidTarget
 from temppass.client.flow import Deny, Permit, ProfileState, Viewer
+from temppass.client.forms import is_email
 from temppass.commands.shared import Asked, client_command, moment, say, show_fields, show_json, show_table
 
 _VIEWER = (
@@ -35,7 +35,7 @@ def _viewer(device: str, key: str | None, email: str | None, identity_key: str, 
     options = {"--device": device, "--key": key, "--email": email, "--identity-key": identity_key}
     if empty := [option for option, value in options.items() if value is not None and not value.strip()]:
         raise InvalidTarget(f"{empty[0]} is empty", hint="is a variable unset?")
-    if email is not None and not looks_like_email(email):
+    if email is not None and not is_email(email):
         raise InvalidTarget("--email holds no e-mail address", hint="--key hashes any text, exactly as typed")
     if device.lower().startswith("fingerprint "):
         raise InvalidTarget("--device wants the decoded id, not the header", hint="`temppass id` tells it")
@@ -80,7 +80,7 @@ def _decide(asked: Asked, viewer: Viewer, resources: Sequence[str], *, only_ask:
         return
     if not only_ask:
         asked.announce(f"authorize for one device of {asked.requestor} / {asked.mvpd}")
-    with asked.client() as client:
+    with asked.client(party) as client:
         verdicts = client.play(conversation)
     if asked.as_json:
         show_json([
@@ -109,10 +109,11 @@ def profile(*, asked: Asked, **viewer: Any) -> None:
     temppass profile --device f238a1b2
     temppass profile --device f238a1b2 --email viewer@example.com --json
     """
-    conversation = flow.profile(asked.party, asked.requestor, asked.mvpd, _viewer(**viewer))
+    party = asked.party
+    conversation = flow.profile(party, asked.requestor, asked.mvpd, _viewer(**viewer))
     if asked.is_only_shown(f"show the profile of one device of {asked.requestor} / {asked.mvpd}", conversation):
         return
-    with asked.client() as client:
+    with asked.client(party) as client:
         state = client.play(conversation)
     if asked.as_json:
         show_json({"available": isinstance(state, ProfileState), **msgspec.to_builtins(state)})
@@ -141,10 +142,11 @@ def configuration(*, asked: Asked) -> None:
     \b
     temppass configuration --requestor REF
     """
-    conversation = flow.configuration(asked.party, asked.requestor)
+    party = asked.party
+    conversation = flow.configuration(party, asked.requestor)
     if asked.is_only_shown(f"show the configuration of {asked.requestor}", conversation):
         return
-    with asked.client() as client:
+    with asked.client(party) as client:
         found = client.play(conversation)
     if asked.as_json:
         show_json(found)
