@@ -48,7 +48,11 @@ class Administration:
         return difference(await self.catalogue(environment), new)
 
     async def apply(self, environment: str, new: Catalogue, description: str) -> Applied:
-        """Make `new` the catalogue; the first time, the environment comes into being with keys of its own."""
+        """
+        Make `new` the catalogue; the first time, the environment comes into being with keys of its own.
+
+        An application that it takes out loses all that it was given, also if it returns. Source: design decision 8.24.
+        """
         now, kids = self._clock(), (secrets.token_hex(8), secrets.token_hex(8))
 
         def change(old: EnvironmentRecord | None) -> tuple[Applied, EnvironmentRecord | None, Record | None]:
@@ -58,7 +62,10 @@ class Administration:
                 return Applied([], old.version), None, None
             keys = before.sealed_keys or self._secret.encrypt(environment, generate_keys(kids), secrets.token_bytes(12))
             since = carry_resets(before.catalogue, before.resets_since, new, now)
-            changed = EnvironmentRecord(before.version + 1, new, since, before.epochs, keys)
+            # one that comes is past its epoch too: a program of before may have taken it out and left that as it was
+            moved = before.catalogue.applications.keys() ^ new.applications.keys()
+            epochs = {**before.epochs, **{name: before.epochs.get(name, 0) + 1 for name in moved}}
+            changed = EnvironmentRecord(before.version + 1, new, since, epochs, keys)
             detail = "\n".join([description, *differences] if description else differences)
             return Applied(differences, changed.version), changed, _record(now, "catalogue.apply", detail)
 

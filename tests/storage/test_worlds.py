@@ -14,11 +14,11 @@ from temppass import service
 from temppass.administration import Administration
 from temppass.core.catalogue import EMPTY, Application, Catalogue, Channel, Pass, Programmer
 from temppass.core.identity import device
-from temppass.core.model import NOTHING, PassKind, SubjectKind
+from temppass.core.model import NOTHING, PassKind, Record, SubjectKind
 from temppass.core.oauth import RegistrationRequest, TokenRequest
 from temppass.core.refusal import InvalidToken, RevokedApplication, UnapprovedStatement, UnknownChannel
 from temppass.core.tokens import Secret, WrongSecret
-from temppass.core.world import SCOPE_RESET, SCOPE_V2, World
+from temppass.core.world import SCOPE_RESET, SCOPE_V2, EnvironmentRecord, World
 from temppass.service import EVERYBODY, Policy, ResetAsk, Service, Viewer
 from temppass.store import Keys, Store, StoreUnavailable
 from temppass.testing import Clock
@@ -81,6 +81,45 @@ def test_a_revocation_holds_on_every_node(place: Place) -> None:
         with pytest.raises(UnapprovedStatement):
             await second.service.register(HERE, RegistrationRequest(statement, None))
         return await second.channels(await first.token())
+
+    assert place.use(work) == ["REF"]
+
+
+@pytest.mark.parametrize("by", ["this program", "the program of before"])
+def test_an_application_that_left_returns_without_what_it_was_given(place: Place, by: str) -> None:
+    """Design §8.24; the program of before took it out of the catalogue and left its epoch as it was."""
+
+    def forget(old: EnvironmentRecord | None) -> tuple[None, EnvironmentRecord | None, Record | None]:
+        assert old is not None
+        return None, replace(old, version=old.version + 1, catalogue=EMPTY), None
+
+    async def work(store: Store) -> list[str]:
+        first, second = Node(store), Node(store)
+        await first.administration.apply(HERE, CATALOGUE, "")
+        token, statement = await first.token(), await first.administration.mint(HERE, "ops")
+        await second.channels(token)
+        await (first.administration.apply(HERE, EMPTY, "") if by == "this program" else store.amend(HERE, forget))
+        await first.administration.apply(HERE, CATALOGUE, "")
+        with pytest.raises(RevokedApplication):
+            await second.channels(token)
+        with pytest.raises(UnapprovedStatement):
+            await second.service.register(HERE, RegistrationRequest(statement, None))
+        return await second.channels(await first.token())
+
+    assert place.use(work) == ["REF"]
+
+
+def test_an_application_that_stays_keeps_what_it_was_given(place: Place) -> None:
+    """Whatever else of it changes, and whoever comes or goes beside it."""
+
+    async def work(store: Store) -> list[str]:
+        node = Node(store)
+        await node.administration.apply(HERE, CATALOGUE, "")
+        token = await node.token()
+        ops, other = (Application(name, "Another", None, (SCOPE_V2,)) for name in ("ops", "other"))
+        for applications in ({"ops": ops, "other": other}, {"ops": ops}):
+            await node.administration.apply(HERE, replace(CATALOGUE, applications=applications), "")
+        return await node.channels(token)
 
     assert place.use(work) == ["REF"]
 

@@ -230,6 +230,16 @@ def test_a_statement_of_an_application_that_is_gone_is_unapproved(
     assert refused(bare.post(REGISTER, json=body)) == (400, "unapproved_software_statement", True)
 
 
+def test_a_statement_of_an_application_that_was_gone_is_unapproved_until_another_is_minted(
+    double: Double, bare: TestClient, statement: str, catalogue: str
+) -> None:
+    double.apply("")
+    double.apply(catalogue)
+    after = bare.post(REGISTER, json={"software_statement": statement})
+    afresh = bare.post(REGISTER, json={"software_statement": double.mint("ops")})
+    assert (refused(after), afresh.status_code) == ((400, "unapproved_software_statement", True), 201)
+
+
 def test_every_statement_differs_and_the_older_one_stays_good(double: Double, bare: TestClient, statement: str) -> None:
     later = double.mint("ops")
     codes = [bare.post(REGISTER, json={"software_statement": each}).status_code for each in (statement, later)]

@@ -154,6 +154,13 @@ id = "ops"
 channels = "all"
 scopes = ["temporary:passes:owner", "api:client:v2"]
 """
+
+
+def leave_and_return(double: Double, catalogue: str) -> None:
+    double.apply("")
+    double.apply(catalogue)
+
+
 CHANGES: list[tuple[str, Callable[[Double, str], None], int, str, int, str]] = [
     (
         "revoked",
@@ -163,6 +170,11 @@ CHANGES: list[tuple[str, Callable[[Double, str], None], int, str, int, str]] = [
     (
         "application removed",
         lambda double, catalogue: double.apply(catalogue.replace('id = "ops"', 'id = "other"')),
+        401, "invalid_access_token_client_application", 403, "invalid_client",
+    ),
+    (
+        "application removed and declared again",
+        leave_and_return,
         401, "invalid_access_token_client_application", 403, "invalid_client",
     ),
     (

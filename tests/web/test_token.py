@@ -195,6 +195,14 @@ def test_a_client_of_an_application_that_is_gone_is_invalid(
     assert refused(bare.post(TOKEN, data=made)) == (400, "invalid_client", True)
 
 
+def test_a_client_of_an_application_that_was_gone_and_returned_is_invalid(
+    double: Double, bare: TestClient, made: dict[str, str], catalogue: str
+) -> None:
+    double.apply("")
+    double.apply(catalogue)
+    assert refused(bare.post(TOKEN, data=made)) == (400, "invalid_client", True)
+
+
 def test_a_client_without_any_scope_is_unauthorized(double: Double, bare: TestClient) -> None:
     made = bare.post(REGISTER, json={"software_statement": double.mint("nothing")}).json()
     fields = {name: made[name] for name in ("client_id", "client_secret")} | {"grant_type": "client_credentials"}

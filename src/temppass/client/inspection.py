@@ -269,7 +269,7 @@ _CLAIMS = {
     "aud": "the environment it is for",
     "jti": "its own id",
     "app": "the application that it was issued to",
-    "epoch": "how often the application had been revoked before",
+    "epoch": "how often the application had come, left or been revoked before",
     "software_id": "the software",
     "client_name": "what the client is called",
     "requestor": "the channel",

@@ -28,7 +28,7 @@ class EnvironmentRecord(Struct, frozen=True):
     catalogue: Catalogue
     #: when each recurring reset was introduced, by integration
     resets_since: dict[str, int]
-    #: how often each application was revoked; what carries a lower epoch is dead
+    #: how often each application came, left or was revoked; what carries a lower epoch is dead
     epochs: dict[str, int]
     #: the signing keys, encrypted (core/tokens.py)
     sealed_keys: bytes
