@@ -258,8 +258,9 @@ class Service:
         viewer_id, jti = user_id(ask.subjects[0]), self._nonce()
         channel_id, pass_id = ask.offer.channel_id, ask.offer.pass_id
         token = MediaToken(
-            viewer_id, channel_id, pass_id, permit.resource, issued_s, issued_s + ttl_ms // 1000, ttl_ms, jti
-        )
+            viewer_id, channel_id, pass_id, permit.resource, issued_s, issued_s + ttl_ms // 1000, ttl_ms, jti,
+            self._policy.issuer, world.name,
+        )  # fmt: skip
         return write_media_token(world.keyring, token)
 
     async def profile(

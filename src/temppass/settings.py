@@ -46,7 +46,7 @@ VARIABLES = (
     Variable("TEMPPASS_STORE", "sqlite:///temppass.db", "where ledgers are kept"),
     Variable("TEMPPASS_SECRET", None, "at least 32 bytes, from which all keys are derived"),
     Variable("TEMPPASS_ENVIRONMENT", "release-production", "the environment of hosts that name none"),
-    Variable("TEMPPASS_ISSUER", ISSUER, "iss of statements and access tokens"),
+    Variable("TEMPPASS_ISSUER", ISSUER, "iss of statements, access tokens and media tokens"),
     Variable("TEMPPASS_ACCESS_TOKEN_SECONDS", "21600", "lifetime of an access token"),
     Variable("TEMPPASS_MEDIA_TOKEN_SECONDS", "420", "lifetime of a media token"),
     Variable("TEMPPASS_MEDIA_ALGORITHM", "ES256", "ES256 or RS256"),

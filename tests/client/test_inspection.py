@@ -281,13 +281,33 @@ HOUR = 3_600_000
         ("media", 0, "FILM", True, "VALID_TOKEN: good"),
         ("compact", 0, "FILM", True, "VALID_TOKEN: good"),
         ("media", 420_000, None, False, "TOKEN_EXPIRED: the signature is good, and the token has expired"),
-        ("media", 0, "X", False, "INVALID_RESOURCE_ID: the signature is good, and the token is for another title"),
+        (
+            "media",
+            0,
+            "X",
+            False,
+            "INVALID_RESOURCE_ID: the signature is good, and the token is for another channel or title",
+        ),
     ],
 )
 def test_a_key_set_proves_what_it_signed_while_it_holds(
     issued: Issued, name: str, later_ms: int, resource: str | None, good: bool, signature: str  # noqa: FBT001 - a table
 ) -> None:  # fmt: skip
     explanation = explain(issued.tokens[name].encode(), NOW + later_ms, Proof(issued.proof.key_set, resource))
+    assert (explanation.good, explanation.signature) == (good, signature)
+
+
+@pytest.mark.parametrize(
+    ("requestor", "good", "signature"),
+    [
+        ("REF", True, "VALID_TOKEN: good"),
+        ("REF30", False, "INVALID_RESOURCE_ID: the signature is good, and the token is for another channel or title"),
+    ],
+)
+def test_a_media_token_is_held_against_the_channel(
+    issued: Issued, requestor: str, good: bool, signature: str  # noqa: FBT001 - a table
+) -> None:  # fmt: skip
+    explanation = explain(issued.tokens["media"].encode(), NOW, Proof(issued.proof.key_set, "FILM", requestor))
     assert (explanation.good, explanation.signature) == (good, signature)
 
 
@@ -361,9 +381,12 @@ def test_without_a_key_set_it_is_said_that_the_signature_is_not_checked(issued: 
     assert (done.exit_code, "signature not checked" in done.stderr, "not checked" in done.stdout) == (0, True, True)
 
 
-@pytest.mark.parametrize(("title", "code"), [("FILM", 0), ("OTHER", 1)])
-def test_the_exit_code_tells_whether_a_token_is_proved(issued: Issued, title: str, code: int) -> None:
-    arguments = ["--jwks", str(issued.jwks), "--at", "1767261600", "--resource", title, "--json"]
+@pytest.mark.parametrize(
+    ("option", "value", "code"),
+    [("--resource", "FILM", 0), ("--resource", "OTHER", 1), ("--requestor", "REF", 0), ("--requestor", "REF30", 1)],
+)
+def test_the_exit_code_tells_whether_a_token_is_proved(issued: Issued, option: str, value: str, code: int) -> None:
+    arguments = ["--jwks", str(issued.jwks), "--at", "1767261600", option, value, "--json"]
     done = run(*arguments, input=issued.tokens["media"])
     assert (done.exit_code, json.loads(done.stdout)["good"]) == (code, code == 0)
 
@@ -406,6 +429,7 @@ def test_an_argument_that_looks_like_a_token_is_refused_and_not_repeated(argumen
         (["/"], 1, "cannot read /: Is a directory"),
         (["fingerprint", "dHY="], 2, "more than one argument"),
         (["-", "--resource", "X"], 2, "--resource is checked with --jwks only"),
+        (["-", "--requestor", "X"], 2, "--requestor is checked with --jwks only"),
         (["-", "--jwks", "https://pass.example/.well-known/jwks.json"], 2, "nothing is fetched"),
         (["-", "--jwks", "nothing.json"], 1, "cannot read nothing.json"),
         (["-", "--at", "tomorrow"], 1, "the moment cannot be read"),

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey, RSAKey
 from joserfc.jws import serialize_compact
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from temppass import MediaToken, MediaTokenStatus, MediaTokenVerifier
 from temppass.core.refusal import InvalidStatement, InvalidToken, Refusal
@@ -39,11 +41,27 @@ HERE, ELSEWHERE = "release-production", "prequal-staging"
 
 GRANT = Grant("client", "ops", 3, frozenset(["api:client:v2", "temporary:passes:owner"]), (NOW_S + 21_600) * 1000)
 STATEMENT = Statement("7b1c…", 3)
-MEDIA = MediaToken("temppass_14e8", "REF", "TempPassREF", "ACME-LIVE", NOW_S, NOW_S + 420, 420_000, "nonce")
+MEDIA = MediaToken(
+    "temppass_14e8", "REF", "TempPassREF", "ACME-LIVE", NOW_S, NOW_S + 420, 420_000, "nonce", "auth.adobe.com", HERE
+)
+VALID, WRONG, LATE, UNKNOWN = (
+    MediaTokenStatus.VALID_TOKEN,
+    MediaTokenStatus.INVALID_RESOURCE_ID,
+    MediaTokenStatus.TOKEN_EXPIRED,
+    MediaTokenStatus.ERROR_UNKNOWN,
+)
 
 
 def access(keyring: Keyring, grant: Grant = GRANT, environment: str = HERE, now_s: int = NOW_S) -> str:
     return write_access_token(keyring, grant, environment, now_s, "jti", "auth.adobe.com")
+
+
+def verified(
+    keys: Keyring, serialized: str, *, channel: str = "REF", resource: str | None = None, wait_ms: int = 0
+) -> tuple[MediaTokenStatus, MediaToken | None]:
+    return MediaTokenVerifier(keys.jwks).verify(
+        serialized, expected_channel=channel, expected_resource=resource, now_ms=NOW_S * 1000 + wait_ms
+    )
 
 
 def segment(raw: bytes) -> str:
@@ -91,7 +109,7 @@ def test_a_media_token_is_the_base64_of_a_jws(stored_keys: bytes, algorithm: str
         {"alg": algorithm, "kid": kid, "typ": "media-token+jwt"},
         {
             "sub": "temppass_14e8", "requestor": "REF", "mvpd": "TempPassREF", "resource": "ACME-LIVE",
-            "iat": NOW_S, "exp": NOW_S + 420, "ttl": 420_000, "jti": "nonce",
+            "iat": NOW_S, "exp": NOW_S + 420, "ttl": 420_000, "jti": "nonce", "iss": "auth.adobe.com", "aud": HERE,
         },
     )  # fmt: skip
 
@@ -118,11 +136,10 @@ def test_the_key_set_holds_no_private_part(keyring: Keyring) -> None:
 def test_no_kind_of_token_is_taken_for_another(stored_keys: bytes, algorithm: str) -> None:
     """Not even where one key signs all three."""
     keyring = Keyring(stored_keys, algorithm)
-    verifier = MediaTokenVerifier(keyring.jwks)
     readers: dict[str, Callable[[str], object]] = {
         "statement": lambda token: read_statement(keyring, token, HERE, NOW_S),
         "access token": lambda token: read_access_token(keyring, token, HERE, NOW_S),
-        "media token": lambda token: verifier.verify(token, None, now_ms=NOW_S * 1000)[1],
+        "media token": lambda token: verified(keyring, token)[1],
     }
     tokens = {
         "statement": write_statement(keyring, STATEMENT, HERE, NOW_S, "jti", "auth.adobe.com"),
@@ -259,8 +276,6 @@ def test_a_foreign_environments_keys_sign_nothing_here(keyring: Keyring) -> None
 
 # --- the media token verifier (contract §8)
 
-VALID = MediaTokenStatus.VALID_TOKEN
-
 
 @pytest.mark.parametrize(
     ("expected", "wait_ms", "status"),
@@ -268,11 +283,11 @@ VALID = MediaTokenStatus.VALID_TOKEN
         ("ACME-LIVE", 0, VALID),
         (None, 0, VALID),
         (None, 419_999, VALID),
-        (None, 420_000, MediaTokenStatus.TOKEN_EXPIRED),
-        ("ACME-KIDS", 420_000, MediaTokenStatus.TOKEN_EXPIRED),
-        ("ACME-KIDS", 0, MediaTokenStatus.INVALID_RESOURCE_ID),
-        ("acme-live", 0, MediaTokenStatus.INVALID_RESOURCE_ID),
-        ("", 0, MediaTokenStatus.INVALID_RESOURCE_ID),
+        (None, 420_000, LATE),
+        ("ACME-KIDS", 420_000, LATE),
+        ("ACME-KIDS", 0, WRONG),
+        ("acme-live", 0, WRONG),
+        ("", 0, WRONG),
     ],
 )
 @pytest.mark.parametrize("algorithm", ["ES256", "RS256"])
@@ -280,58 +295,99 @@ def test_statuses_of_a_well_signed_media_token(
     stored_keys: bytes, algorithm: str, expected: str | None, wait_ms: int, status: MediaTokenStatus
 ) -> None:
     keyring = Keyring(stored_keys, algorithm)
-    verified = MediaTokenVerifier(keyring.jwks).verify(
-        write_media_token(keyring, MEDIA), expected, now_ms=NOW_S * 1000 + wait_ms
-    )
-    assert verified == (status, MEDIA)
+    serialized = write_media_token(keyring, MEDIA)
+    assert verified(keyring, serialized, resource=expected, wait_ms=wait_ms) == (status, MEDIA)
+
+
+@pytest.mark.parametrize(
+    ("channel", "resource", "wait_ms", "status"),
+    [
+        ("REF", "ACME-LIVE", 0, VALID),
+        ("REF30", "ACME-LIVE", 0, WRONG),
+        ("REF30", None, 0, WRONG),
+        ("ref", None, 0, WRONG),
+        ("", None, 0, WRONG),
+        ("REF30", "ACME-LIVE", 420_000, LATE),
+    ],
+)
+def test_a_media_token_of_another_channel_is_not_valid(
+    keyring: Keyring, channel: str, resource: str | None, wait_ms: int, status: MediaTokenStatus
+) -> None:
+    """The vendor's verifier is made for one requestor; the claims tell which channel it was (contract §8)."""
+    serialized = write_media_token(keyring, MEDIA)
+    assert verified(keyring, serialized, channel=channel, resource=resource, wait_ms=wait_ms) == (status, MEDIA)
+
+
+@pytest.mark.parametrize(
+    ("expected", "of_now", "of_before"),
+    [
+        ({}, VALID, VALID),
+        ({"issuer": "auth.adobe.com", "environment": HERE}, VALID, UNKNOWN),
+        ({"issuer": "auth.adobe.com"}, VALID, UNKNOWN),
+        ({"environment": HERE}, VALID, UNKNOWN),
+        ({"issuer": "preview.example"}, UNKNOWN, UNKNOWN),
+        ({"environment": ELSEWHERE}, UNKNOWN, UNKNOWN),
+    ],
+)
+def test_issuer_and_environment_are_checked_where_they_are_expected(
+    keyring: Keyring, expected: dict[str, str], of_now: MediaTokenStatus, of_before: MediaTokenStatus
+) -> None:
+    """A server of before wrote neither; its tokens are good beside those of now for a verifier that expects neither."""
+    verifier = MediaTokenVerifier(keyring.jwks, **expected)
+    _, claims = opened(base64.b64decode(write_media_token(keyring, MEDIA)).decode())
+    before = {name: value for name, value in claims.items() if name not in {"iss", "aud"}}
+    told = [
+        verifier.verify(
+            keyring.sign_media(written), expected_channel="REF", expected_resource=None, now_ms=NOW_S * 1000
+        )[0]
+        for written in (claims, before)
+    ]
+    assert told == [of_now, of_before]
 
 
 @pytest.mark.parametrize(
     ("claims", "status"),
     [
-        ({"resource": "ACME-LIVE"}, MediaTokenStatus.ERROR_UNKNOWN),
-        ({}, MediaTokenStatus.ERROR_UNKNOWN),
-        ({"sub": 5}, MediaTokenStatus.ERROR_UNKNOWN),
+        ({"resource": "ACME-LIVE"}, UNKNOWN),
+        ({}, UNKNOWN),
+        ({"sub": 5}, UNKNOWN),
+        (to_builtins(MEDIA) | {"aud": [HERE]}, UNKNOWN),
+        (to_builtins(MEDIA) | {"iss": 5}, UNKNOWN),
     ],
 )
 def test_a_media_token_without_its_claims_is_an_unknown_error(
     keyring: Keyring, claims: dict[str, Any], status: MediaTokenStatus
 ) -> None:
-    verified = MediaTokenVerifier(keyring.jwks).verify(keyring.sign_media(claims), None, now_ms=NOW_S * 1000)
-    assert verified == (status, None)
+    assert verified(keyring, keyring.sign_media(claims)) == (status, None)
 
 
 def test_forged_media_tokens(keyring: Keyring, forgeries: dict[str, str]) -> None:
     """What can be read as a JWS has a bad signature; the rest has no format."""
-    verifier = MediaTokenVerifier(keyring.jwks)
     formless = {"nothing", "no JWT", "two parts", "four parts", "a deep header"}
     wanted, told = {}, {}
     for name, forged in forgeries.items():
         if forged.isascii():
             wanted[name] = "INVALID_TOKEN_FORMAT" if name in formless else "INVALID_SIGNATURE"
-            told[name] = verifier.verify(base64.b64encode(forged.encode()).decode(), None, now_ms=NOW_S * 1000)[0].name
+            told[name] = verified(keyring, base64.b64encode(forged.encode()).decode())[0].name
     assert told == wanted
 
 
 @pytest.mark.parametrize("serialized", ["", "***", "é", "\ud800", "AAA", "AAAA", "w6k=", "PHNpZ25hdHVyZUluZm8+"])
 def test_what_is_no_media_token_has_no_format(keyring: Keyring, serialized: str) -> None:
-    verified = MediaTokenVerifier(keyring.jwks).verify(serialized, None, now_ms=NOW_S * 1000)
-    assert verified == (MediaTokenStatus.INVALID_TOKEN_FORMAT, None)
+    assert verified(keyring, serialized) == (MediaTokenStatus.INVALID_TOKEN_FORMAT, None)
 
 
 def test_another_servers_media_token_has_a_bad_signature(keyring: Keyring) -> None:
     foreign = Keyring(generate_keys(("other-rsa", "other-ec")), "ES256")
-    verified = MediaTokenVerifier(keyring.jwks).verify(write_media_token(foreign, MEDIA), None, now_ms=NOW_S * 1000)
-    assert verified == (MediaTokenStatus.INVALID_SIGNATURE, None)
+    assert verified(keyring, write_media_token(foreign, MEDIA)) == (MediaTokenStatus.INVALID_SIGNATURE, None)
 
 
 @pytest.mark.parametrize("character", ["a", '"', "\x01", "\N{EURO SIGN}"])
 def test_the_longest_title_fits_into_a_media_token(keyring: Keyring, character: str) -> None:
     """2 KiB of UTF-8 (design decision 8.5), also where JSON writes each of them as six characters."""
     title = character * (2048 // len(character.encode()))
-    token = MediaToken("temppass_14e8", "R" * 128, "P" * 128, title, NOW_S, NOW_S + 420, 420_000, "nonce")
-    verifier = MediaTokenVerifier(keyring.jwks)
-    assert verifier.verify(write_media_token(keyring, token), title, now_ms=NOW_S * 1000) == (VALID, token)
+    token = replace(MEDIA, channel_id="R" * 128, pass_id="P" * 128, resource=title, environment="e" * 64)
+    assert verified(keyring, write_media_token(keyring, token), channel="R" * 128, resource=title) == (VALID, token)
 
 
 # --- secrets
@@ -381,8 +437,11 @@ def test_client_secrets_are_kept_as_a_keyed_hash() -> None:
 
 
 def test_a_verifier_ignores_keys_that_it_does_not_understand() -> None:
-    strangers = [{"kty": "OKP", "kid": "o", "crv": "Ed25519", "x": "AA"}, {"kty": "moon"}, {"kid": "none"}]
+    strangers: list[dict[str, Any]] = [
+        {"kty": "OKP", "kid": "o", "crv": "Ed25519", "x": "AA"},
+        {"kty": "moon"},
+        {"kid": "none"},
+    ]
     ring = Keyring(generate_keys(("rsa", "ec")), "ES256")
-    token = write_media_token(ring, MediaToken("u", "REF", "P", "R1", 0, 420, 420_000, "j"))
-    status, _ = MediaTokenVerifier({"keys": [*strangers, *ring.jwks["keys"]]}).verify(token, None, now_ms=1)
-    assert status is MediaTokenStatus.VALID_TOKEN
+    ring.jwks = {"keys": [*strangers, *ring.jwks["keys"]]}
+    assert verified(ring, write_media_token(ring, MEDIA)) == (VALID, MEDIA)

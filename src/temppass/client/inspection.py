@@ -77,10 +77,14 @@ class Explanation(Struct, frozen=True):
 
 
 class Proof(Struct, frozen=True):
-    """What to hold a token against: a key set (RFC 7517 §5), and the title that a media token has to be for."""
+    """
+    What to hold a token against: a key set (RFC 7517 §5), and the title and channel that a media token has to be for,
+    None where any will do.
+    """
 
     key_set: dict[str, Any]
     resource: str | None = None
+    requestor: str | None = None
 
 
 class Token(Struct, frozen=True):
@@ -347,13 +351,18 @@ def _proved(compact: str, token: Token, kind: Kind, proof: Proof, now_ms: int) -
     from temppass.core.tokens import MediaTokenStatus, MediaTokenVerifier  # noqa: PLC0415 - as above
 
     serialized = base64.b64encode(compact.encode()).decode()
-    status, _ = MediaTokenVerifier(proof.key_set).verify(serialized, proof.resource, now_ms=now_ms)
+    status, _ = MediaTokenVerifier(proof.key_set).verify(
+        serialized,
+        expected_channel=str(token.claims.get("requestor")) if proof.requestor is None else proof.requestor,
+        expected_resource=proof.resource,
+        now_ms=now_ms,
+    )
     words = {
         MediaTokenStatus.VALID_TOKEN: "good",
         MediaTokenStatus.INVALID_TOKEN_FORMAT: "it cannot be read",
         MediaTokenStatus.INVALID_SIGNATURE: "no key of the key set signed it as a media token",
         MediaTokenStatus.TOKEN_EXPIRED: "the signature is good, and the token has expired",
-        MediaTokenStatus.INVALID_RESOURCE_ID: "the signature is good, and the token is for another title",
+        MediaTokenStatus.INVALID_RESOURCE_ID: "the signature is good, and the token is for another channel or title",
         MediaTokenStatus.ERROR_UNKNOWN: "the signature is good, and a claim is missing",
     }
     return status is MediaTokenStatus.VALID_TOKEN, f"{status}: {words[status]}"

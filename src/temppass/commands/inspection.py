@@ -27,9 +27,18 @@ from temppass.failure import USAGE, Failure
 @click.argument("source", metavar="[FILE|-]", nargs=-1)
 @click.option("--jwks", metavar="FILE", help="A key set: check the signature, and that the token holds now.")
 @click.option("--resource", metavar="TITLE", help="With --jwks: the title that a media token has to be for.")
+@click.option("--requestor", metavar="CHANNEL", help="With --jwks: the channel that a media token has to be for.")
 @click.option("--at", metavar="MOMENT", help="Judge as of then (2026-01-31T20:00:00Z, or Unix time); else now.")
 @click.option("--json", "as_json", is_flag=True, help="Answer as JSON on stdout.")
-def inspect(*, source: tuple[str, ...], jwks: str | None, resource: str | None, at: str | None, as_json: bool) -> None:
+def inspect(
+    *,
+    source: tuple[str, ...],
+    jwks: str | None,
+    resource: str | None,
+    requestor: str | None,
+    at: str | None,
+    as_json: bool,
+) -> None:
     """
     Explain a software statement, an access token, a media token or a header of the wire; send nothing.
 
@@ -41,17 +50,18 @@ def inspect(*, source: tuple[str, ...], jwks: str | None, resource: str | None, 
     temppass token | temppass inspect
     echo 'fingerprint ZjIzOGExYjI=' | temppass inspect -
     curl -s http://127.0.0.1:8080/.well-known/jwks.json > jwks.json
-    temppass inspect media-token.txt --jwks jwks.json --resource FILM-1
+    temppass inspect media-token.txt --jwks jwks.json --requestor REF --resource FILM-1
     """
     if len(source) > 1:
         raise Failure(
             "more than one argument is given", "name one file, or - for stdin; a text goes through stdin", USAGE
         )
-    if resource is not None and jwks is None:
-        raise Failure("--resource is checked with --jwks only", "give the key set too", USAGE)
+    for option, value in (("--resource", resource), ("--requestor", requestor)):
+        if value is not None and jwks is None:
+            raise Failure(f"{option} is checked with --jwks only", "give the key set too", USAGE)
     with failing():
         now_ms = read_moment(at) if at is not None else time.time_ns() // 1_000_000
-        proof = Proof(read_key_set(_key_set_file(jwks)), resource) if jwks is not None else None
+        proof = Proof(read_key_set(_key_set_file(jwks)), resource, requestor) if jwks is not None else None
         explanation = explain(_text(source[0] if source else "-"), now_ms, proof)
     if as_json:
         show_json(explanation)

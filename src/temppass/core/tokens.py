@@ -270,11 +270,17 @@ def _begun(claims: dict[str, Any], now_s: int) -> bool:
 # --- media tokens (contract §8)
 
 
-class MediaToken(Struct, frozen=True, rename={"user_id": "sub", "channel_id": "requestor", "pass_id": "mvpd"}):
+_MEDIA_CLAIMS = {
+    "user_id": "sub", "channel_id": "requestor", "pass_id": "mvpd", "issuer": "iss", "environment": "aud",
+}  # fmt: skip
+
+
+class MediaToken(Struct, frozen=True, rename=_MEDIA_CLAIMS):
     """
     The claims of a media token: proof for the video back end that one permit was given.
 
-    `iat` and `exp` are seconds, `ttl` milliseconds; `jti` makes two tokens of one millisecond differ.
+    `iat` and `exp` are seconds, `ttl` milliseconds; `jti` makes two tokens of one millisecond differ. `issuer` and
+    `environment` are None in a token of a server that did not write them yet.
     """
 
     user_id: str
@@ -285,6 +291,8 @@ class MediaToken(Struct, frozen=True, rename={"user_id": "sub", "channel_id": "r
     exp: int
     ttl: int
     jti: str
+    issuer: str | None = None
+    environment: str | None = None
 
 
 def write_media_token(keyring: Keyring, token: MediaToken) -> str:
@@ -301,9 +309,9 @@ class MediaTokenStatus(StrEnum):
     INVALID_SIGNATURE = "INVALID_SIGNATURE"
     #: issue time and time to live have passed
     TOKEN_EXPIRED = "TOKEN_EXPIRED"
-    #: for another resource than the expected one
+    #: for another channel or resource than the expected one; the claims tell which
     INVALID_RESOURCE_ID = "INVALID_RESOURCE_ID"
-    #: anything else: a media token without one of its claims
+    #: anything else: a media token without one of its claims, or of another issuer or environment than expected
     ERROR_UNKNOWN = "ERROR_UNKNOWN"
 
 
@@ -314,10 +322,16 @@ class MediaTokenVerifier:
     `jwks` is that document, decoded. Fetch it anew when a token answers INVALID_SIGNATURE: keys are published before
     they sign. A token is meant to be used once: keep its `jti` until `exp` and refuse it a second time.
 
-    Source: contract §8.
+    `issuer` (`iss`) and `environment` (`aud`) are what every token has to say; None checks nothing, because the key
+    set proves the environment already. They tell environments apart where key sets are joined, and are to be expected
+    once no server of the version before is left: its tokens have neither.
+
+    Source: contract §8; RFC 7519 §4.1.1 and §4.1.3.
     """
 
-    def __init__(self, jwks: dict[str, Any]) -> None:
+    def __init__(self, jwks: dict[str, Any], *, issuer: str | None = None, environment: str | None = None) -> None:
+        self._issuer = issuer
+        self._environment = environment
         # of a kind that signs no media token, or unreadable: to be ignored (RFC 7517 §5)
         kinds: dict[str, type[RSAKey | ECKey]] = {"RSA": RSAKey, "EC": ECKey}
         self._keys: dict[str, RSAKey | ECKey] = {}
@@ -326,12 +340,13 @@ class MediaTokenVerifier:
                 self._keys[str(jwk["kid"])] = kinds[jwk["kty"]].import_key(jwk)
 
     def verify(
-        self, serialized_token: str, expected_resource: str | None, *, now_ms: int
+        self, serialized_token: str, *, expected_channel: str, expected_resource: str | None, now_ms: int
     ) -> tuple[MediaTokenStatus, MediaToken | None]:
         """
         Answer the status and, for a token whose signature is good, its claims.
 
-        `expected_resource` of None skips that check; `now_ms` is Unix milliseconds. Raises nothing.
+        `expected_channel` is the requestor whose video is asked for. `expected_resource` of None accepts any title of
+        it; `now_ms` is Unix milliseconds. Raises nothing.
         """
         status = MediaTokenStatus
         try:
@@ -348,8 +363,10 @@ class MediaTokenVerifier:
             token = msgspec.convert(claims, MediaToken)
         except msgspec.ValidationError:
             return status.ERROR_UNKNOWN, None
+        if self._issuer not in {None, token.issuer} or self._environment not in {None, token.environment}:
+            return status.ERROR_UNKNOWN, token
         if now_ms >= token.exp * 1000:
             return status.TOKEN_EXPIRED, token
-        if expected_resource is not None and token.resource != expected_resource:
+        if token.channel_id != expected_channel or expected_resource not in {None, token.resource}:
             return status.INVALID_RESOURCE_ID, token
         return status.VALID_TOKEN, token
