@@ -5,6 +5,7 @@ What a client meets at the edges of the wire: each of these was once a crash, a 
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ from tests.client.test_vendor import (
     PASS,
     Patient,
     ask_client,
+    async_outcome,
     conversation,
     logged,
     outcome,
     told,
 )
-from tests.client.vendor import BEGAN, HUSH, STATEMENT, Reply, vendor
+from tests.client.vendor import BEGAN, HUSH, STATEMENT, Manner, Reply, vendor
 
 from temppass import (
     AsyncClient,
@@ -30,6 +32,7 @@ from temppass import (
     MemoryVault,
     Place,
     TempPassError,
+    Unreadable,
     Viewer,
     place_at,
 )
@@ -164,6 +167,60 @@ def test_twenty_clients_of_one_loop_and_a_cold_vault_do_not_wait_for_each_other_
             return set(tokens)
 
         assert (len(asyncio.run(work())), played.kinds) == (1, ["register", "token"])
+
+
+#: a request's time in these tests, in seconds: a small part of what the answers take that come byte after byte
+SHORT_S = 0.3
+
+
+@pytest.mark.parametrize("manner", ["slow head", "slow body"])
+@pytest.mark.parametrize("warm", [False, True])
+def test_an_answer_that_comes_byte_after_byte_is_not_waited_for_to_its_end(manner: Manner, warm: bool) -> None:  # noqa: FBT001
+    """On a new connection, and on one that was used before."""
+    slow = Reply(200, b" " * 300, manner=manner)
+    with vendor(*["good"] * warm, slow, forever=True) as played:
+        with Client(played.place, STATEMENT, vault=MemoryVault(), timeout_s=SHORT_S) as client:
+            blocking = outcome(client.access_token)
+
+        async def work() -> str:
+            async with AsyncClient(played.place, STATEMENT, vault=MemoryVault(), timeout_s=SHORT_S) as client:
+                return await async_outcome(client.access_token())
+
+        assert (blocking, asyncio.run(work())) == ("Unreachable, not applied",) * 2
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+def test_a_time_that_is_none_is_refused(seconds: float) -> None:
+    with pytest.raises(ValueError, match="timeout_s"):
+        Client(place_at("http://pass.example"), STATEMENT, vault=MemoryVault(), timeout_s=seconds)
+
+
+def test_a_head_without_end_is_no_answer() -> None:
+    with vendor("good", "good", Reply(204, headers={"X-Padding": "x" * 300_000})) as played:
+        assert outcome(lambda: ask_client(played, "reset_device")) == "Unreachable, maybe applied"
+
+
+def test_a_body_that_is_packed_is_not_unpacked() -> None:
+    packed = gzip.compress(gzip.compress(json.dumps({"keys": []}).encode()))
+    with vendor(Reply(200, packed, headers={"Content-Encoding": "gzip, gzip"})) as played:
+        told = outcome(lambda: ask_client(played, "media_token_verifier"))
+        assert (told, played.seen[0].headers["accept-encoding"]) == ("Unreadable", "identity")
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (Reply(200), "instead of 204 came 200, application/json;charset=UTF-8, without a body"),
+        (
+            Reply(202, f"<html>Sign in,\x1b {HUSH}-token-2".encode() + b"x" * 99, "text/html"),
+            f"instead of 204 came 202, text/html, which begins '<html>Sign in,  (secret){'x' * 56}'",
+        ),
+    ],
+)
+def test_only_the_documented_204_is_a_reset_and_else_is_told_what_came(reply: Reply, said: str) -> None:
+    with vendor("good", "good", reply) as played, pytest.raises(Unreadable) as caught:
+        ask_client(played, "reset_device")
+    assert (str(caught.value), caught.value.status) == (said, reply.status)
 
 
 def test_a_message_is_of_bounded_length_and_printable() -> None:

@@ -12,7 +12,7 @@ import itertools
 import logging
 import ssl
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +167,21 @@ def outcome(ask: Callable[[], Any]) -> str:
         return type(error).__name__
 
 
+async def async_outcome(asked: Awaitable[Any]) -> str:
+    """The same of what is awaited."""
+    try:
+        came = await asked
+    except TempPassError as error:
+        raised = error
+    else:
+        return type(came).__name__
+    return outcome(lambda: _raise(raised))
+
+
+def _raise(error: TempPassError) -> None:
+    raise error
+
+
 def told(error: BaseException | None) -> Iterator[str]:
     """Answer all that an error and those behind it say."""
     if error is not None:
@@ -235,7 +250,7 @@ TABLE: dict[str, list[tuple[list[str], str, str]]] = {
     ],
     "reset_device": [
         (["good", "good", "good"], "ResetDone", "register token reset"),
-        (["good", "good", "empty"], "ResetDone", "register token reset"),
+        (["good", "good", "empty"], "Unreadable", "register token reset"),
         (["good", "good", "401 reset"], "ResetDone", "register token reset token reset"),
         (["good", "good", "401 v2", "good", "401 v2"], "ResetDone",
          "register token reset token reset register token reset"),
@@ -252,7 +267,7 @@ TABLE: dict[str, list[tuple[list[str], str, str]]] = {
         (["good", "good", "cut"], "Unreachable, maybe applied", "register token reset"),
         (["good", "good", "torn"], "Unreachable, maybe applied", "register token reset"),
         (["good", "good", "late"], "Unreachable, maybe applied", "register token reset"),
-        (["good", "good", "not gzip"], "Unreachable, maybe applied", "register token reset"),
+        (["good", "good", "not gzip"], "Unreadable", "register token reset"),
     ],
     "authorize": [
         (["good", "good", "good 200 s"], "list", "register token authorize"),

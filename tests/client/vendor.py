@@ -36,21 +36,23 @@ DRIPS = 8
 JSON = "application/json;charset=UTF-8"
 HTML = "text/html"
 
+Manner = Literal["whole", "late", "drip", "slow head", "slow body", "cut", "torn"]
 Kind = Literal["register", "token", "reset", "authorize", "preauthorize", "profile", "configuration", "keys"]
 
 
 @dataclass(frozen=True)
 class Reply:
     """
-    One answer, and the manner of it: whole, late, in drips, cut before its first byte, or torn in the middle of the
-    body. `status` 0 stands for what a good answer of that kind has today.
+    One answer, and the manner of it: whole, late, in drips, byte after byte in head or body until it is whole or
+    nobody listens, cut before its first byte, or torn in the middle of the body. `status` 0 stands for what a good
+    answer of that kind has today.
     """
 
     status: int
     body: bytes = b""
     media_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
-    manner: Literal["whole", "late", "drip", "cut", "torn"] = "whole"
+    manner: Manner = "whole"
 
 
 @dataclass(frozen=True)
@@ -270,6 +272,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = reply.manner in {"late", "cut", "torn"}
         if reply.manner in {"late", "cut"}:
             return
+        if reply.manner == "slow head":
+            self._trickle(b"HTTP/1.1 %d OK\r\nContent-Length: 0\r\nX-Padding: %0300d\r\n\r\n" % (reply.status, 0))
+            return
         self.send_response(reply.status)
         if reply.status != 204:
             self.send_header("Content-Type", reply.media_type)
@@ -279,6 +284,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self._give_body(reply)
 
+    def _trickle(self, content: bytes) -> None:
+        for byte in content:
+            self.wfile.write(bytes([byte]))
+            select.select([], [], [], DRIP_S)
+
     def _give_body(self, reply: Reply) -> None:
         match reply.manner:
             case "drip":
@@ -286,6 +296,8 @@ class _Handler(BaseHTTPRequestHandler):
                 for start in range(0, len(reply.body), size):
                     self.wfile.write(reply.body[start : start + size])
                     select.select([], [], [], DRIP_S)
+            case "slow body":
+                self._trickle(reply.body)
             case "torn":
                 self.wfile.write(reply.body[: len(reply.body) // 2])
             case _:

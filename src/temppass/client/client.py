@@ -1,12 +1,18 @@
 """
 Two thin shells that play the flows: one waits with the thread, one with the event loop. Nothing else differs.
+
+No request takes longer than its client's `timeout_s`, however its answer comes. httpx2 bounds each read, and a server
+that sends a byte a second never lets one of them end: so the event loop has a timeout, and the thread puts the time
+that is left into each wait for the network.
 """
 
 import asyncio
 import contextlib
+import math
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -45,11 +51,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: seconds to connect, and to wait for each piece of an answer
-TIMEOUT = httpx2.Timeout(10, connect=5)
-#: seconds for a whole answer, once it has begun
+CONNECT_WAIT_S = 5
+PIECE_WAIT_S = 10
+#: seconds for one request in all, from connecting to the last byte of its answer, unless the caller says otherwise
 ANSWER_WAIT_S = 60
 #: bodies beyond this are cut off, in bytes
 BODY_BYTES_MAX = 4_194_304
+#: a body that is packed is not read: unpacked it has no bound (RFC 9110 §12.5.3)
+_HEADERS = {"Accept-Encoding": "identity"}
 
 _NOT_SENT = (
     httpx2.ConnectError,
@@ -69,10 +78,13 @@ def default_vault() -> FileVault:
 class _Common:
     """What both shells are made of: whom they speak for, and the flows under their names."""
 
-    def __init__(self, place: Place, software_statement: str, *, vault: Vault | None = None) -> None:
+    def __init__(self, place: Place, software_statement: str, *, vault: Vault | None, timeout_s: float) -> None:
         statement = software_statement.strip()
         if not statement:
             raise InvalidTarget("the software statement is empty")
+        if not 0 < timeout_s < math.inf:
+            raise ValueError(f"timeout_s is a number of seconds above 0, not {timeout_s}")
+        self._timeout_s = timeout_s
         self._party = Party(place, statement)
         self._vault = vault if vault is not None else default_vault()
         self._entry = vault_name(place.name, statement)
@@ -114,9 +126,16 @@ class Client(_Common):
         vault: Vault | None = None,
         transport: httpx2.BaseTransport | None = None,
         verify: ssl.SSLContext | str | bool = True,
+        timeout_s: float = ANSWER_WAIT_S,
     ) -> None:
-        super().__init__(place, software_statement, vault=vault)
-        self._http = httpx2.Client(transport=transport, timeout=TIMEOUT, verify=verify, trust_env=transport is None)
+        super().__init__(place, software_statement, vault=vault, timeout_s=timeout_s)
+        self._http = httpx2.Client(
+            transport=transport,
+            timeout=_patience(timeout_s),
+            verify=verify,
+            trust_env=transport is None,
+            headers=_HEADERS,
+        )
 
     def register(self) -> str:
         """Register anew, keep the credentials, answer the client id. Other calls register by themselves, once."""
@@ -184,19 +203,22 @@ class Client(_Common):
                         came = self._at_once(effect, ending)
 
     def _send(self, request: Send) -> Answer | Lost:
+        extensions = {"trace": _bound_waits}
         try:
-            url, headers = _where(request)
-            with self._http.stream(request.method, url, headers=headers, content=request.body or None) as answer:
-                body, ends_at = bytearray(), time.monotonic() + ANSWER_WAIT_S
-                for piece in answer.iter_bytes():
+            method, url, headers, content = _parts(request)
+            with (
+                _within(self._timeout_s),
+                self._http.stream(method, url, headers=headers, content=content, extensions=extensions) as answer,
+            ):
+                body = bytearray()
+                for piece in answer.iter_bytes() if _is_plain(answer) else ():
                     body += piece
                     if len(body) > BODY_BYTES_MAX:
                         break
-                    if time.monotonic() > ends_at:
-                        return _TOO_SLOW
+                    _left_s()
                 return _answer(answer, body)
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            return _lost(error)
+        except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL) as error:
+            return _lost(error, self._timeout_s)
 
 
 class AsyncClient(_Common):
@@ -210,10 +232,15 @@ class AsyncClient(_Common):
         vault: Vault | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
         verify: ssl.SSLContext | str | bool = True,
+        timeout_s: float = ANSWER_WAIT_S,
     ) -> None:
-        super().__init__(place, software_statement, vault=vault)
+        super().__init__(place, software_statement, vault=vault, timeout_s=timeout_s)
         self._http = httpx2.AsyncClient(
-            transport=transport, timeout=TIMEOUT, verify=verify, trust_env=transport is None
+            transport=transport,
+            timeout=_patience(timeout_s),
+            verify=verify,
+            trust_env=transport is None,
+            headers=_HEADERS,
         )
 
     async def register(self) -> str:
@@ -287,18 +314,20 @@ class AsyncClient(_Common):
 
     async def _send(self, request: Send) -> Answer | Lost:
         try:
-            url, headers = _where(request)
-            async with self._http.stream(request.method, url, headers=headers, content=request.body or None) as answer:
-                body, ends_at = bytearray(), time.monotonic() + ANSWER_WAIT_S
-                async for piece in answer.aiter_bytes():
-                    body += piece
-                    if len(body) > BODY_BYTES_MAX:
-                        break
-                    if time.monotonic() > ends_at:
-                        return _TOO_SLOW
+            method, url, headers, content = _parts(request)
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._http.stream(method, url, headers=headers, content=content) as answer,
+            ):
+                body = bytearray()
+                if _is_plain(answer):
+                    async for piece in answer.aiter_bytes():
+                        body += piece
+                        if len(body) > BODY_BYTES_MAX:
+                            break
                 return _answer(answer, body)
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            return _lost(error)
+        except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL) as error:
+            return _lost(error, self._timeout_s)
 
 
 def _verifier(keys: dict[str, Any]) -> "MediaTokenVerifier":
@@ -307,26 +336,70 @@ def _verifier(keys: dict[str, Any]) -> "MediaTokenVerifier":
     return MediaTokenVerifier(keys)
 
 
-def _where(request: Send) -> tuple[httpx2.URL, dict[str, str]]:
+def _patience(timeout_s: float) -> httpx2.Timeout:
+    return httpx2.Timeout(min(PIECE_WAIT_S, timeout_s), connect=min(CONNECT_WAIT_S, timeout_s))
+
+
+#: when the request that this thread has under way has to be over, by the monotonic clock
+_ENDS_AT: ContextVar[float] = ContextVar("_ENDS_AT", default=math.inf)
+
+
+@contextlib.contextmanager
+def _within(timeout_s: float) -> Iterator[None]:
+    before = _ENDS_AT.set(time.monotonic() + timeout_s)
+    try:
+        yield
+    finally:
+        _ENDS_AT.reset(before)
+
+
+def _left_s() -> float:
+    """Answer how much time is left, in seconds. Raises TimeoutError where there is none."""
+    left_s = _ENDS_AT.get() - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError
+    return left_s
+
+
+def _bound_waits(event: str, info: dict[str, Any]) -> None:
+    """Bound each wait on a connection by the time that is left, from when it is made (httpcore2, extension `trace`)."""
+    if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+        stream = info["return_value"]
+        stream.read, stream.write = _bounded(stream.read), _bounded(stream.write)
+
+
+def _bounded(wait: Callable[..., Any]) -> Callable[..., Any]:
+    def bounded(what: object, timeout: float | None = None) -> Any:
+        left_s = _left_s()
+        return wait(what, timeout=left_s if timeout is None else min(timeout, left_s))
+
+    return bounded
+
+
+def _parts(request: Send) -> tuple[str, httpx2.URL, dict[str, str], bytes | None]:
     """
-    Answer where to send a request, and its headers: names under `.localhost` are this machine (RFC 6761 §6.3), also
-    where the system's resolver does not know that.
+    Answer method, URL, headers and body: names under `.localhost` are this machine (RFC 6761 §6.3), also where the
+    system's resolver does not know that.
     """
-    url = httpx2.URL(request.url)
-    if url.scheme != "http" or not url.host.endswith(".localhost"):
-        return url, request.headers
-    return url.copy_with(host="127.0.0.1"), {**request.headers, "Host": url.netloc.decode("ascii")}
+    url, headers = httpx2.URL(request.url), request.headers
+    if url.scheme == "http" and url.host.endswith(".localhost"):
+        headers = {**headers, "Host": url.netloc.decode("ascii")}
+        url = url.copy_with(host="127.0.0.1")
+    return request.method, url, headers, request.body or None
+
+
+def _is_plain(answer: httpx2.Response) -> bool:
+    return answer.headers.get("content-encoding", "identity") == "identity"
 
 
 def _answer(answer: httpx2.Response, body: bytearray) -> Answer:
     return Answer(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, bytes(body))
 
 
-def _lost(error: httpx2.HTTPError | httpx2.InvalidURL) -> Lost:
-    if isinstance(error, httpx2.LocalProtocolError):  # its text repeats the header that could not be sent
-        return Lost("the request cannot be sent", sent=False)
-    reason = type(error).__name__ if not str(error) else str(error)
-    return Lost(reason, sent=not isinstance(error, _NOT_SENT))
-
-
-_TOO_SLOW = Lost(f"the answer was not whole after {ANSWER_WAIT_S} s", sent=True)
+def _lost(error: TimeoutError | httpx2.HTTPError | httpx2.InvalidURL, timeout_s: float) -> Lost:
+    match error:
+        case TimeoutError():
+            return Lost(f"the answer was not whole after {timeout_s:g} s", sent=True)
+        case httpx2.LocalProtocolError():  # its text repeats the header that could not be sent
+            return Lost("the request cannot be sent", sent=False)
+    return Lost(str(error) or type(error).__name__, sent=not isinstance(error, _NOT_SENT))

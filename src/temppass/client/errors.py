@@ -9,7 +9,7 @@ What a client can meet that is not an answer. A denied title is an answer (`Deny
     ├── RequestRefused      the request is wrong (any other 4xx)
     ├── Throttled           still too many requests after waiting (429)
     ├── ServerFault         the service cannot answer (5xx)
-    ├── Unreadable          a good status with a body that cannot be read
+    ├── Unreadable          a good status, but not the one that was agreed, or a body that cannot be read
     ├── Unreachable         no answer came
     ├── ProfileError        a saved profile cannot be used
     ├── BulkError           a file of targets, or its journal, cannot be used; nothing was sent

@@ -52,8 +52,9 @@ LIFETIME_S_MAX = 31_536_000
 #: while another thread or process renews the token: between two looks, and in all, in seconds
 HOLD_PAUSE_S = 0.02
 HOLD_WAIT_S = 300.0
-#: of the service's own words, how much an error repeats
+#: of the service's own words, how much an error repeats; of a body that should not have come, its beginning
 WORDS_MAX = 300
+BEGINNING_MAX = 80
 #: below it, a moment is in seconds and not in milliseconds (contract §11 #7)
 _SECONDS_BELOW = 10**11
 #: what a header can carry (RFC 6750 §2.1 allows less)
@@ -295,7 +296,8 @@ def _is_fresh(held: Held | None, instead_of: Held | None) -> Flow[bool]:
 def spoken(party: Party, request: Send) -> Flow[Answer]:
     """
     Send a request with a token: 401 renews the token once, then the registration once; 403 of the management host
-    renews the registration once. Answers a 2xx. Raises every kind of TempPassError but InvalidTarget.
+    renews the registration once. Answers a 2xx, of the management host a 204: whatever else answers there (a proxy, a
+    page to sign in to a network) has reset nobody. Raises every kind of TempPassError but InvalidTarget.
     """
     of_management = "/reset-tempass/" in request.url
     first = used = yield from _access(party)
@@ -307,9 +309,20 @@ def spoken(party: Party, request: Send) -> Flow[Answer]:
     if refused and used.client_id == first.client_id:
         used = yield from _access(party, instead_of=used, anew=True)
         answer = yield from _sent(_with_token(request, used))
+    secrets = (party.software_statement, used.client_secret, used.token, first.client_secret, first.token)
+    if of_management and _is_good(answer) and answer.status != 204:
+        raise Unreadable(_unexpected(answer, "204", secrets), status=answer.status)
     if _is_good(answer):
         return answer
-    _refuse(answer, (party.software_statement, used.client_secret, used.token, first.client_secret, first.token))
+    _refuse(answer, secrets)
+
+
+def _unexpected(answer: Answer, expected: str, secrets: tuple[str, ...]) -> str:
+    """Say what came instead; of JSON no part, because it may be somebody's credentials."""
+    kind = _words(answer.headers.get("content-type", "no content type"), secrets)
+    begins = _words(answer.body[:65_536].decode(errors="replace"), secrets)[:BEGINNING_MAX]
+    told = "without a body" if not begins else "with a body" if "json" in kind else f"which begins {begins!r}"
+    return f"instead of {expected} came {answer.status}, {kind}, {told}"
 
 
 def _with_token(request: Send, held: Held) -> Send:
