@@ -136,6 +136,15 @@ def test_the_name_of_a_profile_cannot_leave_its_folder(profiles: Profiles, name:
         profiles.put(name, WORK, STATEMENT, default=False)
 
 
+@pytest.mark.parametrize("name", ["../x", "a b", ".hidden"])
+def test_a_name_that_login_would_refuse_is_refused_in_a_file_too(profiles: Profiles, name: str) -> None:
+    profiles.path.parent.mkdir()
+    profiles.path.write_text(f"[profiles.{name!r}]\nurl = '{LOCAL}'\n")
+    with pytest.raises(TempPassError) as caught:
+        profiles.statement(name)
+    assert str(caught.value) == f"{profiles.path}: {name!r} is no name for a profile"
+
+
 @pytest.mark.parametrize("content", ["= 1", "[profiles.a]\nurl = 1", "[profiles.a]\ncolour = 'red'", "\xff"])
 def test_a_broken_file_is_told_and_left_as_it_is(profiles: Profiles, content: str) -> None:
     profiles.path.parent.mkdir()

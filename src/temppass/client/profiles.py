@@ -38,6 +38,7 @@ VARIABLES = {
 #: a software statement has at most so many characters
 STATEMENT_CHARACTERS_MAX = 16_384
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NAMING = "use at most 64 letters, digits, '.', '_' and '-', the first a letter or a digit"
 
 
 class Profile(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -107,7 +108,7 @@ class Profiles:
     def put(self, name: str, profile: Profile, statement: str, *, default: bool) -> None:
         """Store a profile and its statement, and make it the default one if asked. Raises ProfileError."""
         if not _NAME.fullmatch(name):
-            raise ProfileError(f"{name!r} is no name for a profile", hint="use letters, digits, '.', '_' and '-'")
+            raise ProfileError(f"{name!r} is no name for a profile", hint=_NAMING)
         if default and profile.is_vendors:
             raise ProfileError("a profile of the vendor's is never the default", hint="name it each time: --profile")
         file = self._read()
@@ -146,13 +147,17 @@ class Profiles:
     def _read(self) -> _File:
         try:
             document = tomllib.loads(self._path.read_text("utf-8"))
-            return msgspec.convert(document, _File)
+            file = msgspec.convert(document, _File)
         except FileNotFoundError:
             return _File()
         except OSError as error:
             raise ProfileError(f"cannot read {self._path}: {error.strerror}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
             raise ProfileError(f"{self._path}: {error}", hint="mend it, or remove it and log in again") from None
+        for name in file.profiles:  # a name leads to a file, also where somebody wrote it by hand
+            if not _NAME.fullmatch(name):
+                raise ProfileError(f"{self._path}: {name!r} is no name for a profile", hint=_NAMING)
+        return file
 
     def _write_file(self, file: _File) -> None:
         import tomli_w  # noqa: PLC0415 - only those who log in or out write
