@@ -9,12 +9,14 @@ import asyncio
 import contextlib
 import errno
 import os
+import re
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from urllib.parse import parse_qsl
 
 import click
 
@@ -71,6 +73,8 @@ def _failed(failure: Failure) -> int:
     return failure.code
 
 
+#: a migration that takes longer says what it waits for, in seconds
+SILENT_WAIT_S = 2
 #: what the server needs and the client does not (pyproject.toml, extras server and postgres)
 SERVER_MODULES = ("asyncpg", "httptools", "prometheus_client", "starlette", "structlog", "uvicorn", "uvloop")
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE)
@@ -416,8 +420,34 @@ def migrate(store: str | None, citus: bool) -> None:  # noqa: FBT001 - click pas
     temppass store migrate --store sqlite:///preview.db
     temppass store migrate --store postgresql://temppass@db.example/preview
     """
-    _administer(store, None, lambda app, _name: app.store.migrate(distributed=citus))
+    place = _place_of_store(_settings(store).store)
+    _administer(store, None, lambda app, _name: _aloud(app.store.migrate(distributed=citus), place))
     click.echo("the schema is up to date", err=True)
+
+
+async def _aloud(migration: Coroutine[Any, Any, None], place: str) -> None:
+    """Wait for a migration, and say so where it takes long."""
+    task = asyncio.ensure_future(migration)
+    try:
+        _, waiting = await asyncio.wait([task], timeout=SILENT_WAIT_S)
+        if waiting:
+            why = "it does not answer, or is busy with this or another migration"
+            click.echo(f"waiting for {place}: {why} (Ctrl-C gives up and changes nothing)", err=True)
+        await task
+    finally:
+        task.cancel()
+
+
+def _place_of_store(url: str) -> str:
+    """Name what a store's URL leads to, without user and password: `host:port/db` for PostgreSQL."""
+    if not url.startswith("postgresql://"):
+        return url
+    server, _, query = url.removeprefix("postgresql://").partition("?")
+    host, _, database = server.rpartition("@")[2].partition("/")
+    more = dict(parse_qsl(query))
+    host = host or more.get("host") or "localhost"
+    port = "" if re.search(r":\d+$", host) else f":{more.get('port') or 5432}"
+    return f"{host}{port}/{database or more.get('dbname', '')}"
 
 
 @store_group.command()

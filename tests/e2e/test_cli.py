@@ -4,15 +4,19 @@ a running server that honours what a command changed at its next decision.
 """
 
 import json
+import select
 import signal
 import socket
 import sqlite3
 import stat
+import subprocess
+import sys
 import tomllib
 from typing import TYPE_CHECKING
 
 import click
 import pytest
+from tests.e2e.conftest import WAIT_S, surroundings
 
 from temppass import cli
 from temppass.core.catalogue import parse
@@ -166,6 +170,32 @@ def test_the_store_may_be_migrated_and_checked_at_any_time(folder: "Folder") -> 
         (0, "", "the schema is up to date\n"),
         (0, "", "good; environments: none yet\n"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql://me:hush@{address}/preview?sslmode=disable", "{address}/preview"),
+        ("postgresql:///preview?user=me&password=hush&sslmode=disable&host={host}&port={port}", "{address}/preview"),
+    ],
+)
+def test_a_migration_says_what_it_waits_for_and_goes_on(folder: "Folder", url: str, place: str) -> None:
+    """The database takes connections and says nothing until it goes away, as one that was frozen."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host, port = silent.getsockname()
+        names = {"host": host, "port": port, "address": f"{host}:{port}"}
+        command = [sys.executable, "-m", "temppass.cli", "store", "migrate", "--store", url.format(**names)]
+        variables = surroundings(folder.path, OTHER_SECRET)
+        with subprocess.Popen(command, env=variables, cwd=folder.path, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            said, still = "", ""
+            if select.select([process.stderr], [], [], WAIT_S)[0]:
+                said, still = process.stderr.readline(), str(process.poll())
+            process.send_signal(signal.SIGINT)
+            code, rest = process.wait(WAIT_S), process.stderr.read().strip()
+    why = "it does not answer, or is busy with this or another migration"
+    told = f"waiting for {place.format(**names)}: {why} (Ctrl-C gives up and changes nothing)\n"
+    assert (said, still, code, rest) == (told, "None", 130, "")
 
 
 def test_the_secret_of_an_embedded_store_is_for_its_owner_only(settled: "Folder") -> None:
