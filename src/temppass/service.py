@@ -291,47 +291,63 @@ class Service:
 
     # --- sessions
 
-    async def open_session(
+    async def create_session(
         self,
         environment: str,
         token: str | None,
         channel_id: str,
-        read: Callable[[], tuple[Viewer, str | None, SessionForm]],
+        read: Callable[[], tuple[Viewer, SessionForm]],
     ) -> Opened:
         """
-        Create a session, or resume the one of the code that `read` answers, if it answers one. Where Temp Pass is
-        chosen at once, none is needed.
+        Create the session that `read` describes; where Temp Pass is chosen at once, none is needed.
 
-        Refuses: UnknownSession, InvalidRedirect, UnknownPass, InactiveIntegration. Source: contract §6.8.
+        Refuses: InvalidRedirect, UnknownPass, InactiveIntegration. Source: contract §6.8.
         """
         now, session_id = self._clock(), str(uuid.uuid4())
 
         def prepare(world: World) -> Plan[Opened]:
             channel = self._channel(world, token, channel_id, now)
-            viewer, code, form = read()
+            viewer, form = read()
+            _check_form(world, channel, form)
             if form.pass_id is not None:
-                world.offer(channel, form.pass_id)
-            elif form.redirect_url is not None:
-                _check_redirect(form.redirect_url, channel)
-            subject = device(viewer.device_id, world.pepper)
-            new_code = "".join(secrets.choice(_CODE_ALPHABET) for _ in range(CODE_CHARACTERS))
+                return _keys(world), lambda _found: (Opened(session_id, None), NOTHING)
+            code = "".join(secrets.choice(_CODE_ALPHABET) for _ in range(CODE_CHARACTERS))
+            session = Session(
+                code=code, id=session_id, channel_id=channel_id, device=device(viewer.device_id, world.pepper).digest,
+                started_at=now, expires_at=now + SESSION_MS,
+                domain=form.domain, redirect_url=form.redirect_url, info=form.info,
+            )  # fmt: skip
 
             def step(found: Found) -> tuple[Opened, Changes]:
-                if code is not None:
-                    session = _resumed(_alive(found.session, channel_id, now), form)
-                elif form.pass_id is not None:
-                    return Opened(session_id, None), NOTHING
-                elif found.session is not None:
+                if found.session is not None:
                     raise Outdated  # another session has drawn this code: draw again
-                else:
-                    session = Session(
-                        code=new_code, id=session_id, channel_id=channel_id,
-                        device=subject.digest, started_at=now, expires_at=now + SESSION_MS,
-                        domain=form.domain, redirect_url=form.redirect_url, info=form.info,
-                    )  # fmt: skip
+                return Opened(session_id, session), Changes(session=session)
+
+            return Keys(world.name, world.version, code=code), step
+
+        return await self._worlds.ask(environment, prepare)
+
+    async def resume_session(
+        self, environment: str, token: str | None, channel_id: str, read: Callable[[], tuple[str, SessionForm]]
+    ) -> Opened:
+        """
+        Add what `read` says to the session of the code that it answers. Whose device that is the session knows:
+        the second screen cannot, so it is not asked.
+
+        Refuses: UnknownSession, InvalidRedirect, UnknownPass, InactiveIntegration. Source: contract §6.8.
+        """
+        now = self._clock()
+
+        def prepare(world: World) -> Plan[Opened]:
+            channel = self._channel(world, token, channel_id, now)
+            code, form = read()
+            _check_form(world, channel, form)
+
+            def step(found: Found) -> tuple[Opened, Changes]:
+                session = _resumed(_alive(found.session, channel_id, now), form)
                 return Opened(session.id, session), Changes(session=session)
 
-            return Keys(world.name, world.version, code=code or new_code), step
+            return Keys(world.name, world.version, code=code), step
 
         return await self._worlds.ask(environment, prepare)
 
@@ -549,6 +565,14 @@ def _alive(session: Session | None, channel_id: str, now: int) -> Session:
     if session is None or session.channel_id != channel_id or now >= session.expires_at:
         raise UnknownSession("The authentication code is unknown or has expired; create a new session.")
     return session
+
+
+def _check_form(world: World, channel: Channel, form: SessionForm) -> None:
+    """Refuses: UnknownPass, InactiveIntegration; InvalidRedirect where no pass is chosen (contract §6.8)."""
+    if form.pass_id is not None:
+        world.offer(channel, form.pass_id)
+    elif form.redirect_url is not None:
+        _check_redirect(form.redirect_url, channel)
 
 
 def _resumed(session: Session, form: SessionForm) -> Session:

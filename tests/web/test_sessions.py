@@ -150,7 +150,7 @@ def test_the_checks_of_a_session_have_an_order(
         ("POST", "ACME9/sessions/-", {}, "Nothing"),
         ("POST", "ACME9/sessions/-", good, "Nothing"),
         ("POST", "ACME2/sessions/-", good, "Nothing"),
-        ("POST", "ACME1/sessions/-", good, "Nothing"),
+        ("POST", "ACME1/sessions", good, "Nothing"),
         ("POST", "ACME1/sessions/-", known, "Nothing"),
         ("POST", "ACME1/sessions/AAAAAAA", known, "Nothing"),
         ("POST", "ACME1/sessions/AAAAAAA", known, "Disabled"),
@@ -188,6 +188,20 @@ def test_a_session_is_resumed_until_a_pass_is_chosen(
     assert (still.status_code, steady(still.json())) == (200, waiting("retry", first["code"], ["mvpd"]))
     assert (steady(chosen.json()), steady(later.json())) == (DIRECT, DIRECT)
     assert {answer.json()["sessionId"] for answer in (still, chosen, later)} == {first["sessionId"]}
+
+
+@pytest.mark.parametrize("header", [None, "fingerprint cGhvbmU=", "fingerprint", "fingerprint !", "", "x" * 4096])
+def test_a_second_screen_resumes_whatever_it_says_of_its_own_device(
+    client: TestClient, bare: TestClient, steady: Steady, header: str | None
+) -> None:
+    """It cannot know the first one's device id (contract §6.8); whose trial it is the session says."""
+    code = opened(client)
+    headers = {"Authorization": client.headers["Authorization"]}
+    headers |= {"AP-Device-Identifier": header} if header is not None else {}
+    first = client.get("/api/v2/ACME1/profiles/TempPassBasic30m").json()
+    resumed = bare.post(f"{SESSIONS}/{code}", data={"mvpd": "TempPassBasic30m"}, headers=headers)
+    shown = client.get(f"/api/v2/ACME1/profiles/code/{code}").json()
+    assert (resumed.status_code, steady(resumed.json()), shown) == (200, DIRECT, first)
 
 
 @pytest.mark.parametrize(("method", "form"), [("GET", None), ("POST", {"mvpd": "TempPassBasic30m"}), ("POST", {})])

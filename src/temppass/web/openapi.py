@@ -161,9 +161,9 @@ def _decision() -> Endpoint:
     return _v2(wire.Decisions, _VIEWER, *refusals, body=_TITLES, plain=_READING)
 
 
-def _opening(*refusals: type[r.Refusal]) -> Endpoint:
-    refusals = (r.InvalidDeviceIdentifier, *_PASS, r.InvalidRedirect, *refusals)
-    return _v2(wire.SessionAnswer, _DEVICE, *refusals, body=_SESSION, plain=_READING)
+def _opening(parameters: tuple[str, ...], *refusals: type[r.Refusal]) -> Endpoint:
+    refusals = (*refusals, *_PASS, r.InvalidRedirect)
+    return _v2(wire.SessionAnswer, parameters, *refusals, body=_SESSION, plain=_READING)
 
 
 def _reset(*parameters: str) -> Endpoint:
@@ -189,8 +189,8 @@ ENDPOINTS = {
     ),
     "profiles": _v2(wire.Profiles, _DEVICE, r.InvalidDeviceIdentifier),
     "configuration": _v2(wire.Configuration, ("X-Device-Info",)),
-    "create_session": _opening(),
-    "resume_session": _opening(r.InvalidCode, r.UnknownSession),
+    "create_session": _opening(_DEVICE, r.InvalidDeviceIdentifier),
+    "resume_session": _opening((), r.InvalidCode, r.UnknownSession),
     "session": _v2(wire.SessionState, (), r.InvalidCode, r.UnknownSession),
     "authenticate": Endpoint(
         "REST v2", _V2, 302, None, (),

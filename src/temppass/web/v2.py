@@ -18,7 +18,7 @@ from temppass.core.identity import device_from_header
 from temppass.core.model import Deny, Permit, Profile, Session, Spent
 from temppass.core.refusal import InvalidCode, InvalidResources
 from temppass.core.world import World
-from temppass.service import Service, SessionForm, Shown, Viewer
+from temppass.service import Opened, Service, SessionForm, Shown, Viewer
 from temppass.store import StoreBusy, StoreUnavailable
 from temppass.web.problems import CODES, EXECUTION_TIME, JSON, V2_SURFACE, Endpoint, GuardedRoute, enhanced_error
 from temppass.web.request import Headers, device_of, query_bytes, read_body
@@ -190,43 +190,22 @@ class RestV2:
 
     async def create_session(self, request: Request) -> Response:
         """Create an authentication session, or send the application straight to authorize."""
-        return await self._open_session(request, None, "resume")
+        headers, channel_id = Headers(request.scope["headers"]), request.path_params["service_provider"]
+        form = _session_form(await read_body(request, headers), headers)
+        opened = await self._service.create_session(
+            request.scope["environment"], headers.token, channel_id, lambda: (_viewer(headers), form)
+        )
+        return _opened(channel_id, form, opened, "resume")
 
     async def resume_session(self, request: Request) -> Response:
         """Add what was missing to an authentication session."""
-        return await self._open_session(request, request.path_params["code"], "retry")
-
-    async def _open_session(self, request: Request, code: str | None, otherwise: str) -> Response:
-        headers, channel_id = Headers(request.scope["headers"]), request.path_params["service_provider"]
+        headers, path = Headers(request.scope["headers"]), request.path_params
         form = _session_form(await read_body(request, headers), headers)
-        opened = await self._service.open_session(
-            request.scope["environment"],
-            headers.token,
-            channel_id,
-            lambda: (_viewer(headers), code if code is None else _code(code), form),
+        channel_id = path["service_provider"]
+        opened = await self._service.resume_session(
+            request.scope["environment"], headers.token, channel_id, lambda: (_code(path["code"]), form)
         )
-        session = opened.session
-        pass_id = form.pass_id or (session.pass_id if session else None)
-        if pass_id is not None:
-            url = f"/api/v2/{channel_id}/decisions/authorize/{pass_id}"
-            return _ok(
-                wire.SessionAnswer("authorize", "direct", "temporary", url, opened.session_id, channel_id, mvpd=pass_id)
-            )
-        assert session is not None
-        return _ok(
-            wire.SessionAnswer(
-                otherwise,
-                "direct",
-                "none",
-                f"/api/v2/{channel_id}/sessions/{session.code}",
-                session.id,
-                channel_id,
-                _missing(session),
-                session.code,
-                not_before=str(session.started_at),
-                not_after=str(session.expires_at),
-            )
-        )
+        return _opened(channel_id, form, opened, "retry")
 
     async def session(self, request: Request) -> Response:
         """Tell a second screen what an authentication session has and lacks."""
@@ -350,6 +329,32 @@ def _not_in_time(request: Request, channel_id: str, pass_id: str, body: bytes, e
         raise error
     return _ok(
         wire.Decisions([_denied(request, channel_id, pass_id, title, EXECUTION_TIME) for title in _titles(body)])
+    )
+
+
+def _opened(channel_id: str, form: SessionForm, opened: Opened, otherwise: str) -> Response:
+    """Say what is to be done next: authorize where a pass is chosen, else `otherwise`."""
+    session = opened.session
+    pass_id = form.pass_id or (session.pass_id if session else None)
+    if pass_id is not None:
+        url = f"/api/v2/{channel_id}/decisions/authorize/{pass_id}"
+        return _ok(
+            wire.SessionAnswer("authorize", "direct", "temporary", url, opened.session_id, channel_id, mvpd=pass_id)
+        )
+    assert session is not None
+    return _ok(
+        wire.SessionAnswer(
+            otherwise,
+            "direct",
+            "none",
+            f"/api/v2/{channel_id}/sessions/{session.code}",
+            session.id,
+            channel_id,
+            _missing(session),
+            session.code,
+            not_before=str(session.started_at),
+            not_after=str(session.expires_at),
+        )
     )
 
 
