@@ -126,7 +126,6 @@ class SessionForm(NamedTuple):
     pass_id: str | None = None
     domain: str | None = None
     redirect_url: str | None = None
-    info: Device = Device()
 
 
 class Opened(NamedTuple):
@@ -297,9 +296,11 @@ class Service:
         token: str | None,
         channel_id: str,
         read: Callable[[], tuple[Viewer, SessionForm]],
+        describe: Callable[[], Device],
     ) -> Opened:
         """
-        Create the session that `read` describes; where Temp Pass is chosen at once, none is needed.
+        Create the session of what `read` answers; where Temp Pass is chosen at once, none is needed. `describe` tells
+        of the device, and is asked only where a session is kept.
 
         Refuses: InvalidRedirect, UnknownPass, InactiveIntegration. Source: contract §6.8.
         """
@@ -315,7 +316,7 @@ class Service:
             session = Session(
                 code=code, id=session_id, channel_id=channel_id, device=device(viewer.device_id, world.pepper).digest,
                 started_at=now, expires_at=now + SESSION_MS,
-                domain=form.domain, redirect_url=form.redirect_url, info=form.info,
+                domain=form.domain, redirect_url=form.redirect_url, screen=describe(),
             )  # fmt: skip
 
             def step(found: Found) -> tuple[Opened, Changes]:

@@ -153,14 +153,74 @@ class SessionAnswer(Struct, frozen=True, rename="camel"):
     not_after: str | UnsetType = UNSET
 
 
-class SessionState(Struct, frozen=True, rename="camel"):
-    """`device` is a core.model.Device as JSON."""
+class VersionShape(Struct, frozen=True, rename="camel"):
+    """A version as the vendor writes each one; what is unknown is 0 or "" (contract §6.8)."""
 
+    major: int = 0
+    minor: int = 0
+    patch: int = 0
+    profile: str = ""
+
+
+class HardwareShape(Struct, frozen=True, rename="camel"):
+    name: str | None
+    vendor: str | None
+    manufacturer: str | None
+    version: VersionShape
+
+
+class SystemShape(Struct, frozen=True, rename="camel"):
+    name: str | None
+    family: str | None
+    vendor: str | None
+    version: VersionShape
+
+
+class BrowserShape(Struct, frozen=True, rename="camel"):
+    name: str | None
+    vendor: str | None
+    version: VersionShape
+    user_agent: str | None
+    original_user_agent: str | None
+
+
+class DisplayShape(Struct, frozen=True, rename="camel"):
+    width: int
+    height: int
+    ppi: int
+    name: str | None
+    vendor: str | None
+    diagonal_size: float
+    version: VersionShape
+
+
+class ConnectionShape(Struct, frozen=True, rename="camel"):
+    """`ipAddress` is left out: no address of a viewer is kept."""
+
+    type: str | None
+    secure: bool
+    port: str | None
+
+
+class DeviceShape(Struct, frozen=True, rename="camel"):
+    type: str
+    model: str | None
+    version: VersionShape
+    hardware: HardwareShape
+    operating_system: SystemShape
+    browser: BrowserShape
+    display: DisplayShape
+    application_id: str | None
+    connection: ConnectionShape
+
+
+class SessionState(Struct, frozen=True, rename="camel"):
     existing_parameters: dict[str, str]
-    missing_parameters: list[str]
-    device: dict[str, str]
+    device: DeviceShape
     not_before: str
     not_after: str
+    #: left out where nothing is missing
+    missing_parameters: list[str] | UnsetType = UNSET
 
 
 class LogoutAction(Struct, frozen=True, rename="camel"):

@@ -47,7 +47,7 @@ KEYS = Keys(HERE, 0, ("REF", "TempPassREF"), (DEVICE, KEY), "client", "K7Q2MXA")
 LEDGER = Ledger(T0, T0 + DAY, 0, ("A", "B"), Origin(b"a" * 16, b"u" * 16))
 CLIENT = Client("client", "ops", 3, b"h" * 32, T0)
 SESSION = Session("K7Q2MXA", "4b7f0e3e", "REF", b"d" * 16, T0, T0 + 1_800_000)
-CHOSEN = replace(SESSION, pass_id="P", domain="acme.example", redirect_url="https://acme.example/", info=Device("TV"))
+CHOSEN = replace(SESSION, pass_id="P", domain="acme.example", redirect_url="https://acme.example/", screen=Device("TV"))
 RECORD = Record("r1", T0, "reset.device", "REF", "P", "all", "ops", "client", 5, "why")
 ENVIRONMENT = EnvironmentRecord(1, EMPTY, {"REF/P": T0}, {"ops": 2}, b"\x00sealed\xff")
 

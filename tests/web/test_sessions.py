@@ -4,12 +4,14 @@ Sessions, and the redirect of `authenticate`.
 Source: contract §6.8 and §12 #24, design decisions 8.15 and 8.16.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from temppass.storage.memory import MemoryStore
 from temppass.testing import Double
 
 T0 = 1_767_261_600_000
@@ -37,6 +39,10 @@ DIRECT = {
     "mvpd": "TempPassBasic30m",
     "serviceProvider": "ACME1",
 }
+
+
+def version(major: int = 0, minor: int = 0) -> dict[str, Any]:
+    return {"major": major, "minor": minor, "patch": 0, "profile": ""}
 
 
 def waiting(action: str, code: str, missing: list[str]) -> dict[str, Any]:
@@ -248,33 +254,64 @@ def test_a_second_screen_sees_what_a_session_has_and_lacks(
     assert (before.status_code, before.json()) == (
         200,
         {
-            "existingParameters": {"domain": "acme.example", "serviceProvider": "ACME1"},
+            "existingParameters": {
+                "domain": "acme.example",
+                "domainName": "acme.example",
+                "serviceProvider": "ACME1",
+            },
             "missingParameters": ["mvpd", "redirectUrl"],
             "device": {
                 "type": "SetTopBox",
                 "model": "Box One",
-                "version": "3.1",
-                "hardware": "Acme",
-                "operatingSystem": "Linux 5.15",
-                "connection": "LAN",
+                "version": version(3, 1),
+                "hardware": {"name": "Box One", "vendor": None, "manufacturer": "Acme", "version": version(3, 1)},
+                "operatingSystem": {"name": "Linux", "family": None, "vendor": None, "version": version(5, 15)},
+                "browser": {
+                    "name": None,
+                    "vendor": None,
+                    "version": version(),
+                    "userAgent": "testclient",
+                    "originalUserAgent": "testclient",
+                },
+                "display": {
+                    "width": 0,
+                    "height": 0,
+                    "ppi": 0,
+                    "name": None,
+                    "vendor": None,
+                    "diagonalSize": 0,
+                    "version": version(),
+                },
+                "applicationId": None,
+                "connection": {"type": "LAN", "secure": False, "port": "51544"},
             },
             "notBefore": str(T0),
             "notAfter": str(T0 + HALF_HOUR),
         },
     )
-    assert after.json() == before.json() | {
+    whole = before.json() | {
         "existingParameters": {
             "mvpd": "TempPassBasic30m",
             "domain": "acme.example",
+            "domainName": "acme.example",
             "redirectUrl": BACK,
             "serviceProvider": "ACME1",
         },
-        "missingParameters": [],
     }
+    del whole["missingParameters"]
+    assert after.json() == whole
 
 
 def test_a_session_tells_nobody_the_device_id(client: TestClient) -> None:
     assert DEVICE.decode() not in client.get(f"{SESSIONS}/{opened(client)}").text
+
+
+def test_no_address_is_kept_of_a_session(client: TestClient, double: Double) -> None:
+    """Neither of `connectionIp` in the vector nor of the connection."""
+    client.post(SESSIONS, headers={**DEVICE_INFO, "X-Forwarded-For": "203.0.113.25"})
+    store = double.application.store
+    assert isinstance(store, MemoryStore)
+    assert re.findall(r"203\.0|ip_?address", str(store._sessions), re.IGNORECASE) == []
 
 
 # --- authenticate

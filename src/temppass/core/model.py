@@ -86,17 +86,34 @@ class Client(Struct, frozen=True):
 
 
 class Device(Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """What a session tells the second screen about the first (contract §6.8); taken from `X-Device-Info`."""
+    """
+    What a session tells the second screen about the first: flat, in the words of `X-Device-Info` (contract §11.1),
+    because that is all that the vendor's objects are made of (web/device.py). No address is among them.
+    """
 
-    type: str | None = None
+    primary_hardware_type: str | None = None
     model: str | None = None
     version: str | None = None
-    hardware: str | None = None
-    operating_system: str | None = None
-    browser: str | None = None
-    display: str | None = None
+    manufacturer: str | None = None
+    vendor: str | None = None
+    os_name: str | None = None
+    os_family: str | None = None
+    os_vendor: str | None = None
+    os_version: str | None = None
+    browser_name: str | None = None
+    browser_vendor: str | None = None
+    browser_version: str | None = None
+    user_agent: str | None = None
+    #: the header `User-Agent`
+    original_user_agent: str | None = None
+    display_width: str | None = None
+    display_height: str | None = None
+    display_ppi: str | None = None
+    diagonal_screen_size: str | None = None
     application_id: str | None = None
-    connection: str | None = None
+    connection_type: str | None = None
+    connection_port: str | None = None
+    connection_secure: str | None = None
 
 
 class Session(Struct, frozen=True):
@@ -112,7 +129,8 @@ class Session(Struct, frozen=True):
     pass_id: str | None = None
     domain: str | None = None
     redirect_url: str | None = None
-    info: Device = Device()
+    #: the first screen; under a name that the version before does not read, because its `info` had another shape
+    screen: Device = Device()
 
 
 class Record(Struct, frozen=True):

@@ -14,7 +14,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from temppass.core.identity import decode_base64
-from temppass.core.model import Device
 from temppass.core.refusal import InvalidRequest
 
 BODY_BYTES_MAX = 65_536
@@ -65,29 +64,11 @@ class Headers:
         """`applicationId` of `X-Device-Info`, or None."""
         if b"x-device-info" not in self._values:
             return None
-        return _text(self.device_info.get("applicationId"))
+        return field_text(self.device_info.get("applicationId"))
 
 
-def device_of(info: dict[str, Any]) -> Device:
-    """Make of `X-Device-Info` (contract §11.1) what a session tells the second screen."""
-
-    def words(*names: str, between: str = " ") -> str | None:
-        return between.join(filter(None, (_text(info.get(name)) for name in names))) or None
-
-    return Device(
-        type=words("primaryHardwareType"),
-        model=words("model"),
-        version=words("version"),
-        hardware=words("manufacturer"),
-        operating_system=words("osName", "osVersion"),
-        browser=words("browserName", "browserVersion"),
-        display=words("displayWidth", "displayHeight", between="x"),
-        application_id=words("applicationId"),
-        connection=words("connectionType"),
-    )
-
-
-def _text(value: Any) -> str | None:
+def field_text(value: Any) -> str | None:
+    """Answer a text or number of `X-Device-Info` as text; None for anything else, and for what is too long."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
     return value if isinstance(value, str) and 0 < len(value) <= FIELD_CHARACTERS_MAX else None

@@ -20,8 +20,9 @@ from temppass.core.refusal import InvalidCode, InvalidResources
 from temppass.core.world import World
 from temppass.service import Opened, Service, SessionForm, Shown, Viewer
 from temppass.store import StoreBusy, StoreUnavailable
+from temppass.web.device import read_device, shape
 from temppass.web.problems import CODES, EXECUTION_TIME, JSON, V2_SURFACE, Endpoint, GuardedRoute, enhanced_error
-from temppass.web.request import Headers, device_of, query_bytes, read_body
+from temppass.web.request import Headers, field_text, query_bytes, read_body
 
 #: a title, in bytes of UTF-8 (design decision 8.5)
 RESOURCE_BYTES_MAX = 2048
@@ -160,13 +161,18 @@ class RestV2:
         requestor = await self._service.admit(
             request.scope["environment"], headers.token, request.path_params["service_provider"], _requestor
         )
-        device = device_of(headers.device_info)
+        info = headers.device_info
+
+        def told(*keys: str) -> str | None:
+            return next((text for key in keys if (text := field_text(info.get(key)))), None)
+
+        type_, system = told("primaryHardwareType"), told("osName", "osVersion")
         return _ok(
             wire.Configuration(
                 requestor,
-                device.type.lower() if device.type else msgspec.UNSET,
-                "html5" if device.browser else msgspec.UNSET,
-                device.operating_system.partition(" ")[0] if device.operating_system else msgspec.UNSET,
+                type_.lower() if type_ else msgspec.UNSET,
+                "html5" if told("browserName", "browserVersion") else msgspec.UNSET,
+                system.partition(" ")[0] if system else msgspec.UNSET,
             )
         )
 
@@ -191,16 +197,20 @@ class RestV2:
     async def create_session(self, request: Request) -> Response:
         """Create an authentication session, or send the application straight to authorize."""
         headers, channel_id = Headers(request.scope["headers"]), request.path_params["service_provider"]
-        form = _session_form(await read_body(request, headers), headers)
+        form = _session_form(await read_body(request, headers))
         opened = await self._service.create_session(
-            request.scope["environment"], headers.token, channel_id, lambda: (_viewer(headers), form)
+            request.scope["environment"],
+            headers.token,
+            channel_id,
+            lambda: (_viewer(headers), form),
+            lambda: read_device(headers.device_info, headers.get(b"user-agent")),
         )
         return _opened(channel_id, form, opened, "resume")
 
     async def resume_session(self, request: Request) -> Response:
         """Add what was missing to an authentication session."""
         headers, path = Headers(request.scope["headers"]), request.path_params
-        form = _session_form(await read_body(request, headers), headers)
+        form = _session_form(await read_body(request, headers))
         channel_id = path["service_provider"]
         opened = await self._service.resume_session(
             request.scope["environment"], headers.token, channel_id, lambda: (_code(path["code"]), form)
@@ -216,16 +226,17 @@ class RestV2:
         existing = {
             "mvpd": found.pass_id,
             "domain": found.domain,
+            "domainName": found.domain,
             "redirectUrl": found.redirect_url,
             "serviceProvider": found.channel_id,
         }
         return _ok(
             wire.SessionState(
                 {name: value for name, value in existing.items() if value is not None},
-                _missing(found),
-                msgspec.to_builtins(found.info),
+                shape(found.screen),
                 str(found.started_at),
                 str(found.expires_at),
+                _missing(found) or msgspec.UNSET,
             )
         )
 
@@ -284,7 +295,7 @@ def _code(code: str) -> str:
     return code.upper()
 
 
-def _session_form(body: bytes, headers: Headers) -> SessionForm:
+def _session_form(body: bytes) -> SessionForm:
     """
     Read what a session's form says; what it does not say, or says empty, is missing (contract §6.8).
 
@@ -299,7 +310,6 @@ def _session_form(body: bytes, headers: Headers) -> SessionForm:
         fields.get("mvpd"),
         fields.get("domainName") or fields.get("domain"),
         fields.get("redirectUrl"),
-        device_of(headers.device_info),
     )
 
 
