@@ -33,6 +33,8 @@ HEAD_WAIT_S = 10
 KEEP_ALIVE_S = 60
 #: how often recurring resets that nobody asks about are fired, and dead rows swept
 TICK_S = 30.0
+#: before upkeep that found the store away is taken up again, in seconds
+RETRY_S = 1.0
 #: before a worker that ended is replaced
 RESTART_S = 0.5
 CONNECTIONS_MAX = 10_000
@@ -259,15 +261,25 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-async def _every(interval_s: float, tick: Callable[[], Awaitable[None]]) -> None:
+async def _every(
+    interval_s: float,
+    tick: Callable[[], Awaitable[None]],
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Call `tick` again and again, sooner while the store is away, which is said once."""
+    put_off = False
     while True:
-        await asyncio.sleep(interval_s)
+        await pause(RETRY_S if put_off else interval_s)
         try:
             await tick()
+            put_off = False
         except StoreUnavailable as error:
-            _log.warning("upkeep put off", reason=str(error))
+            if not put_off:
+                _log.warning("upkeep put off until the store answers", reason=str(error))
+            put_off = True
         except Exception as error:  # noqa: BLE001 - upkeep that fails must not end what it keeps up
             _log.error("upkeep failed", exc_info=error)
+            put_off = False
 
 
 _READY, _FAILED = b".", b"!"

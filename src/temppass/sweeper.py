@@ -31,13 +31,15 @@ class Sweeper:
         self._pause_s = pause_s
         self._floors_seen: dict[_Swept, list[tuple[int, int]]] = {}
         self._done: dict[_Swept, tuple[int, int]] = {}
+        #: sweeps under way or broken off: their final floor, and the last digest looked at
+        self._reached: dict[_Swept, tuple[int, bytes]] = {}
         self.removed = 0
 
     async def sweep(self, now: int, retention_ms: Mapping[TrialKey, int]) -> None:
         """
         Sweep everything that is due, once through the ledgers of a trial for each floor that became final.
 
-        `retention_ms` has the trials whose pass declares one.
+        `retention_ms` has the trials whose pass declares one. Raises StoreUnavailable; the next call goes on there.
         """
         await self._sweep_sessions(now)
         for trial, floors in await self._store.trials():
@@ -71,8 +73,12 @@ class Sweeper:
         )
 
     async def _sweep_ledgers(self, trial: TrialKey, kind: SubjectKind, stale: Stale) -> None:
-        last: bytes | None = b""
+        """Begin where an outage broke off the sweep for the same floor, or it would look again at all that is fresh."""
+        floor, reached = self._reached.get((trial, kind), (0, b""))
+        last: bytes | None = reached if floor == stale.generation_min else b""
         while last is not None:
+            self._reached[trial, kind] = (stale.generation_min, last)
             removed, last = await self._store.sweep_ledgers(trial, kind, stale, last, CHUNK)
             self.removed += removed
             await asyncio.sleep(self._pause_s)
+        del self._reached[trial, kind]

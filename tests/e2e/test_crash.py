@@ -4,6 +4,7 @@ and asked about every permit and every reset it has answered.
 """
 
 import asyncio
+import contextlib
 import random
 import signal
 import threading
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from temppass import server as listening
+from temppass.store import StoreUnavailable
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Folder, Server, Wire
@@ -137,3 +139,22 @@ def test_a_tick_that_fails_is_not_the_last() -> None:
         ticking = runner.get_loop().create_task(listening._every(0, tick))
         runner.run(asyncio.wait_for(asyncio.wait([ticking]), 10))
     assert times == 2
+
+
+def test_upkeep_that_found_the_store_away_is_taken_up_again_soon() -> None:
+    """A sweep that an outage broke off need not wait for its turn; upkeep that failed for good has to."""
+    ends: list[Exception | None] = [None, StoreUnavailable(), StoreUnavailable(), None, OSError(), None]
+    paused_s = []
+
+    async def tick() -> None:
+        if (end := ends.pop(0)) is not None:
+            raise end
+
+    async def pause(pause_s: float) -> None:
+        paused_s.append(pause_s)
+        if not ends:
+            raise asyncio.CancelledError
+
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(listening._every(30, tick, pause))
+    assert paused_s == [30, 30, listening.RETRY_S, listening.RETRY_S, 30, 30, 30]

@@ -4,12 +4,14 @@ What the sweeper takes and what it leaves, on every adapter.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
 from temppass.core.model import NOTHING, Changes, Floors, Found, Ledger, Subject, SubjectKind
-from temppass.store import Keys, Stale, Store, TrialKey
+from temppass.storage.memory import MemoryStore
+from temppass.store import Keys, Stale, Store, StoreUnavailable, TrialKey
 from temppass.sweeper import CHUNK, UNDO_MS, Sweeper
 
 if TYPE_CHECKING:
@@ -32,6 +34,23 @@ async def fill(store: Store, *ledgers: Ledger, floors: Floors) -> None:
     """Give device 0, 1, 2 … a ledger each."""
     written = tuple((device(number), ledger) for number, ledger in enumerate(ledgers))
     await store.transact(keys(), lambda _found: (None, Changes(written, floors)))
+
+
+class Failing(MemoryStore):
+    """Away when the third chunk is asked for; `looked_after` has the place of each chunk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looked_after: list[bytes] = []
+
+    async def sweep_ledgers(
+        self, trial: TrialKey, kind: SubjectKind, stale: Stale, after: bytes, limit: int
+    ) -> tuple[int, bytes | None]:
+        if kind is DEVICES:
+            self.looked_after.append(after)
+        if len(self.looked_after) == 3:
+            raise StoreUnavailable
+        return await super().sweep_ledgers(trial, kind, stale, after, limit)
 
 
 async def left(store: Store, count: int) -> list[int]:
@@ -110,3 +129,25 @@ def test_expired_ledgers_go_only_where_the_pass_declares_a_retention(place: Plac
         return told
 
     assert place.use(work) == [[CHUNK], [CHUNK], []]
+
+
+@pytest.mark.parametrize(
+    ("later", "goes_on_after"),
+    [(T0 + UNDO_MS, device(2 * CHUNK - 1).digest), (T0 + UNDO_MS + 1, b"")],
+    ids=["the same floor", "a floor that became final meanwhile"],
+)
+def test_a_sweep_that_an_outage_broke_off_goes_on_where_it_was(later: int, goes_on_after: bytes) -> None:
+    """Or it would look again at all that came since; but a higher floor has ledgers to take from the beginning on."""
+    store = Failing()
+
+    async def work() -> None:
+        sweeper = Sweeper(store, pause_s=0)
+        for now in (T0, T0 + 1):
+            await fill(store, *[Ledger(T0, T0 + DAY, 0)] * (3 * CHUNK), floors=Floors(now - T0 + 1))
+            await sweeper.sweep(now, {})
+        with pytest.raises(StoreUnavailable):
+            await sweeper.sweep(T0 + UNDO_MS, {})
+        await sweeper.sweep(later, {})
+
+    asyncio.run(work())
+    assert store.looked_after[3] == goes_on_after
