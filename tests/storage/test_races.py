@@ -1,7 +1,7 @@
 """
 Two processes on one PostgreSQL: what happens between a batch's reading and its writing is seen, and nobody waits in a
 circle. The other process is another store in a thread of its own, and its work is done inside a step, where the
-batch has read and not yet written.
+batch has read and not yet written, or inside the change of an amendment.
 """
 
 import asyncio
@@ -10,16 +10,22 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
 import asyncpg
+import pytest
+from msgspec.structs import replace
 
-from temppass.core.model import ANYWHERE, NOTHING, Changes, Floors, Found, Ledger, Subject, SubjectKind
+from temppass.core.catalogue import EMPTY
+from temppass.core.model import ANYWHERE, NOTHING, Changes, Floors, Found, Ledger, Session, Subject, SubjectKind
+from temppass.core.world import EnvironmentRecord
 from temppass.storage.postgres import PostgresStore
-from temppass.store import Keys
+from temppass.store import Keys, Stale
 
 Step = Callable[[Found], tuple[Any, Changes]]
 
 DEVICE, KEY = Subject(SubjectKind.DEVICE, b"d" * 16), Subject(SubjectKind.USER_KEY, b"k" * 16)
-BOTH = Keys("release-production", 0, ("REF", "TempPassREF"), (DEVICE, KEY))
+SESSION = Session("K7Q2MXA", "4b7f0e3e", "REF", b"d" * 16, 1, 9)
+BOTH = Keys("release-production", 0, ("REF", "TempPassREF"), (DEVICE, KEY), code=SESSION.code)
 _DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+_WAITS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 OLD, NEW = Ledger(1, 9, 0, ("A",)), Ledger(2, 10, 0, ("B",))
 
 
@@ -31,10 +37,27 @@ def writing(*ledgers: tuple[Subject, Ledger | None], floors: Floors | None = Non
     return lambda found: (found.ledgers, Changes(ledgers, floors))
 
 
+def keeping(session: Session) -> Step:
+    return lambda found: (found.session, Changes(session=session))
+
+
 class Deed(NamedTuple):
     """What is no step."""
 
     do: Callable[[PostgresStore], Coroutine[Any, Any, Any]]
+
+
+def elsewhere(url: str, deed: Deed) -> None:
+    """Let another process do `deed`, and wait until it is done."""
+
+    async def work() -> None:
+        store = PostgresStore(url)
+        await deed.do(store)
+        await store.close()
+
+    other = threading.Thread(target=lambda: asyncio.run(work()))
+    other.start()
+    other.join()
 
 
 class Processes:
@@ -50,9 +73,7 @@ class Processes:
 
         def interrupted(found: Found) -> tuple[Any, Changes]:
             if left:
-                other = threading.Thread(target=lambda: self._run(left.pop()))
-                other.start()
-                other.join()
+                elsewhere(self._url, left.pop())
             return step(found)
 
         return interrupted
@@ -71,14 +92,6 @@ class Processes:
 
         return asyncio.run(work())
 
-    def _run(self, deed: Deed) -> None:
-        async def work() -> None:
-            store = PostgresStore(self._url)
-            await deed.do(store)
-            await store.close()
-
-        asyncio.run(work())
-
 
 def test_a_ledger_that_is_reset_meanwhile_is_not_brought_back(postgres: str) -> None:
     processes = Processes(postgres, writing((DEVICE, OLD)))
@@ -90,6 +103,18 @@ def test_a_ledger_that_is_erased_meanwhile_is_not_brought_back(postgres: str) ->
     processes = Processes(postgres, writing((DEVICE, OLD)))
     erase = Deed(lambda store: store.erase(BOTH, SubjectKind.DEVICE, ANYWHERE, b"", 10))
     assert processes.told(processes.meanwhile(erase, writing((DEVICE, NEW)))) == ([(None, None)], 1)
+
+
+def test_a_ledger_that_is_erased_and_begun_anew_meanwhile_is_another_one(postgres: str) -> None:
+    """Nothing but its version tells, which is why the version of a new row is anywhere."""
+
+    async def begin_anew(store: PostgresStore) -> None:
+        await store.erase(BOTH, SubjectKind.DEVICE, ANYWHERE, b"", 10)
+        await store.transact(BOTH, writing((DEVICE, NEW)))
+
+    processes = Processes(postgres, writing((DEVICE, OLD)))
+    gain = processes.meanwhile(Deed(begin_anew), writing((DEVICE, replace(OLD, used=("A", "C")))))
+    assert processes.told(gain) == ([(NEW, None)], 1)
 
 
 def test_a_ledger_that_is_begun_meanwhile_is_not_begun_again(postgres: str) -> None:
@@ -121,6 +146,88 @@ def test_an_answer_is_of_one_moment(postgres: str) -> None:
     gain = processes.meanwhile(writing((KEY, None)), writing((DEVICE, NEW)))
     (_, seen), retries = processes.told(gain, look)
     assert (seen.ledgers, retries) == ((NEW, None), 0)
+
+
+# --- sessions
+
+
+def test_a_session_that_is_resumed_meanwhile_keeps_what_it_was_told(postgres: str) -> None:
+    chosen = replace(SESSION, pass_id="TempPassREF")
+    processes = Processes(postgres, keeping(SESSION))
+    assert processes.told(processes.meanwhile(keeping(chosen), keeping(SESSION))) == ([chosen], 1)
+
+
+def test_a_code_that_is_drawn_twice_at_once_is_seen_to_be_taken(postgres: str) -> None:
+    theirs = replace(SESSION, id="another")
+    processes = Processes(postgres)
+    assert processes.told(processes.meanwhile(keeping(theirs), keeping(SESSION))) == ([theirs], 1)
+
+
+def test_a_session_that_is_swept_and_opened_anew_meanwhile_is_another_one(postgres: str) -> None:
+    theirs = replace(SESSION, id="another")
+
+    async def open_anew(store: PostgresStore) -> None:
+        await store.sweep(SESSION.expires_at, 10)
+        await store.transact(BOTH, keeping(theirs))
+
+    processes = Processes(postgres, keeping(SESSION))
+    assert processes.told(processes.meanwhile(Deed(open_anew), keeping(SESSION))) == ([theirs], 1)
+
+
+# --- environments
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_an_amendment_rests_on_what_another_process_left(postgres: str, before: int) -> None:
+    """Also where both would be the first."""
+    seen: list[int] = []
+
+    def change(old: EnvironmentRecord | None) -> tuple[None, EnvironmentRecord, None]:
+        version = old.version if old else 0
+        seen.append(version)
+        if len(seen) == before + 1:
+            elsewhere(postgres, Deed(lambda store: store.amend(BOTH.environment, change)))
+        return None, EnvironmentRecord(version + 1, EMPTY, {}, {}, b""), None
+
+    async def work() -> int:
+        store = PostgresStore(postgres)
+        for _ in range(before + 1):
+            await store.amend(BOTH.environment, change)
+        loaded = await store.load(BOTH.environment)
+        await store.close()
+        return loaded.version if loaded else 0
+
+    assert (asyncio.run(work()), seen) == (before + 2, [*range(before + 1), before, before + 1])
+
+
+# --- what waits for a commit
+
+
+def test_a_ledger_that_is_written_while_the_sweep_looks_stays(postgres: str) -> None:
+    """The sweep has seen the row as it was, waits for the one who writes it, and finds that it has moved on."""
+
+    async def work() -> tuple[tuple[int, bytes | None], tuple[Ledger | None, ...]]:
+        writer, sweeper, watcher = PostgresStore(postgres), PostgresStore(postgres), await asyncpg.connect(postgres)
+        await writer.transact(BOTH, writing((DEVICE, OLD)))
+        assert writer._batches is not None
+        await writer._batches.execute("BEGIN")
+        await writer.transact(BOTH, writing((DEVICE, NEW)))
+        trial = (BOTH.environment, "REF", "TempPassREF")
+        sweeping = asyncio.create_task(
+            sweeper.sweep_ledgers(trial, SubjectKind.DEVICE, Stale(0, OLD.expires_at + 1), b"", 10)
+        )
+        while not sweeping.done() and not await watcher.fetchval(_WAITS):
+            continue
+        await writer._batches.execute("COMMIT")
+        swept, found = await sweeping, await sweeper.transact(BOTH, look)
+        for each in (writer, sweeper, watcher):
+            await each.close()
+        return swept, found.ledgers
+
+    assert asyncio.run(work()) == ((0, None), (NEW, None))
+
+
+# --- many at once
 
 
 def test_batches_that_write_and_remove_across_one_another_neither_starve_nor_deadlock(postgres: str) -> None:

@@ -173,6 +173,21 @@ def test_steps_that_wait_share_one_commit(path: Path) -> None:
     assert use(path, work) == ([-1, *range(20)], 2)
 
 
+def test_nobody_else_writes_between_what_a_step_finds_and_what_it_changes(path: Path) -> None:
+    """A command may write to the file at any time; it waits for the batch, and the batch never has to be refused."""
+    told: list[str] = []
+
+    def interrupted(_found: Found) -> tuple[int, Changes]:
+        with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as another:
+            try:
+                another.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                told.append(str(error))
+        return gaining("A")(_found)
+
+    assert (use(path, lambda store: store.transact(KEYS, interrupted)), told) == (0, ["database is locked"])
+
+
 def test_a_lone_ask_goes_at_once(path: Path) -> None:
     async def work(store: SqliteStore) -> int:
         said = list[str]()
