@@ -21,7 +21,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from temppass.core import oauth, trial
-from temppass.core.catalogue import Channel, Offer
+from temppass.core.catalogue import Application, Channel, Offer
 from temppass.core.identity import canonical_user_key, device, origin_digest, user_id, user_key, user_key_from_header
 from temppass.core.model import (
     ANYWHERE,
@@ -42,7 +42,8 @@ from temppass.core.model import (
     Subject,
     SubjectKind,
 )
-from temppass.core.refusal import InvalidIdentity, InvalidRedirect, TooManyResources, UnknownSession
+from temppass.core.rate import Bucket, Rate, take
+from temppass.core.refusal import InvalidIdentity, InvalidRedirect, TooManyResources, TooManySessions, UnknownSession
 from temppass.core.tokens import ISSUER, Grant, MediaToken, write_access_token, write_media_token
 from temppass.core.world import SCOPE_RESET, SCOPE_V2, World
 from temppass.store import Keys, Outdated, Store, TrialKey
@@ -54,6 +55,8 @@ A = TypeVar("A")
 #: an authentication code lives half an hour and has 7 characters (contract §6.8)
 SESSION_MS = 1_800_000
 CODE_CHARACTERS = 7
+#: an application that paused may open the sessions of this many seconds at once
+SESSIONS_BURST_S = 10
 _CODE_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # none that is mistaken for another on a TV screen
 #: rows that one chunk of a narrowed reset looks at
 CHUNK = 1_000
@@ -66,6 +69,8 @@ class Policy(Struct, frozen=True):
     access_token_ms: int = 21_600_000
     media_token_ms: int = 420_000
     media_algorithm: str = "ES256"
+    #: for each application, in each process
+    sessions_per_s: int = 50
 
 
 class Viewer(NamedTuple):
@@ -154,6 +159,8 @@ class Service:
         self._policy = policy
         self._clock = clock
         self.sweeper = Sweeper(store)
+        #: sessions that may be opened, by environment and application
+        self._sessions: dict[tuple[str, str], Bucket] = {}
         #: titles decided, by permit or the code of the denial
         self.decisions: Counter[str] = Counter()
         #: tell two tokens of one millisecond apart, on every node, without a system call each (contract §8)
@@ -302,16 +309,18 @@ class Service:
         Create the session of what `read` answers; where Temp Pass is chosen at once, none is needed. `describe` tells
         of the device, and is asked only where a session is kept.
 
-        Refuses: InvalidRedirect, UnknownPass, InactiveIntegration. Source: contract §6.8.
+        Refuses: InvalidRedirect, UnknownPass, InactiveIntegration, TooManySessions. Source: contract §6.8.
         """
         now, session_id = self._clock(), str(uuid.uuid4())
 
         def prepare(world: World) -> Plan[Opened]:
-            channel = self._channel(world, token, channel_id, now)
+            application = self._application(world, token, now)
+            channel = world.channel_for(application, channel_id)
             viewer, form = read()
-            _check_form(world, channel, form)
+            form = _checked(world, channel, form)
             if form.pass_id is not None:
                 return _keys(world), lambda _found: (Opened(session_id, None), NOTHING)
+            self._count_session(world.name, application.id, now)
             code = "".join(secrets.choice(_CODE_ALPHABET) for _ in range(CODE_CHARACTERS))
             session = Session(
                 code=code, id=session_id, channel_id=channel_id, device=device(viewer.device_id, world.pepper).digest,
@@ -342,7 +351,7 @@ class Service:
         def prepare(world: World) -> Plan[Opened]:
             channel = self._channel(world, token, channel_id, now)
             code, form = read()
-            _check_form(world, channel, form)
+            form = _checked(world, channel, form)
 
             def step(found: Found) -> tuple[Opened, Changes]:
                 session = _resumed(_alive(found.session, channel_id, now), form)
@@ -500,8 +509,20 @@ class Service:
         return f"{self._node}{next(self._numbers):x}"
 
     def _channel(self, world: World, token: str | None, channel_id: str, now: int) -> Channel:
-        application = world.admit(self._worlds.grant(world, token, now), SCOPE_V2, now)
-        return world.channel_for(application, channel_id)
+        return world.channel_for(self._application(world, token, now), channel_id)
+
+    def _application(self, world: World, token: str | None, now: int) -> Application:
+        return world.admit(self._worlds.grant(world, token, now), SCOPE_V2, now)
+
+    def _count_session(self, environment: str, application_id: str, now: int) -> None:
+        """Refuses: TooManySessions. Every session lives half an hour, so the rate bounds their number too."""
+        per_s = self._policy.sessions_per_s
+        taken = take(self._sessions.get((environment, application_id)), Rate(per_s, per_s * SESSIONS_BURST_S), now)
+        if taken is None:
+            raise TooManySessions(
+                f"Application {application_id!r} opens over {per_s} sessions a second; wait a second and try again."
+            )
+        self._sessions[environment, application_id] = taken
 
 
 def _keys(world: World, offer: Offer | None = None, subjects: tuple[Subject, ...] = ()) -> Keys:
@@ -568,12 +589,19 @@ def _alive(session: Session | None, channel_id: str, now: int) -> Session:
     return session
 
 
-def _check_form(world: World, channel: Channel, form: SessionForm) -> None:
-    """Refuses: UnknownPass, InactiveIntegration; InvalidRedirect where no pass is chosen (contract §6.8)."""
+def _checked(world: World, channel: Channel, form: SessionForm) -> SessionForm:
+    """
+    Answer a form of which all may be kept. Where a pass is chosen a redirect URL is not judged (contract §6.8), but one
+    that leads nowhere is left out.
+
+    Refuses: UnknownPass, InactiveIntegration, InvalidRedirect.
+    """
     if form.pass_id is not None:
         world.offer(channel, form.pass_id)
-    elif form.redirect_url is not None:
+        return form if _leads_back(form.redirect_url, channel) else form._replace(redirect_url=None)
+    if form.redirect_url is not None:
         _check_redirect(form.redirect_url, channel)
+    return form
 
 
 def _resumed(session: Session, form: SessionForm) -> Session:
@@ -586,7 +614,11 @@ def _resumed(session: Session, form: SessionForm) -> Session:
     )
 
 
+def _leads_back(url: str | None, channel: Channel) -> bool:
+    return url is not None and oauth.leads_to(url, channel.domains, ("https", "http"))
+
+
 def _check_redirect(url: str | None, channel: Channel) -> str:
-    if url is None or not oauth.leads_to(url, channel.domains, ("https", "http")):
+    if url is None or not _leads_back(url, channel):
         raise InvalidRedirect("redirectUrl is not an absolute URL on one of the channel's domains.")
     return url

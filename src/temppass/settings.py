@@ -32,6 +32,8 @@ class Settings(Struct, frozen=True):
     media_token_s: int
     #: ES256 or RS256
     media_algorithm: str
+    #: sessions that one application may open in each process, a second
+    sessions_per_s: int
     #: a log line for each request
     log_requests: bool
 
@@ -50,10 +52,12 @@ VARIABLES = (
     Variable("TEMPPASS_ACCESS_TOKEN_SECONDS", "21600", "lifetime of an access token"),
     Variable("TEMPPASS_MEDIA_TOKEN_SECONDS", "420", "lifetime of a media token"),
     Variable("TEMPPASS_MEDIA_ALGORITHM", "ES256", "ES256 or RS256"),
+    Variable("TEMPPASS_SESSIONS_PER_SECOND", "50", "sessions that an application may open"),
     Variable("TEMPPASS_LOG_REQUESTS", "0", "1 writes a line for each request"),
 )
 
 _SECONDS_MAX = 31_536_000
+_SESSIONS_MAX = 10_000
 
 
 def read_settings(environ: Mapping[str, str], *, store: str | None = None) -> Settings:
@@ -83,13 +87,22 @@ def read_settings(environ: Mapping[str, str], *, store: str | None = None) -> Se
         access_token_s=_seconds("TEMPPASS_ACCESS_TOKEN_SECONDS", text("TEMPPASS_ACCESS_TOKEN_SECONDS")),
         media_token_s=_seconds("TEMPPASS_MEDIA_TOKEN_SECONDS", text("TEMPPASS_MEDIA_TOKEN_SECONDS")),
         media_algorithm=text("TEMPPASS_MEDIA_ALGORITHM"),
+        sessions_per_s=_sessions("TEMPPASS_SESSIONS_PER_SECOND", text("TEMPPASS_SESSIONS_PER_SECOND")),
         log_requests=text("TEMPPASS_LOG_REQUESTS") == "1",
     )
 
 
 def _seconds(name: str, value: str) -> int:
-    if not value.isascii() or not value.isdigit() or not 0 < int(value[:12]) <= _SECONDS_MAX:
-        _refuse(name, f"{value[:32]!r} is no number of seconds", f"use 1 to {_SECONDS_MAX}")
+    return _count(name, value, _SECONDS_MAX, "number of seconds")
+
+
+def _sessions(name: str, value: str) -> int:
+    return _count(name, value, _SESSIONS_MAX, "number of sessions")
+
+
+def _count(name: str, value: str, most: int, what: str) -> int:
+    if not value.isascii() or not value.isdigit() or not 0 < int(value[:12]) <= most:
+        _refuse(name, f"{value[:32]!r} is no {what}", f"use 1 to {most}")
     return int(value)
 
 

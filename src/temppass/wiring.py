@@ -44,6 +44,7 @@ def assemble(settings: Settings, clock: Callable[[], int] = wall_clock) -> Appli
         access_token_ms=settings.access_token_s * 1000,
         media_token_ms=settings.media_token_s * 1000,
         media_algorithm=settings.media_algorithm,
+        sessions_per_s=settings.sessions_per_s,
     )
     worlds = Worlds(store, secret, media_algorithm=policy.media_algorithm)
     service = Service(store, worlds, policy, clock)

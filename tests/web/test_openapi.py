@@ -127,6 +127,7 @@ def described_codes(tag: str) -> set[tuple[int, str]]:
 V2_FAULTS = {(500, "internal_server_error"), (503, "internal_server_error")}
 FAULTS = set(problems.FAULTS.items())
 PLAIN = {(405, "method_not_allowed")}
+TOO_MANY = {(429, "too_many_requests")}
 READING = PLAIN | {(408, "request_timeout"), (413, "content_too_large")}
 TRIAL = {(problems.CODES[code].status, code.value) for code in DenyCode}
 
@@ -134,7 +135,7 @@ TRIAL = {(problems.CODES[code].status, code.value) for code in DenyCode}
 @pytest.mark.parametrize(
     ("tag", "table", "others"),
     [
-        ("REST v2", problems.V2, V2_FAULTS | READING | TRIAL),
+        ("REST v2", problems.V2, V2_FAULTS | READING | TRIAL | TOO_MANY),
         ("Reset", problems.RESET, FAULTS | PLAIN | {(410, "gone")}),
         ("Registration", problems.REGISTRATION, FAULTS | READING),
         ("Service", {}, FAULTS | PLAIN | {(404, "not_found")}),
@@ -149,7 +150,7 @@ def test_every_row_of_a_surface_is_described(
 def test_every_enhanced_error_code_is_described_on_a_whole_answer_or_on_one_title() -> None:
     error = DOCUMENT["components"]["schemas"]["DecisionShape"]["properties"]["error"]
     on_a_title = set(error["allOf"][1]["properties"]["code"]["enum"])
-    assert {code for _, code in described_codes("REST v2") - READING} | on_a_title == set(problems.CODES)
+    assert {code for _, code in described_codes("REST v2") - READING - TOO_MANY} | on_a_title == set(problems.CODES)
 
 
 def example_of(path: str, operation: dict[str, Any]) -> tuple[str, dict[str, Any]]:

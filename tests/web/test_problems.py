@@ -23,6 +23,7 @@ from temppass.web.problems import (
     REGISTRATION_SURFACE,
     RESET,
     RESET_SURFACE,
+    THROTTLED,
     V2,
     V2_SURFACE,
     Surface,
@@ -51,7 +52,7 @@ def answer_to(surface: Surface, error: Exception) -> tuple[Response, dict[str, A
 
 
 def test_every_refusal_has_a_row_on_some_surface() -> None:
-    mapped = {kind for table in TABLES.values() for kind in table}
+    mapped = {kind for table in (*TABLES.values(), THROTTLED) for kind in table}
     assert set(kinds_of(Refusal)) - mapped == set()
 
 
@@ -133,6 +134,14 @@ def test_a_bug_is_told_without_its_words(name: str, code: str) -> None:
     told = [answer_to(SURFACES[name], error) for error in (RuntimeError("inner words"), Refusal("unmapped"))]
     assert [(response.status_code, body.get("code") or body["error"]) for response, body in told] == [(500, code)] * 2
     assert not [body for _, body in told if "inner words" in str(body) or "RuntimeError" in str(body)]
+
+
+@pytest.mark.parametrize("name", SURFACES)
+@pytest.mark.parametrize("kind", THROTTLED)
+def test_who_comes_too_often_is_told_so_on_every_surface_alike(name: str, kind: type[Refusal]) -> None:
+    response, body = answer_to(SURFACES[name], kind("What is wrong."))
+    expected = {"error": "too_many_requests", "message": "What is wrong.", "status": 429}
+    assert (response.status_code, response.headers["retry-after"], body) == (429, "1", expected)
 
 
 @pytest.mark.parametrize("name", SURFACES)

@@ -4,10 +4,13 @@ Sessions, and the redirect of `authenticate`.
 Source: contract §6.8 and §12 #24, design decisions 8.15 and 8.16.
 """
 
+import base64
+import json
 import re
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from starlette.testclient import TestClient
 
@@ -312,6 +315,53 @@ def test_no_address_is_kept_of_a_session(client: TestClient, double: Double) -> 
     store = double.application.store
     assert isinstance(store, MemoryStore)
     assert re.findall(r"203\.0|ip_?address", str(store._sessions), re.IGNORECASE) == []
+
+
+# --- bounds
+
+
+def test_an_application_opens_so_many_sessions_a_second(
+    client: TestClient, bare: TestClient, double: Double, token_of: Callable[..., str], device: Header
+) -> None:
+    """Others go on, what needs no session too, and so does the application a moment later."""
+    at_once = [client.post(SESSIONS).status_code for _ in range(501)]
+    refused = client.post(SESSIONS)
+    player = {"Authorization": f"Bearer {token_of('player')}", **device(DEVICE)}
+    others = [
+        bare.post(SESSIONS, headers=player).status_code,
+        client.post(SESSIONS, data={"mvpd": "TempPassBasic30m"}).status_code,
+    ]
+    double.clock.advance(20)
+    later = [client.post(SESSIONS).status_code for _ in range(2)]
+    assert (at_once, others, later) == ([200] * 500 + [429], [200, 200], [200, 429])
+    assert (refused.headers["retry-after"], refused.json()) == (
+        "1",
+        {
+            "error": "too_many_requests",
+            "message": "Application 'ops' opens over 50 sessions a second; wait a second and try again.",
+            "status": 429,
+        },
+    )
+
+
+@pytest.mark.parametrize("text", ["x" * 60_000, "\x00" * 20_000, "\N{TELEVISION}" * 5_000])
+def test_a_session_keeps_little_whatever_it_is_told(client: TestClient, double: Double, text: str) -> None:
+    """Of a form, and of a device in the largest head that is taken."""
+    info = json.dumps(dict.fromkeys(["model", "vendor", "osName", "applicationId"], text[:256]), ensure_ascii=False)
+    told = {"X-Device-Info": base64.b64encode(info.encode()).decode(), "User-Agent": "x" * 20_000}
+    code = client.post(SESSIONS, data={"domainName": text}, headers=told).json()["code"]
+    url = f"https://acme.example/{text}"
+    client.post(f"{SESSIONS}/{code}", data={"mvpd": "TempPassBasic30m", "domainName": text, "redirectUrl": url})
+    store = double.application.store
+    assert isinstance(store, MemoryStore)
+    (session,) = store._sessions.values()
+    assert (session.domain, session.redirect_url, len(msgspec.json.encode(session)) < 4_096) == (None, None, True)
+
+
+@pytest.mark.parametrize(("length", "missing"), [(253, []), (254, ["domain"])])
+def test_a_domain_is_as_long_as_one_can_be(client: TestClient, length: int, missing: list[str]) -> None:
+    answer = client.post(SESSIONS, data={"domainName": "d" * length}).json()
+    assert answer["missingParameters"] == ["mvpd", *missing, "redirectUrl"]
 
 
 # --- authenticate

@@ -22,7 +22,8 @@ Every way in which a request can be wrong or not allowed. The surfaces answer th
     ├── UnassignedChannel               the application may not speak for it
     ├── UnknownPass
     ├── InactiveIntegration             the channel does not offer the pass
-    └── UnknownSession                  no such authentication session, or no longer
+    ├── UnknownSession                  no such authentication session, or no longer
+    └── TooManySessions                 the application opens them faster than it may
 
 A `Refusal` changes nothing and is never logged as an error.
 """
@@ -95,3 +96,6 @@ class InactiveIntegration(Refusal): ...
 
 
 class UnknownSession(Refusal): ...
+
+
+class TooManySessions(Refusal): ...

@@ -85,7 +85,7 @@ HEADERS = {
 }
 #: of the headers above, those that an answer which lists them may lack
 _OPTIONAL = {"TempPass-Matched"}
-_BY_STATUS = {401: ("WWW-Authenticate",), 405: ("Allow",), 410: ("Link",), 503: ("Retry-After",)}
+_BY_STATUS = {401: ("WWW-Authenticate",), 405: ("Allow",), 410: ("Link",), 429: ("Retry-After",), 503: ("Retry-After",)}
 
 
 def _ref(kind: str, name: str) -> Json:
@@ -161,9 +161,9 @@ def _decision() -> Endpoint:
     return _v2(wire.Decisions, _VIEWER, *refusals, body=_TITLES, plain=_READING)
 
 
-def _opening(parameters: tuple[str, ...], *refusals: type[r.Refusal]) -> Endpoint:
+def _opening(parameters: tuple[str, ...], plain: tuple[int, ...], *refusals: type[r.Refusal]) -> Endpoint:
     refusals = (*refusals, *_PASS, r.InvalidRedirect)
-    return _v2(wire.SessionAnswer, parameters, *refusals, body=_SESSION, plain=_READING)
+    return _v2(wire.SessionAnswer, parameters, *refusals, body=_SESSION, plain=plain)
 
 
 def _reset(*parameters: str) -> Endpoint:
@@ -189,8 +189,8 @@ ENDPOINTS = {
     ),
     "profiles": _v2(wire.Profiles, _DEVICE, r.InvalidDeviceIdentifier),
     "configuration": _v2(wire.Configuration, ("X-Device-Info",)),
-    "create_session": _opening(_DEVICE, r.InvalidDeviceIdentifier),
-    "resume_session": _opening((), r.InvalidCode, r.UnknownSession),
+    "create_session": _opening(_DEVICE, (*_READING, 429), r.InvalidDeviceIdentifier),
+    "resume_session": _opening((), _READING, r.InvalidCode, r.UnknownSession),
     "session": _v2(wire.SessionState, (), r.InvalidCode, r.UnknownSession),
     "authenticate": Endpoint(
         "REST v2", _V2, 302, None, (),

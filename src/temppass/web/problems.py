@@ -28,7 +28,14 @@ NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 #: every 401 (RFC 6750 §3)
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 #: what the paths without a vendor's shape call a status (RFC 9110 §15)
-PLAIN = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 410: "gone", 413: "content_too_large"}
+PLAIN = {
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    410: "gone",
+    413: "content_too_large",
+    429: "too_many_requests",
+}
 #: what faults are called outside REST v2 (RFC 6749 §4.1.2.1)
 FAULTS = {500: "server_error", 503: "temporarily_unavailable"}
 #: an item-level code for a store that is away (contract §7.1)
@@ -115,6 +122,10 @@ REGISTRATION: dict[type[r.Refusal], Row] = {
 }
 
 
+#: what has no code on any surface: the vendor's 429 is no enhanced error but a page (contract §6.1, §9)
+THROTTLED: dict[type[r.Refusal], Row] = {r.TooManySessions: Row(429, PLAIN[429])}
+
+
 class Surface(NamedTuple):
     """A family of endpoints that says no in one way."""
 
@@ -136,6 +147,8 @@ def answer(surface: Surface, request: Request, error: Exception) -> Response:
     """Turn what an endpoint raised into an answer; what is not foreseen is a bug, and a bug shows no traceback."""
     match error:
         case r.Refusal():
+            if type(error) in THROTTLED:
+                return plain(*THROTTLED[type(error)], error.detail, RETRY_AFTER)
             row = surface.table.get(type(error))
             if row is not None:
                 return surface.refuse(request, row, error.detail)

@@ -26,8 +26,10 @@ from temppass.web.request import Headers, field_text, query_bytes, read_body
 
 #: a title, in bytes of UTF-8 (design decision 8.5)
 RESOURCE_BYTES_MAX = 2048
-#: a domain or redirect URL that a session keeps
+#: a text that a session's form gives
 SESSION_TEXT_MAX = 2048
+#: a longer name of a domain is none (RFC 1035 §2.3.4)
+DOMAIN_BYTES_MAX = 253
 
 _CODE = re.compile(r"[A-Z0-9]{6,8}")
 _JSON_HEADER = (b"content-type", JSON.encode())
@@ -297,7 +299,8 @@ def _code(code: str) -> str:
 
 def _session_form(body: bytes) -> SessionForm:
     """
-    Read what a session's form says; what it does not say, or says empty, is missing (contract §6.8).
+    Read what a session's form says; what it does not say, or says empty, is missing (contract §6.8), as is a domain
+    that cannot be one.
 
     One character over the bound is kept of a text that is too long: enough to be unknown or refused.
     """
@@ -306,9 +309,10 @@ def _session_form(body: bytes) -> SessionForm:
         for name, value in query_bytes(body.strip())
         if value
     }
+    domain = fields.get("domainName") or fields.get("domain")
     return SessionForm(
         fields.get("mvpd"),
-        fields.get("domainName") or fields.get("domain"),
+        domain if domain is not None and domain.isprintable() and len(domain.encode()) <= DOMAIN_BYTES_MAX else None,
         fields.get("redirectUrl"),
     )
 
