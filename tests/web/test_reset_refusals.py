@@ -5,6 +5,7 @@ Source: contract §5.3-5.4, design decisions 8.10 and 8.14.
 """
 
 from collections.abc import Callable
+from urllib.parse import unquote_plus
 
 import pytest
 from starlette.testclient import TestClient
@@ -80,6 +81,57 @@ def test_a_target_that_cannot_be_read_resets_nobody(
     double.clock.advance(1_800_000)
     answer = client.delete(f"{path}?{BASIC}&{more}")
     assert (answer.status_code, answer.json()["error"], watch()) == (400, "invalid_request", False)
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "unknown"),
+    [
+        *(
+            (RESET, f"{name}=tv", unquote_plus(name))
+            for name in (
+                "deviceId", "DEVICE_ID", "device_id[]", "device_id%5B%5D", "amp;device_id", "device-id", "+device_id",
+                "device_id%20", "key", "", "device_id%00", "%ff",
+            )
+        ),
+        (RESET, "deviceId", "deviceId"),
+        (RESET, "device_id=&deviceId=tv", "deviceId"),
+        (RESET, "appId=com.acme.tv&deviceId=tv", "deviceId"),
+        *((GENERIC, f"{name}=viewer", name) for name in ("Key", "keys", "hash", "amp;key", "device_id")),
+        (GENERIC, "key=&device_id=tv", "device_id"),
+    ],
+)  # fmt: skip
+def test_a_target_that_is_misspelt_resets_nobody(
+    client: TestClient, double: Double, watch: Callable[..., bool], path: str, more: str, unknown: str
+) -> None:
+    """Everybody is who a reset means that names no target, so one that may have meant to name one is refused."""
+    watch()
+    double.clock.advance(1_800_000)
+    answer = client.delete(f"{path}?{BASIC}&{more}")
+    target = "key" if path == GENERIC else "device_id"
+    told = answer.json()["message"]
+    assert (answer.status_code, f"Send {target}" in told, repr(unknown) in told, watch()) == (400, True, True, False)
+
+
+def test_a_refusal_names_only_so_many_unknown_parameters(client: TestClient) -> None:
+    answer = client.delete(f"{RESET}?{BASIC}&" + "&".join(f"{n}{'%00' * 99}=" for n in range(99)))
+    assert (answer.status_code, len(answer.content) < 4096) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [
+        (RESET, "device_id=all&deviceId=tv"),
+        (RESET, "environment=production"),
+        (RESET, "appId=&deviceUser="),
+        (GENERIC, "key=all&device_id=tv"),
+        (GENERIC, "environment=production"),
+        (GENERIC, "appId=com.acme.tv&deviceUser=anna"),
+    ],
+)
+def test_everybody_is_meant_where_that_is_said_or_no_parameter_is_unknown(
+    client: TestClient, path: str, more: str
+) -> None:
+    assert client.delete(f"{path}?{BASIC}&{more}").status_code == 204
 
 
 @pytest.mark.parametrize(

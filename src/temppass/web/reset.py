@@ -1,7 +1,7 @@
 """
 `DELETE /reset-tempass/v3/reset` and `/reset/generic`; the retired paths before them. (One `p`: the vendor's spelling.)
 
-Source: contract §5, design decisions 8.1 and 8.14.
+Source: contract §5, design decisions 8.1, 8.14 and 8.20.
 """
 
 from starlette.requests import Request
@@ -17,6 +17,10 @@ from temppass.web.request import Headers, query_bytes
 
 _SUCCESSOR = {"Link": '</reset-tempass/v3/reset>; rel="successor-version"'}
 _PROFILES = ("staging", "production")
+#: the v1 parameters that narrow a device reset; a generic one ignores them (design decision 8.1)
+_NARROWING = {"appId", "deviceUser"}
+#: so many unknown parameters a refusal names
+_NAMED_MAX = 5
 
 
 class Resetter:
@@ -60,17 +64,28 @@ class Resetter:
 
 
 def _read(request: Request, kind: SubjectKind) -> ResetAsk:
-    """Read the parameters of a reset; unknown ones are ignored. Refuses: InvalidRequest."""
+    """
+    Read the parameters of a reset. Unknown ones are ignored beside a target; without one they are refused, because one
+    of them may be the target, misspelt, and no target is everybody (design decision 8.20). Refuses: InvalidRequest.
+    """
     named = "device_id" if kind is SubjectKind.DEVICE else "key"
     known = {"requestor_id", "mvpd_id", "environment", named}
     if kind is SubjectKind.DEVICE:
-        known |= {"appId", "deviceUser"}
+        known |= _NARROWING
     given: dict[str, bytes] = {}
+    unknown: list[str] = []
     for name, value in query_bytes(request.scope["query_string"]):
         if name in known:
             if name in given:
                 raise InvalidRequest(f"Send {name} only once.")
             given[name] = value
+        elif name not in _NARROWING:
+            unknown.append(name)
+    if unknown and not given.get(named):
+        raise InvalidRequest(
+            f"Send {named}: this call knows no {', '.join(repr(name[:64]) for name in unknown[:_NAMED_MAX])}. "
+            f"If you mean everybody, send {named}=all."
+        )
     _check_environment(request, _text(given, "environment"))
     target: bytes | str | Everybody = EVERYBODY
     if given.get(named, b"") not in {b"", b"all"}:
