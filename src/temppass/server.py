@@ -133,6 +133,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._head_open, self._unfinished_bytes = False, 0
         self._stop_timer()
+        self.scope["target"] = self.url  # type: ignore[typeddict-unknown-key]  # ours: ASGI drops fragment and host
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from temppass.core.refusal import InvalidRequest
 from temppass.storage.memory import MemoryStore
 from temppass.testing import Double
+from temppass.web.host import host_of
 
 T0 = 1_767_261_600_000
 DEVICE = b"tvbox-4f19c2a0-77d3-4b1e-8c55-90ab31de6f02"
@@ -53,6 +55,64 @@ def test_the_host_names_the_environment(
         double.apply(catalogue, environment)
     headers = {"Host": host, "Authorization": f"Bearer {token_of('ops', environment)}"}
     assert bare.get("/api/v2/ACME1/configuration", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "a", "a.", "A-b_c~d.example", "192.0.2.1:80", "a:", "a:0", "a:65535", "[::1]", "[::1]:8080",
+        "[2001:DB8::192.0.2.1]", "a%2Db", "!$&'()*+,;=", "a" * 253 + ".:65535",
+    ],
+)  # fmt: skip
+def test_a_host_is_a_name_or_an_address(host: str) -> None:
+    assert host_of([f"\t {host} ".encode()], b"/", "1.1") == host
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "", " ", ":80", "a b", "a\tb", "a/", "a?b", "a#b", "a@b", "a\\b", "a:b", "a:80:80", "a:-1", "a:65536",
+        "a:000080", "::1", "[", "[]", "[::1", "::1]", "[::1]a", "[a]", "[1.2.3.4]", "[::1%25eth0]", "a%", "a%2", "a%zz",
+        '"a"', "<a>", "a|b", "{a}", "ä", "\x00", "a\r\n b", "\x0ba", "a" * 261, "[" + ":" * 300,
+    ],
+)  # fmt: skip
+def test_what_is_no_host_is_refused(host: str) -> None:
+    with pytest.raises(InvalidRequest):
+        host_of([host.encode("latin-1")], b"/", "1.1")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [b"http:///", b"http://", b"https://:80/", b"http://a b/", b"http://a@b/", b"http:a", b"a", b"ws://a/", b""],
+)
+def test_a_target_is_a_path_or_a_url_of_ours(target: bytes) -> None:
+    with pytest.raises(InvalidRequest):
+        host_of([b"a"], target, "1.1")
+
+
+def at(double: Double, target: str) -> TestClient:
+    """Answer a client whose requests have a target in absolute form, at this host, beside a `Host` of another."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        query = b"?" + scope["query_string"] if scope["query_string"] else b""
+        await double.app({**scope, "target": target.encode() + scope["raw_path"] + query}, receive, send)
+
+    return TestClient(app, base_url="http://mgmt.auth.adobe.com")
+
+
+def test_all_that_depends_on_the_host_goes_by_the_target(
+    double: Double, catalogue: str, token_of: Callable[..., str]
+) -> None:
+    double.apply(catalogue.replace("acme.example", "other.example"), "release-staging")
+    headers = {"Authorization": f"Bearer {token_of('ops', 'release-staging')}", "Origin": "https://other.example"}
+    client = at(double, "http://mgmt.auth-staging.adobe.com:8080")
+    resets = [client.delete(f"{RESET}&environment={name}", headers=headers) for name in ("staging", "production")]
+    refused = client.get("/api/v2/ACME1/configuration").json()
+    assert (
+        [answer.status_code for answer in resets],
+        resets[0].headers["Access-Control-Allow-Origin"],
+        refused["helpUrl"].partition("/help/")[0],
+    ) == ([204, 400], "https://other.example", "http://mgmt.auth-staging.adobe.com:8080")
 
 
 def test_environments_share_nothing(

@@ -23,6 +23,8 @@ from temppass.testing import build
 from temppass.web.app import routes
 from temppass.web.openapi import document
 
+HOST = (b"host", b"double.test:8080")
+
 
 class Asked(NamedTuple):
     """A request as a server hands it to the application; `path` is percent-encoded, `body` comes in pieces."""
@@ -30,7 +32,7 @@ class Asked(NamedTuple):
     method: str
     path: str
     query: bytes = b""
-    headers: Sequence[tuple[bytes, bytes]] = ()
+    headers: Sequence[tuple[bytes, bytes]] = (HOST,)
     body: tuple[bytes, ...] = (b"",)
     #: whether the client goes away before the body has ended
     broken_off: bool = False
@@ -84,7 +86,7 @@ async def prepare(statement: str) -> tuple[bytes, bytes, bytes]:
     made = (await ask(Asked("POST", "/o/client/register", body=(register,)))).json
     form = urlencode([(name, made[name]) for name in ("client_id", "client_secret")]) + "&grant_type=client_credentials"
     token = (await ask(Asked("POST", "/o/client/token", form.encode()))).json["access_token"].encode()
-    headers = [(b"authorization", b"Bearer " + token), (b"ap-device-identifier", DEVICE)]
+    headers = [HOST, (b"authorization", b"Bearer " + token), (b"ap-device-identifier", DEVICE)]
     code = (await ask(Asked("POST", "/api/v2/REF/sessions", b"", headers))).json["code"]
     return form.encode(), token, code.encode()
 
@@ -125,7 +127,7 @@ HEADERS = {
     b"ap-device-identifier": DEVICE,
     b"ap-temppass-identity": IDENTITY,
     b"x-device-info": base64.b64encode(b'{"applicationId":"player","osName":"Linux"}'),
-    b"host": b"double.test:8080",
+    HOST[0]: HOST[1],
     b"origin": b"https://acme.example",
 }
 

@@ -138,7 +138,7 @@ TRIAL = {(problems.CODES[code].status, code.value) for code in DenyCode}
         ("REST v2", problems.V2, V2_FAULTS | READING | TRIAL | TOO_MANY),
         ("Reset", problems.RESET, FAULTS | PLAIN | {(410, "gone")}),
         ("Registration", problems.REGISTRATION, FAULTS | READING),
-        ("Service", {}, FAULTS | PLAIN | {(404, "not_found")}),
+        ("Service", problems.OWN_SURFACE.table, FAULTS | PLAIN | {(404, "not_found")}),
     ],
 )
 def test_every_row_of_a_surface_is_described(

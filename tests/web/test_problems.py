@@ -43,7 +43,7 @@ def kinds_of(parent: type[Refusal]) -> Iterator[type[Refusal]]:
 
 def answer_to(surface: Surface, error: Exception) -> tuple[Response, dict[str, Any]]:
     """Answer what a caller gets of an endpoint that raises `error`, and the body decoded."""
-    scope = {"type": "http", "method": "GET", "path": "/", "scheme": "http", "query_string": b"", "headers": []}
+    scope = {"type": "http", "method": "GET", "path": "/", "scheme": "http", "query_string": b"", "host": ""}
     response = answer(surface, Request({**scope, "server": ("localhost", 80)}), error)
     return response, json.loads(bytes(response.body))
 

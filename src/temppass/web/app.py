@@ -23,12 +23,13 @@ from starlette.routing import Match
 
 from temppass import wire
 from temppass.core.oauth import is_within
+from temppass.core.refusal import InvalidRequest
 from temppass.core.world import World
 from temppass.service import Service
 from temppass.store import StoreUnavailable
 from temppass.web import openapi
 from temppass.web.dcr import Registrar
-from temppass.web.host import RELEASE_PRODUCTION, environment_of_host
+from temppass.web.host import RELEASE_PRODUCTION, environment_of_host, host_of
 from temppass.web.problems import CODES, JSON, OWN_SURFACE, PLAIN, Endpoint, GuardedRoute, answer, plain
 from temppass.web.reset import Resetter
 from temppass.web.v2 import RestV2
@@ -190,13 +191,11 @@ class Edge:
         if scope["type"] != "http":
             await _live(receive, send)
             return
-        origin = host = ""
-        for name, value in scope["headers"]:
-            if name == b"host":
-                host = value.decode("latin-1")
-            elif name == b"origin":
-                origin = value.decode("latin-1")
-        environment = scope["environment"] = environment_of_host(host, self._default)
+        try:
+            origin = self._locate(scope)
+        except InvalidRequest as error:
+            await self._refuse(scope, receive, send, error)
+            return
         if scope["path"].startswith("/api/v2/") and scope["path"].endswith("/") and not self._methods(scope):
             scope["path"] = scope["path"][:-1]  # a trailing slash is an alias (contract §12 #24)
         route = self._route(scope)
@@ -209,7 +208,28 @@ class Edge:
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
                 response = answer(route.surface, request, error)
         if origin:
-            response.raw_headers = [*response.raw_headers, *await self._cors(environment, origin)]
+            response.raw_headers = [*response.raw_headers, *await self._cors(scope["environment"], origin)]
+        await response(scope, receive, send)
+        self._count(scope, response.status_code)
+
+    def _locate(self, scope: Scope) -> str:
+        """Say in `scope` which host and environment are meant, and answer the `Origin`. Refuses: InvalidRequest."""
+        origin, hosts = "", []
+        for name, value in scope["headers"]:
+            if name == b"host":
+                hosts.append(value)
+            elif name == b"origin":
+                origin = value.decode("latin-1")
+        # the target as it came is in the scope of server.py; others tell no more than path and query
+        scope["host"] = host_of(hosts, scope.get("target", b"/"), scope["http_version"])
+        scope["environment"] = environment_of_host(scope["host"], self._default)
+        return origin
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, error: InvalidRequest) -> None:
+        """Refuse what belongs to no environment, and so reaches no endpoint, in the words of its surface if it can."""
+        route = self._route({**scope})
+        surface = route.surface if route is not None and InvalidRequest in route.surface.table else OWN_SURFACE
+        response = answer(surface, Request(scope), error)
         await response(scope, receive, send)
         self._count(scope, response.status_code)
 

@@ -1,13 +1,17 @@
 """
-Which environment a request belongs to: the vendor's host names have theirs, `<name>.localhost` is environment
-`<name>`, and any other host is the default.
+Which host a request names, and which environment it belongs to by that: the vendor's host names have theirs,
+`<name>.localhost` is environment `<name>`, and any other host is the default.
 
-Source: contract §2, design §6.
+Source: contract §2, design §6 and decision 8.21, RFC 9112 §3.2.
 """
 
+import re
+from collections.abc import Sequence
 from functools import lru_cache
+from ipaddress import IPv6Address
 
 from temppass.core.catalogue import is_environment_name
+from temppass.core.refusal import InvalidRequest
 
 RELEASE_PRODUCTION = "release-production"
 
@@ -19,10 +23,64 @@ HOSTS = {
     for profile, profile_suffix in (("production", ""), ("staging", "-staging"))
 }
 
+#: a name of 253 characters, a dot and a port (RFC 1035 §2.3.4)
+HOST_CHARACTERS_MAX = 260
+_PORT_MAX = 65_535
+
+_NAME = rb"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+"
+#: `uri-host [":" port]` (RFC 9110 §7.2, RFC 3986 §3.2.2); of addresses in brackets the one kind that there is
+_HOST = re.compile(rb"(?:" + _NAME + rb"|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?")
+#: a target in absolute form (RFC 9112 §3.2.2), of a scheme that we speak
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
+
+
+def host_of(given: Sequence[bytes], target: bytes, http_version: str) -> str:
+    """
+    Answer the one host that a request names, with its port, "" where HTTP/1.0 names none; all that depends on a host
+    goes by it.
+
+    `given` are the values of its `Host` headers. A target in absolute form wins over them, but excuses none of them.
+    Refuses: InvalidRequest, also where the target has a fragment: parsers drop it, be it half of a device id.
+    Source: RFC 9112 §3.2 and §3.2.2, design decisions 8.20 and 8.21.
+    """
+    if b"#" in target:
+        raise InvalidRequest("Send a # in a request target as %23.")
+    if len(given) != 1 and (given or http_version != "1.0"):
+        raise InvalidRequest("Send one Host header.")
+    host = _checked(given[0]) if given else ""
+    if target[:1] == b"/" or target == b"*":
+        return host
+    absolute = _ABSOLUTE.match(target)
+    if absolute is None:
+        raise InvalidRequest("Send a path, or a URL of http or https.")
+    return _checked(absolute[1])
+
+
+def _checked(value: bytes) -> str:
+    stripped = value.strip(b" \t")
+    host = _host(stripped) if len(stripped) <= HOST_CHARACTERS_MAX else None
+    if host is None:
+        raise InvalidRequest("Send a Host that is a name or an address, with or without a port.")
+    return host
+
+
+@lru_cache(maxsize=1024)
+def _host(value: bytes) -> str | None:
+    """Answer a host as text, None where it is none. (No longer one is asked for: what is remembered has a bound.)"""
+    parts = _HOST.fullmatch(value)
+    if parts is None or int(parts[2] or 0) > _PORT_MAX:
+        return None
+    try:
+        if parts[1]:
+            IPv6Address(parts[1].decode())
+    except ValueError:
+        return None
+    return value.decode()
+
 
 @lru_cache(maxsize=1024)
 def environment_of_host(host: str, default: str) -> str:
-    """Answer the environment of a `Host` header, with or without a port."""
+    """Answer the environment of a host, with or without a port."""
     name = _without_port(host)
     if name in HOSTS:
         return HOSTS[name]

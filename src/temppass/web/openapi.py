@@ -176,8 +176,10 @@ def _oauth(answer: type[Struct], body: Json, parameters: tuple[str, ...], *refus
     return Endpoint("Registration", _OAUTH, 201, answer, parameters, refusals, _OAUTH.headers, body, plain=_READING)
 
 
-def _own(answer: Json | str, *, faults: tuple[int, ...] = (), **more: Any) -> Endpoint:
-    return Endpoint("Service", _OWN, 200, answer, faults=faults, **more)
+def _own(
+    answer: Json | str, *, plain: tuple[int, ...] = (400, 405), faults: tuple[int, ...] = (), **more: Any
+) -> Endpoint:
+    return Endpoint("Service", _OWN, 200, answer, plain=plain, faults=faults, **more)
 
 
 ENDPOINTS = {
@@ -200,7 +202,7 @@ ENDPOINTS = {
     "logout": _v2(wire.Logouts, (*_DEVICE, "redirectUrl"), r.InvalidDeviceIdentifier, *_PASS),
     "reset_device": _reset("device_id", "appId", "deviceUser"),
     "reset_generic": _reset("key"),
-    "retired": Endpoint("Reset", _RESET, _GONE, plain=(405, _GONE), faults=()),
+    "retired": Endpoint("Reset", _RESET, _GONE, plain=(400, 405, _GONE), faults=()),
     "register": _oauth(
         wire.RegistrationAnswer, _STATEMENT, (),
         r.InvalidRequest, r.InvalidRedirect, r.InvalidStatement, r.UnapprovedStatement,
@@ -217,7 +219,7 @@ ENDPOINTS = {
         headers=("Cache-Control",), faults=(500, 503),
     ),
     "openapi": _own({"type": "object"}),
-    "help": _own(_TEXT, plain=(404, 405)),
+    "help": _own(_TEXT, plain=(400, 404, 405)),
 }  # fmt: skip
 
 
@@ -232,7 +234,9 @@ def document(routes: Iterable[Route]) -> bytes:
             "version": metadata.version("temppass"),
             "summary": "Temporary passes for TV and streaming apps, wire-compatible with Adobe Pass Temp Pass.",
             "description": "The `Host` header chooses the environment. Every path also answers `OPTIONS` (204 with "
-            "`Allow`) and, where it answers `GET`, `HEAD`; a path that is not listed answers 404 with a PlainError.",
+            "`Allow`) and, where it answers `GET`, `HEAD`; a path that is not listed answers 404 with a PlainError. "
+            "A request without one valid `Host`, or with a `#` in its target, is 400 `invalid_request` at every path, "
+            "with a PlainError, under `/o/` with an OAuthError.",
         },
         "servers": [{"url": "/"}],
         "paths": _paths(routes),

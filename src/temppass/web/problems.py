@@ -4,7 +4,6 @@ How each surface says no: one table a surface, from refusal to HTTP status and w
 Source: contract §3.2-3.3 (registration and token), §5.3 (reset), §6.1 and §7.1 (REST v2).
 """
 
-import re
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -29,6 +28,7 @@ NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 #: what the paths without a vendor's shape call a status (RFC 9110 §15)
 PLAIN = {
+    400: "invalid_request",
     404: "not_found",
     405: "method_not_allowed",
     408: "request_timeout",
@@ -42,7 +42,6 @@ FAULTS = {500: "server_error", 503: "temporarily_unavailable"}
 EXECUTION_TIME = "maximum_execution_time_exceeded"
 
 _log = structlog.get_logger("temppass.web")
-_HOST = re.compile(r"[A-Za-z0-9.:\[\]-]{1,255}")
 
 
 class Row(NamedTuple):
@@ -172,8 +171,7 @@ def enhanced_error(request: Request, code: str, *, trace: str | None = None, det
 
 def help_url(request: Request, code: str) -> str:
     """Answer this server's page on a code (contract §6.1: the value is free)."""
-    host = request.headers.get("host", "")
-    return f"{request.scope['scheme']}://{host if _HOST.fullmatch(host) else 'localhost'}/help/{code}"
+    return f"{request.scope['scheme']}://{request.scope['host'] or 'localhost'}/help/{code}"
 
 
 def plain(status: int, error: str, message: str, headers: dict[str, str] | None = None) -> Response:
@@ -214,5 +212,5 @@ def _fault_oauth(_request: Request, status: int, trace: str) -> Response:
 V2_SURFACE = Surface(V2, _refuse_v2, _fault_v2)
 RESET_SURFACE = Surface(RESET, _refuse_reset, _fault_reset)
 REGISTRATION_SURFACE = Surface(REGISTRATION, _refuse_oauth, _fault_oauth)
-#: our own routes beside the vendor's, e.g. the key set
-OWN_SURFACE = Surface({}, _refuse_reset, _fault_reset)
+#: our own routes beside the vendor's, e.g. the key set, and requests that belong to no route
+OWN_SURFACE = Surface({r.InvalidRequest: Row(400, PLAIN[400])}, _refuse_reset, _fault_reset)

@@ -120,6 +120,6 @@ def _check_environment(request: Request, value: str) -> None:
     profile = value.lower()
     if profile and profile not in _PROFILES:
         raise InvalidRequest("environment is staging or production.")
-    implied = profile_of_host(request.headers.get("host", ""))
+    implied = profile_of_host(request.scope["host"])
     if profile and implied and profile != implied:
         raise InvalidRequest(f"environment is {profile}, but this host serves {implied}.")
