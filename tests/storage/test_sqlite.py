@@ -15,13 +15,14 @@ import pytest
 
 from temppass.core.model import NOTHING, Changes, Found, Ledger, Origin, Subject, SubjectKind
 from temppass.storage.sqlite import SqliteStore
-from temppass.store import WAITING_MAX, Keys, SchemaOutdated, StoreBusy, StoreUnavailable
+from temppass.store import WAITING_MAX, Keys, SchemaOutdated, Stale, StoreBusy, StoreUnavailable, TrialKey
 
 A = TypeVar("A")
 
 T0, DAY = 1_767_261_600_000, 86_400_000
 DEVICE = Subject(SubjectKind.DEVICE, b"d" * 16)
 KEYS = Keys("release-production", 0, ("REF", "TempPassREF"), (DEVICE,))
+TRIAL: TrialKey = ("release-production", "REF", "TempPassREF")
 TABLES = ["audit", "client", "environment", "ledger", "session", "trial"]
 
 
@@ -197,6 +198,37 @@ def test_a_lone_ask_goes_at_once(path: Path) -> None:
         return said.count("COMMIT")
 
     assert use(path, work) == 3
+
+
+def test_a_sweep_does_not_wait_for_the_disk_and_the_commit_after_it_does(path: Path) -> None:
+    """Or the asks behind each chunk would wait for the disk too; what is lost with the power is swept once more."""
+
+    async def work(store: SqliteStore) -> list[str]:
+        said = list[str]()
+        await store.transact(KEYS, gaining("A"))
+        store._connection.set_trace_callback(said.append)
+        await store.sweep_ledgers(TRIAL, DEVICE.kind, Stale(1, None), b"", 2)
+        await store.sweep(T0, 1)
+        await store.transact(KEYS, gaining("A"))
+        return [each for each in said if each.startswith(("PRAGMA", "COMMIT"))]
+
+    later, durable = "PRAGMA synchronous = NORMAL", "PRAGMA synchronous = FULL"
+    assert use(path, work) == [later, "COMMIT", "COMMIT", durable, "COMMIT"]
+
+
+def test_a_chunk_is_swept_by_one_statement(path: Path) -> None:
+    """Or the writer thread is away from the asks that wait for as many statements as a chunk has ledgers."""
+    subjects = tuple(Subject(SubjectKind.DEVICE, bytes(15) + bytes([number])) for number in range(9))
+    ledgers = tuple((subject, Ledger(T0, T0 + DAY, 0)) for subject in subjects)
+
+    async def work(store: SqliteStore) -> tuple[tuple[int, bytes | None], int]:
+        said = list[str]()
+        await store.transact(KEYS, lambda _found: (None, Changes(ledgers)))
+        store._connection.set_trace_callback(said.append)
+        swept = await store.sweep_ledgers(TRIAL, DEVICE.kind, Stale(1, None), b"", 7)
+        return swept, sum("DELETE" in each for each in said)
+
+    assert use(path, work) == ((7, subjects[6].digest), 1)
 
 
 def test_a_full_queue_is_refused_and_then_served(path: Path) -> None:
