@@ -8,7 +8,7 @@ TESTS ?= tests
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,postgres,dev]'
 	touch $@
 
-.PHONY: setup serve test bench fix
+.PHONY: setup serve test walk bench fix
 .DEFAULT_GOAL := setup
 setup: .venv/ready
 
@@ -25,6 +25,9 @@ test: .venv/ready
 fix: .venv/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+walk: .venv/ready
+	$(BIN)/python -m tests.web.walk.walk
 
 bench: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r bench/requirements.txt
