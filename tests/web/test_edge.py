@@ -197,9 +197,25 @@ def sent(double: Double, path: str, method: str = "GET") -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize(
+    ("accept", "media_type", "begins"),
+    [
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "text/html; charset=utf-8", "<!doctype html>"),
+        ("application/json", "application/json;charset=UTF-8", '{"name":"temppass","what":"'),
+        ("*/*", "application/json;charset=UTF-8", '{"name":"temppass","what":"'),
+    ],
+)
+def test_the_front_page_says_what_this_is_and_where_to_go(
+    client: TestClient, accept: str, media_type: str, begins: str
+) -> None:
+    answer = client.get("/", headers={"Accept": accept})
+    paths = ["/openapi.json", "/healthz", "/readyz", "/metrics", "/.well-known/jwks.json"]
+    shown = (answer.status_code, answer.headers["content-type"], answer.headers["vary"], answer.text[: len(begins)])
+    assert (*shown, [path for path in paths if path not in answer.text]) == (200, media_type, "Accept", begins, [])
+
+
+@pytest.mark.parametrize(
     "path",
     [
-        "/",
         "//",
         "",
         "/nothing",

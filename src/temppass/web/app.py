@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Match
 
 from temppass import wire
@@ -51,6 +51,19 @@ _EXPOSED_HEADERS = (
 #: a browser may remember a preflight this long, in seconds
 _PREFLIGHT_AGE_S = "600"
 _LOOPBACK = ("localhost", "127.0.0.1")
+_WHAT = (
+    "A temporary pass service for TV and streaming apps, wire-compatible with Adobe Pass Temp Pass. "
+    "Applications register at /o/client/register, ask under /api/v2 and reset under /reset-tempass/v3; "
+    "the folder docs of the source has the tutorial, the guide and the reference."
+)
+#: where a stranger goes on
+_WHERE = {
+    "/openapi.json": "every endpoint, described",
+    "/.well-known/jwks.json": "the public keys of this environment",
+    "/healthz": "whether the process is alive",
+    "/readyz": "whether the store answers",
+    "/metrics": "counters for Prometheus",
+}
 
 
 class _Segment(Convertor[str]):
@@ -88,6 +101,7 @@ class Own:
             route("/.well-known/jwks.json", self.jwks),
             route("/openapi.json", self.openapi),
             route("/help/{error:id}", self.help),
+            route("/", self.front),
         ]
 
     async def healthz(self, _request: Request) -> Response:
@@ -114,6 +128,15 @@ class Own:
         if not self._openapi:
             self._openapi = openapi.document(self.described)
         return Response(self._openapi, media_type=JSON)
+
+    async def front(self, request: Request) -> Response:
+        """Say what this is and where to go: as a page to browsers, else as JSON."""
+        headers = {"Vary": "Accept"}
+        if "text/html" not in request.headers.get("accept", ""):
+            return Response(wire.encode({"name": "temppass", "what": _WHAT, "links": _WHERE}), 200, headers, JSON)
+        links = "".join(f'<li><a href="{path}">{path}</a>: {meaning}</li>' for path, meaning in _WHERE.items())
+        page = f"<!doctype html><html lang=en><title>temppass</title><h1>temppass</h1><p>{_WHAT}</p><ul>{links}</ul>"
+        return HTMLResponse(page, 200, headers)
 
     async def help(self, request: Request) -> Response:
         """Explain one enhanced error code."""

@@ -81,6 +81,7 @@ HEADERS = {
     "Retry-After": "Seconds to wait before the next try.",
     "TempPass-Matched": "How many ledgers were removed, where that is known without a scan.",
     "TempPass-Reset-Id": "The id of the reset in the audit trail.",
+    "Vary": "Which header of the request the answer depends on.",
     "WWW-Authenticate": "`Bearer` (RFC 6750 §3).",
 }
 #: of the headers above, those that an answer which lists them may lack
@@ -140,6 +141,8 @@ class Endpoint(NamedTuple):
     scope: str | None = None
     #: whether the state of a trial can be the whole answer (contract §6.1)
     spent: bool = False
+    #: another media type of the answer, which `Accept` may choose
+    also: str | None = None
     #: what it or its path answers out of problems.PLAIN
     plain: tuple[int, ...] = (405,)
     faults: tuple[int, ...] = (500, 503)
@@ -174,6 +177,9 @@ def _reset(*parameters: str) -> Endpoint:
 
 def _oauth(answer: type[Struct], body: Json, parameters: tuple[str, ...], *refusals: type[r.Refusal]) -> Endpoint:
     return Endpoint("Registration", _OAUTH, 201, answer, parameters, refusals, _OAUTH.headers, body, plain=_READING)
+
+
+_FRONT = _object(["name", "what", "links"], name={"const": "temppass"}, what=_STRING, links={"type": "object"})
 
 
 def _own(
@@ -219,6 +225,7 @@ ENDPOINTS = {
         headers=("Cache-Control",), faults=(500, 503),
     ),
     "openapi": _own({"type": "object"}),
+    "front": _own(_FRONT, headers=("Vary",), also="text/html"),
     "help": _own(_TEXT, plain=(400, 404, 405)),
 }  # fmt: skip
 
@@ -292,13 +299,15 @@ def _answers(endpoint: Endpoint) -> dict[int, Json]:
     for row in rows:
         words.setdefault(row.status, set()).add(row.code)
     return {
-        endpoint.status: _answer(endpoint.status, endpoint.answer, endpoint.headers),
+        endpoint.status: _answer(endpoint.status, endpoint.answer, endpoint.headers, endpoint.also),
         **{status: _no(surface.struct, surface.word, words[status], status, surface.headers) for status in words},
         **{status: _ref("responses", PLAIN[status]) for status in endpoint.plain},
     }
 
 
-def _answer(status: int, answer: type[Struct] | Json | str | None, headers: tuple[str, ...]) -> Json:
+def _answer(
+    status: int, answer: type[Struct] | Json | str | None, headers: tuple[str, ...], also: str | None = None
+) -> Json:
     described: Json = {"description": HTTPStatus(status).phrase}
     match answer:
         case str():
@@ -307,6 +316,8 @@ def _answer(status: int, answer: type[Struct] | Json | str | None, headers: tupl
             described["content"] = {_JSON: {"schema": answer}}
         case type():
             described["content"] = {_JSON: {"schema": _ref("schemas", answer.__name__)}}
+    if also is not None:
+        described["content"][also] = {"schema": _STRING}
     return described | ({"headers": {name: _ref("headers", name) for name in headers}} if headers else {})
 
 
