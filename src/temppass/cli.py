@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl
 
 import click
 
-from temppass.failure import Failure
+from temppass.failure import Failure, install
 
 if TYPE_CHECKING:
     from temppass.server import Tls
@@ -52,7 +52,7 @@ def main() -> NoReturn:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in SERVER_MODULES:
             raise
-        hint = "pip install 'temppass[server]', and temppass[postgres] for PostgreSQL"
+        hint = f"{install('server')}, or '.[server,postgres]' for PostgreSQL"
         code = _failed(Failure(f"this command needs the server, of which {error.name} is not installed", hint))
     except OSError as error:
         if error.errno not in _UNWRITABLE:
@@ -75,6 +75,8 @@ def _failed(failure: Failure) -> int:
 
 #: a migration that takes longer says what it waits for, in seconds
 SILENT_WAIT_S = 2
+#: no sentence of --help is as long, in characters: click cuts what is longer
+SENTENCE_MAX = 1_000
 #: what the server needs and the client does not (pyproject.toml, extras server and postgres)
 SERVER_MODULES = ("asyncpg", "httptools", "prometheus_client", "starlette", "structlog", "uvicorn", "uvloop")
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE)
@@ -86,16 +88,31 @@ CLIENT_COMMANDS = {
     "profile": ("viewer:profile", "Show the state of a trial: when it ends, what was watched, what remains."),
     "configuration": ("viewer:configuration", "List the passes and operators of a channel."),
     "id": ("identity:id_", "Show every form of one identity, and how it was read; nothing is sent."),
-    "token": ("access:token", "Print a good access token, for a variable of the shell; the one that is kept,..."),
-    "inspect": ("inspection:inspect", "Explain a software statement, an access token, a media token or a header of..."),
-    "doctor": ("doctor:doctor", "Find out why calls fail: check each link from the statement to a decision,..."),
+    "token": (
+        "access:token",
+        "Print a good access token, for a variable of the shell; the one that is kept, or a new one.",
+    ),
+    "inspect": (
+        "inspection:inspect",
+        "Explain a software statement, an access token, a media token or a header of the wire; send nothing.",
+    ),
+    "doctor": (
+        "doctor:doctor",
+        "Find out why calls fail: check each link from the statement to a decision, and name the first that is broken.",
+    ),
     "migrate-request": (
         "legacy:migrate_request",
-        "Write a request of the reset API before v3, or of REST v1, as it is today;...",
+        "Write a request of the reset API before v3, or of REST v1, as it is today; nothing is sent.",
     ),
-    "login": ("access:login", "Save a service, a channel, a pass and the software statement that opens them..."),
+    "login": (
+        "access:login",
+        "Save a service, a channel, a pass and the software statement that opens them as a profile.",
+    ),
     "logout": ("access:logout", "Forget a profile with its statement, credentials and token."),
-    "whoami": ("access:whoami", "Tell who one is, offline: profile, service, channel, pass, and whether a..."),
+    "whoami": (
+        "access:whoami",
+        "Tell who one is, offline: profile, service, channel, pass, and whether a token is at hand.",
+    ),
     "completion": (
         "completion:completion",
         "Print the completion script of a shell, to be loaded by its start-up file.",
@@ -104,8 +121,22 @@ CLIENT_COMMANDS = {
 }
 
 
-class _Commands(click.Group):
+class _Group(click.Group):
+    """`--help` tells the first sentence of each command whole, over as many lines as it takes."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's shape
+        self.format_own(formatter, "Commands")
+
+    def format_own(self, formatter: click.HelpFormatter, heading: str) -> None:
+        told = [(name, command.get_short_help_str(SENTENCE_MAX)) for name, command in self.commands.items()]
+        with formatter.section(heading):
+            formatter.write_dl(told)
+
+
+class _Commands(_Group):
     """The client's commands are imported when they are called; --help lists them from the table above."""
+
+    group_class = _Group
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*CLIENT_COMMANDS, *super().list_commands(ctx)]
@@ -120,8 +151,7 @@ class _Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's shape
         with formatter.section("Against a service"):
             formatter.write_dl([(name, sentence) for name, (_, sentence) in CLIENT_COMMANDS.items()])
-        with formatter.section("As a service"):
-            formatter.write_dl([(name, command.get_short_help_str(80)) for name, command in self.commands.items()])
+        self.format_own(formatter, "As a service")
 
 
 @click.group(
@@ -133,7 +163,7 @@ class _Commands(click.Group):
 
     \b
     temppass reset --device f238a1b2                make one viewer new to a pass
-    temppass login --profile local --url ...        save a service and its software statement
+    temppass login --profile local --url URL        save a service and its software statement
     temppass serve --demo                           try everything, with a walk to paste
     temppass catalogue apply catalogue.toml         declare channels, passes and applications
     temppass statement mint ops > statement.jwt     let an application register

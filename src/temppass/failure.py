@@ -6,6 +6,11 @@ How a command fails, and the exit codes of the command line.
 FAILED, USAGE, UNAUTHORIZED, PARTIAL, THROTTLED = 1, 2, 4, 5, 6
 
 
+def install(extras: str) -> str:
+    """Say how to install `extras`: from the source, because no registry has temppass."""
+    return f"pip install '.[{extras}]' in the folder of the source"
+
+
 class Failure(Exception):
     """A command cannot do what it was asked; `hint` says what to do next."""
 

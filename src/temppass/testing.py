@@ -13,13 +13,20 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
-from temppass import server
 from temppass.core.catalogue import parse
-from temppass.service import wall_clock
-from temppass.settings import read_settings
-from temppass.wiring import Application, assemble
+from temppass.failure import install
+
+try:
+    from temppass import server
+    from temppass.service import wall_clock
+    from temppass.settings import read_settings
+    from temppass.wiring import Application, assemble
+except ModuleNotFoundError as error:
+    needs = f"temppass.testing needs temppass[server], of which {error.name} is not installed"
+    raise ImportError(f"{needs}; {install('server')}") from error
 
 A = TypeVar("A")
 
@@ -78,10 +85,16 @@ def build(catalogue: str | None = None, *, store: str = "memory:", now: int | No
     """
     settings = read_settings(variables, store=store)
     clock = Clock(wall_clock() if now is None else now)
-    double = Double(assemble(settings, clock), clock, settings.environment, asyncio.run)
+    double = Double(assemble(settings, clock), clock, settings.environment, _aside)
     if catalogue is not None:
         double.apply(catalogue)
     return double
+
+
+def _aside(work: Coroutine[Any, Any, A]) -> A:
+    """Wait for a coroutine on a loop of another thread: this one's may be running, as in a test that awaits."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 @contextlib.contextmanager

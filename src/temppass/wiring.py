@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from temppass.administration import Administration
 from temppass.core.tokens import Secret
+from temppass.failure import install
 from temppass.service import Policy, Service, wall_clock
 from temppass.settings import Settings, SettingsError
 from temppass.storage.memory import MemoryStore
@@ -65,7 +66,7 @@ def open_store(url: str) -> Store:
         try:
             from temppass.storage.postgres import PostgresStore  # noqa: PLC0415 - an extra of its own
         except ModuleNotFoundError:
-            raise SettingsError("PostgreSQL needs a driver; install temppass[postgres]") from None
+            raise SettingsError(f"PostgreSQL needs a driver; {install('postgres')}") from None
         return PostgresStore(url)
     return SqliteStore(_path(url))
 

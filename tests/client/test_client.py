@@ -5,13 +5,15 @@ Both shells against the real service, and many callers on one cold vault.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -20,7 +22,7 @@ from temppass.client.client import AsyncClient, Client
 from temppass.client.flow import ALL_DEVICES, Deny, Permit, ProfileState, Viewer
 from temppass.client.place import place_at
 from temppass.client.vault import FileVault, MemoryVault
-from temppass.testing import Double, serving
+from temppass.testing import Double, build, serving
 
 VIEWER = Viewer("living-room-tv", "viewer@example.net")
 PROMO = ("REF", "flexibleTempPass")
@@ -117,6 +119,27 @@ def test_what_is_kept_is_for_its_owner_only_and_names_no_statement(double: Doubl
     kept = [path for path in (tmp_path / "vault").iterdir() if path.suffix == ".json"]
     assert [oct(path.stat().st_mode & 0o777) for path in [tmp_path / "vault", *kept]] == ["0o700", "0o600"]
     assert statement not in kept[0].read_text() + kept[0].name
+
+
+@pytest.mark.parametrize("begun", [build, serving])
+def test_a_double_can_be_made_where_an_event_loop_runs(begun: Callable[..., Any]) -> None:
+    """As in a test that is a coroutine."""
+    catalogue = (resources.files("temppass") / "demo.toml").read_text("utf-8")
+
+    async def work() -> int:
+        with contextlib.ExitStack() as ending:
+            made = begun(catalogue)
+            double: Double = made if isinstance(made, Double) else ending.enter_context(made)
+            asked = httpx2.AsyncClient(
+                base_url=double.url or "http://double",
+                transport=None if double.url else httpx2.ASGITransport(double.app),
+                trust_env=False,
+            )
+            async with asked as http:
+                answer = await http.post("/o/client/register", json={"software_statement": double.mint("demo")})
+            return answer.status_code
+
+    assert asyncio.run(work()) == 201
 
 
 def test_both_clients_have_the_same_methods() -> None:

@@ -29,7 +29,7 @@ class NotInstalled:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in blocked:
             asked.append(name)
-            raise ModuleNotFoundError(name)
+            raise ModuleNotFoundError(name, name=name)
 
 sys.meta_path.insert(0, NotInstalled())
 
@@ -54,6 +54,16 @@ with temppass.Client(here, "statement", vault=vault, transport=asking) as client
 ours = {".".join(name.split(".")[:2]) for name in sys.modules if name.startswith("temppass.")}
 print(json.dumps([done, asked, sorted(ours)]))
 """
+
+
+def test_the_double_says_what_to_install_where_nothing_of_the_server_is() -> None:
+    program = _USER.partition("import httpx2")[0] + "import temppass.testing"
+    command = [sys.executable, "-c", program, json.dumps(NOT_INSTALLED)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: temppass.testing needs temppass[server], of which httptools is not installed; "
+        "pip install '.[server]' in the folder of the source"
+    )
 
 
 def test_the_client_works_where_nothing_of_the_server_is_installed() -> None:

@@ -309,7 +309,7 @@ def test_without_the_server_its_commands_say_what_to_install(folder: Folder) -> 
     told = [folder.temppass(*command, PYTHONPATH=str(folder.path / "block")) for command in (
         ("serve", "--port", "0"), ("statement", "mint", "ops"), ("catalogue", "show"),
     )]  # fmt: skip
-    assert [(done.code, "pip install 'temppass[server]'" in done.err) for done in told] == [(1, True)] * 3
+    assert [(done.code, "pip install '.[server]'" in done.err) for done in told] == [(1, True)] * 3
 
 
 def test_a_name_under_localhost_is_this_machine(desk: Desk) -> None:

@@ -31,10 +31,17 @@ class Held(Struct, frozen=True):
 
 
 class Vault(Protocol):
-    def recall(self, name: str) -> Held | None: ...
+    """
+    What a client keeps credentials and tokens in; `name` is an entry's, 32 hex digits. Safe to share between threads
+    and, where what is kept outlives the process, between processes. Each method may raise VaultError.
+    """
+
+    def recall(self, name: str) -> Held | None:
+        """Answer an entry, None where there is none or it cannot be read."""
+        ...
 
     def remember(self, name: str, held: Held | None) -> None:
-        """Keep an entry, or forget it."""
+        """Keep an entry, or forget it where `held` is None."""
         ...
 
     def hold(self, name: str) -> Callable[[], None] | None:
@@ -65,15 +72,18 @@ class MemoryVault:
         self._guard = threading.Lock()
 
     def recall(self, name: str) -> Held | None:
+        """As Vault.recall."""
         return self._held.get(name)
 
     def remember(self, name: str, held: Held | None) -> None:
+        """As Vault.remember."""
         if held is None:
             self._held.pop(name, None)
         else:
             self._held[name] = held
 
     def hold(self, name: str) -> Callable[[], None] | None:
+        """As Vault.hold."""
         with self._guard:
             lock = self._locks.setdefault(name, threading.Lock())
         return lock.release if lock.acquire(blocking=False) else None
@@ -86,6 +96,7 @@ class FileVault:
         self.folder = folder
 
     def recall(self, name: str) -> Held | None:
+        """As Vault.recall."""
         try:
             return msgspec.json.decode((self.folder / f"{name}.json").read_bytes(), type=Held)
         except FileNotFoundError:
@@ -94,6 +105,7 @@ class FileVault:
             return None  # half of it is as good as none: the client registers again
 
     def remember(self, name: str, held: Held | None) -> None:
+        """As Vault.remember."""
         path = self.folder / f"{name}.json"
         try:
             if held is None:
@@ -105,6 +117,7 @@ class FileVault:
             raise VaultError(f"cannot write {path}: {error.strerror}", hint=hint) from None
 
     def hold(self, name: str) -> Callable[[], None] | None:
+        """As Vault.hold."""
         try:
             self._make_folder()
             # a handle of its own for each holder, so that threads exclude each other as processes do
@@ -131,7 +144,7 @@ class Keyring:
         try:
             self._library: Any = import_module("keyring")  # installed by those who want it
         except ImportError:
-            hint = "pip install 'temppass[keyring]'"
+            hint = "pip install '.[keyring]' in the folder of the source"
             raise VaultError("the keyring library is not installed", hint=hint) from None
 
     def keep(self, entry: str, secret: str) -> None:
@@ -162,9 +175,11 @@ class KeyringVault:
         self._locks = FileVault(folder)
 
     def hold(self, name: str) -> Callable[[], None] | None:
+        """As Vault.hold."""
         return self._locks.hold(name)
 
     def recall(self, name: str) -> Held | None:
+        """As Vault.recall."""
         kept = self._keyring.recall(name)
         try:
             return msgspec.json.decode(kept, type=Held) if kept is not None else None
@@ -172,6 +187,7 @@ class KeyringVault:
             return None
 
     def remember(self, name: str, held: Held | None) -> None:
+        """As Vault.remember."""
         if held is None:
             self._keyring.forget(name)
         else:
