@@ -8,6 +8,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from temppass.client.profiles import VARIABLES as CLIENT_VARIABLES
 from temppass.core import catalogue
 from temppass.demo import walk
 from temppass.settings import VARIABLES
-from temppass.web.app import routes
+from temppass.web.app import Edge, routes
 from temppass.web.problems import CODES, FAULTS, PLAIN, REGISTRATION, RESET
 
 ROOT = Path(__file__).parent.parent
@@ -102,9 +103,24 @@ def test_every_command_is_in_the_reference() -> None:
     } == COMMANDS.keys()
 
 
+def first_sentence(command: click.Command) -> str:
+    return command.get_short_help_str(limit=1_000)
+
+
 def test_help_says_of_every_command_what_the_command_says_of_itself() -> None:
     told = {f"temppass {name}": sentence for name, (_, sentence) in cli.CLIENT_COMMANDS.items()}
-    assert told == {name: command.get_short_help_str(80) for name, command in CLIENT_COMMANDS.items()}
+    assert told == {name: first_sentence(command) for name, command in CLIENT_COMMANDS.items()}
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize(
+    "group", [cli.temppass, *(each for each in cli.temppass.commands.values() if isinstance(each, click.Group))]
+)
+def test_help_cuts_no_sentence(group: click.Group, width: int) -> None:
+    context = click.Context(group, terminal_width=width, max_content_width=width)
+    told = " ".join(group.get_help(context).split())
+    below = [command for name in group.list_commands(context) if (command := group.get_command(context, name))]
+    assert [sentence for sentence in map(first_sentence, below) if sentence not in told] == []
 
 
 def test_every_variable_of_the_client_is_in_the_reference() -> None:
@@ -181,8 +197,40 @@ def test_every_public_name_is_in_the_reference() -> None:
         f"temppass.testing.{name}"
         for name, value in vars(testing).items()
         if (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == testing.__name__
+        if not name.startswith("_")
     }
     assert {cells[0] for cells in rows("Python")} == public - {"temppass.testing.Run"}  # a type of arguments only
+
+
+@pytest.mark.parametrize("name", temppass.__all__)
+def test_every_public_name_says_what_it_is(name: str) -> None:
+    """A class by a docstring of its own, and each public method of it; a value by its type's."""
+    value = getattr(temppass, name)
+    owner = value if inspect.isclass(value) or inspect.isfunction(value) else type(value)
+    said = {name: vars(owner).get("__doc__")} if inspect.isclass(owner) else {name: owner.__doc__}
+    for member, entry in vars(owner).items() if inspect.isclass(value) else ():
+        if not member.startswith("_") and (inspect.isfunction(entry) or isinstance(entry, property)):
+            said[member] = entry.__doc__
+    assert [each for each, sentence in said.items() if not sentence] == []
+
+
+def test_every_metric_is_in_the_reference() -> None:
+    double = testing.build()
+    registry = CollectorRegistry()
+    Edge(double.application.service, registry=registry)
+    assert [cells[0] for cells in rows("Metrics")] == [f"{metric.name}_total" for metric in registry.collect()]
+
+
+def test_every_extra_is_installed_from_the_source() -> None:
+    """The project is in no registry, where anybody could take its name."""
+    said = [(by_name(path), line) for path in [*MODULES, *PAGES] for line in path.read_text("utf-8").splitlines()]
+    assert [(name, line) for name, line in said if re.search(r"pip install [^.]*temppass", line)] == []
+
+
+def test_a_wheel_says_whose_it_is_and_what_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    needed = ["authors", "classifiers", "description", "keywords", "license", "readme", "requires-python", "urls"]
+    assert [key for key in needed if not project.get(key)] == []
 
 
 # --- the pages

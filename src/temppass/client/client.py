@@ -115,7 +115,18 @@ class Client(_Common):
     """
     Speak with the service at `place` for the application of a software statement; safe to share between threads.
 
-    Every call raises a TempPassError where there is no answer (client/errors.py draws the tree).
+    `place` is one of ENVIRONMENTS, or `place_at(url)`. `vault` keeps credentials and token between runs: files of this
+    user's unless given. `transport` stands in for the network (httpx2), in tests for instance; `verify` is as httpx2
+    has it: a context of TLS, a file of authorities, or False for none. `timeout_s` bounds each request in seconds, from
+    connecting to the last byte of its answer; one call makes several where it has to register or to renew a token,
+    and waits between them where it is throttled. Close a client, or use it as a context manager.
+
+    A channel is named by its `requestor` id, a pass by its `mvpd` id, as on the wire. Every call raises a TempPassError
+    where there is no answer (client/errors.py draws the tree): InvalidTarget before anything is sent;
+    CredentialsRefused, AccessDenied and NotPermitted where the application is not let in; RequestRefused, Throttled,
+    ServerFault, Unreadable and Unreachable for the rest; VaultError where credentials cannot be kept.
+
+    Source: contract §3, §5, §6, §11; RFC 6749 §4.4, RFC 7591 §3.
     """
 
     def __init__(
@@ -138,42 +149,93 @@ class Client(_Common):
         )
 
     def register(self) -> str:
-        """Register anew, keep the credentials, answer the client id. Other calls register by themselves, once."""
+        """
+        Register anew, keep the credentials in place of the old ones, answer the client id. Other calls register by
+        themselves, once.
+
+        Source: RFC 7591 §3.
+        """
         return self.play(flow.registered(self._party))
 
     def media_token_verifier(self) -> "MediaTokenVerifier":
-        """Fetch the service's keys, and answer what checks media tokens with them, offline."""
+        """
+        Fetch the service's public keys, and answer what checks media tokens with them, offline. Keep it, and fetch it
+        anew where a token answers INVALID_SIGNATURE. The vendor publishes no keys: RequestRefused.
+
+        Source: RFC 7517 §5.
+        """
         return _verifier(self.play(flow.key_set(self._party)))
 
     def access_token(self) -> str:
-        """Answer a good access token: the one that is kept, or a new one."""
+        """
+        Answer an access token that is good for a minute at least: the one that is kept, or a new one. It is a secret.
+
+        Source: RFC 6749 §4.4.
+        """
         return self.play(flow.access_token(self._party))
 
     def reset_device(self, requestor: str, mvpd: str, device_id: str | bytes | Everybody) -> ResetDone:
-        """Reset one device, or ALL_DEVICES; an empty id is refused before anything is sent."""
+        """
+        Make one device, or ALL_DEVICES, new to a pass; idempotent.
+
+        `device_id` is the decoded id, text or bytes, at most 1,024 bytes. Raises InvalidTarget, with nothing sent, for
+        an empty one and for "all", which the wire reads as everybody. A promotional viewer is new only after
+        `reset_key` too.
+
+        Source: contract §5.1.
+        """
         return self.play(flow.reset_device(self._party, requestor, mvpd, device_id))
 
     def reset_key(self, requestor: str, mvpd: str, user_key: str | Everybody) -> ResetDone:
-        """Reset one user key (a hash, or what it is the hash of), or ALL_KEYS; an empty one is refused."""
+        """
+        Make one user key, or ALL_KEYS, new to a promotional pass; idempotent.
+
+        `user_key` is a SHA-2 digest in hex, or the text that it is the SHA-256 of, exactly as the application hashes
+        it: what is sent is always a digest. Raises InvalidTarget, with nothing sent, for an empty one.
+
+        Source: contract §5.2.
+        """
         return self.play(flow.reset_key(self._party, requestor, mvpd, user_key))
 
     def authorize(self, requestor: str, mvpd: str, viewer: Viewer, resources: Sequence[str]) -> list[Permit | Deny]:
-        """Decide titles, one verdict each in the same order; the first permit begins the trial."""
+        """
+        Decide titles; the first permit begins the trial.
+
+        Answers one Permit, with a media token, or Deny for each of `resources`, in their order: a denial is an answer
+        and raises nothing. Raises InvalidTarget for a viewer or a list that is empty.
+
+        Source: contract §6.2.
+        """
         return self.play(flow.authorize(self._party, requestor, mvpd, viewer, resources))
 
     def preauthorize(self, requestor: str, mvpd: str, viewer: Viewer, resources: Sequence[str]) -> list[Permit | Deny]:
-        """Judge titles for a catalogue page; begin and consume nothing."""
+        """
+        Judge titles for a catalogue page; begin and consume nothing. Arguments and answers are those of `authorize`,
+        without media tokens; each title is judged alone.
+
+        Source: contract §6.3.
+        """
         return self.play(flow.authorize(self._party, requestor, mvpd, viewer, resources, only_ask=True))
 
     def profile(self, requestor: str, mvpd: str, viewer: Viewer) -> ProfileState | Deny:
-        """Answer the state of a trial, or why there is none to show."""
+        """
+        Answer the state of a trial, or a Deny with the limit that it has reached; begin nothing. Moments are in Unix
+        milliseconds.
+
+        Source: contract §6.4.
+        """
         return self.play(flow.profile(self._party, requestor, mvpd, viewer))
 
     def configuration(self, requestor: str) -> dict[str, Any]:
-        """Answer the channel's configuration as the wire has it."""
+        """
+        Answer the channel's configuration as the wire has it, JSON decoded: its passes are under `requestor.mvpds`.
+
+        Source: contract §6.7.
+        """
         return self.play(flow.configuration(self._party, requestor))
 
     def close(self) -> None:
+        """Close the connections; what the vault keeps stays. A closed client sends nothing more."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -284,6 +346,7 @@ class AsyncClient(_Common):
         return await self.play(flow.configuration(self._party, requestor))
 
     async def close(self) -> None:
+        """As Client.close."""
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:

@@ -33,32 +33,40 @@ class TempPassError(Exception):
         self.hint: str = hint
 
 
-class InvalidTarget(TempPassError): ...
+class InvalidTarget(TempPassError):
+    """What was asked for would be sent to nobody or to everybody, or cannot be sent; nothing was sent."""
 
 
-class CredentialsRefused(TempPassError): ...
+class CredentialsRefused(TempPassError):
+    """The software statement or the client credentials are not taken; `code` is the word of RFC 6749 §5.2."""
 
 
-class AccessDenied(TempPassError): ...
+class AccessDenied(TempPassError):
+    """No token is good enough, after one renewal and one registration (401)."""
 
 
-class NotPermitted(TempPassError): ...
+class NotPermitted(TempPassError):
+    """Scope or channel are not the application's (403)."""
 
 
-class RequestRefused(TempPassError): ...
+class RequestRefused(TempPassError):
+    """The request is wrong (any other 4xx); `code` says what about it, in the wire's word."""
 
 
-class Throttled(TempPassError): ...
+class Throttled(TempPassError):
+    """Still too many requests after waiting (429); the request was not done."""
 
 
-class ServerFault(TempPassError): ...
+class ServerFault(TempPassError):
+    """The service cannot answer (5xx); the request may have been applied."""
 
 
-class Unreadable(TempPassError): ...
+class Unreadable(TempPassError):
+    """A good status, but not the one that was agreed, or a body that cannot be read: does something else answer?"""
 
 
 class Unreachable(TempPassError):
-    """`maybe_applied` is False only where the request cannot have reached the service."""
+    """No answer came. `maybe_applied` is False only where the request cannot have reached the service."""
 
     def __init__(self, message: str, *, maybe_applied: bool, hint: str = "") -> None:
         super().__init__(message, action="retry", hint=hint)
@@ -71,4 +79,5 @@ class ProfileError(TempPassError): ...
 class BulkError(TempPassError): ...
 
 
-class VaultError(TempPassError): ...
+class VaultError(TempPassError):
+    """What keeps credentials and tokens cannot be read, written or held."""
