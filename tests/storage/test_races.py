@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from temppass.core.catalogue import EMPTY
-from temppass.core.model import ANYWHERE, NOTHING, Changes, Floors, Found, Ledger, Session, Subject, SubjectKind
+from temppass.core.model import ANYWHERE, NOTHING, Changes, Floors, Found, Ledger, Origin, Session, Subject, SubjectKind
 from temppass.core.world import EnvironmentRecord
 from temppass.storage.postgres import PostgresStore
 from temppass.store import Keys, Stale
@@ -24,6 +24,7 @@ Step = Callable[[Found], tuple[Any, Changes]]
 DEVICE, KEY = Subject(SubjectKind.DEVICE, b"d" * 16), Subject(SubjectKind.USER_KEY, b"k" * 16)
 SESSION = Session("K7Q2MXA", "4b7f0e3e", "REF", b"d" * 16, 1, 9)
 BOTH = Keys("release-production", 0, ("REF", "TempPassREF"), (DEVICE, KEY), code=SESSION.code)
+TRIAL = ("release-production", "REF", "TempPassREF")
 _DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 _WAITS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 OLD, NEW = Ledger(1, 9, 0, ("A",)), Ledger(2, 10, 0, ("B",))
@@ -203,28 +204,42 @@ def test_an_amendment_rests_on_what_another_process_left(postgres: str, before: 
 # --- what waits for a commit
 
 
-def test_a_ledger_that_is_written_while_the_sweep_looks_stays(postgres: str) -> None:
-    """The sweep has seen the row as it was, waits for the one who writes it, and finds that it has moved on."""
+def beside(url: str, before: Step, theirs: list[Step], work: Deed) -> tuple[Any, tuple[Ledger | None, ...]]:
+    """Let another process write `theirs` and commit once `work` waits for it; answer what it did and what is left."""
 
-    async def work() -> tuple[tuple[int, bytes | None], tuple[Ledger | None, ...]]:
-        writer, sweeper, watcher = PostgresStore(postgres), PostgresStore(postgres), await asyncpg.connect(postgres)
-        await writer.transact(BOTH, writing((DEVICE, OLD)))
+    async def play() -> tuple[Any, tuple[Ledger | None, ...]]:
+        writer, store, watcher = PostgresStore(url), PostgresStore(url), await asyncpg.connect(url)
+        await writer.transact(BOTH, before)
         assert writer._batches is not None
         await writer._batches.execute("BEGIN")
-        await writer.transact(BOTH, writing((DEVICE, NEW)))
-        trial = (BOTH.environment, "REF", "TempPassREF")
-        sweeping = asyncio.create_task(
-            sweeper.sweep_ledgers(trial, SubjectKind.DEVICE, Stale(0, OLD.expires_at + 1), b"", 10)
-        )
-        while not sweeping.done() and not await watcher.fetchval(_WAITS):
+        for step in theirs:
+            await writer.transact(BOTH, step)
+        working = asyncio.create_task(work.do(store))
+        while not working.done() and not await watcher.fetchval(_WAITS):
             continue
         await writer._batches.execute("COMMIT")
-        swept, found = await sweeping, await sweeper.transact(BOTH, look)
-        for each in (writer, sweeper, watcher):
+        done, found = await working, await store.transact(BOTH, look)
+        for each in (writer, store, watcher):
             await each.close()
-        return swept, found.ledgers
+        return done, found.ledgers
 
-    assert asyncio.run(work()) == ((0, None), (NEW, None))
+    return asyncio.run(play())
+
+
+def test_a_ledger_that_is_written_while_the_sweep_looks_stays(postgres: str) -> None:
+    """The sweep has seen the row as it was, waits for the one who writes it, and finds that it has moved on."""
+    stale = Stale(0, OLD.expires_at + 1)
+    sweep = Deed(lambda store: store.sweep_ledgers(TRIAL, SubjectKind.DEVICE, stale, b"", 10))
+    assert beside(postgres, writing((DEVICE, OLD)), [writing((DEVICE, NEW))], sweep) == ((0, None), (NEW, None))
+
+
+@pytest.mark.parametrize(("app", "erased"), [(b"tv", 1), (b"phone", 0)])
+def test_erase_takes_a_ledger_for_what_it_is_when_it_goes(postgres: str, app: bytes, erased: int) -> None:
+    """It was reset and begun anew, by the same application or another one, while the erase waited for it."""
+    old, anew = replace(OLD, origin=Origin(b"tv")), replace(NEW, origin=Origin(app))
+    erase = Deed(lambda store: store.erase(BOTH, SubjectKind.DEVICE, old.origin, b"", 10))
+    told = beside(postgres, writing((DEVICE, old)), [writing((DEVICE, None)), writing((DEVICE, anew))], erase)
+    assert told == ((erased, None), (None if erased else anew, None))
 
 
 # --- many at once

@@ -702,6 +702,7 @@ SELECT temppass.expect(
 )
 """  # noqa: S608 - what is put in is our own
 
+# what a ledger matches by is asked where it is deleted: a row that somebody writes meanwhile is judged as it is by then
 _ERASE = """
 WITH present AS (
     SELECT coalesce((SELECT version FROM temppass.environment WHERE name = $1), 0) AS version
@@ -710,15 +711,14 @@ WITH present AS (
     FROM temppass.trial, present
     WHERE environment = $1 AND channel = $2 AND pass = $3 AND present.version = $4
 ), looked_at AS (
-    SELECT ledger.trial, ledger.kind, ledger.subject,
-        generation >= (SELECT floor FROM meant)
-            AND ($8::bytea IS NULL OR app_id = $8) AND ($9::bytea IS NULL OR device_user = $9) AS matches
+    SELECT ledger.trial, ledger.kind, ledger.subject
     FROM temppass.ledger
     WHERE ledger.trial = (SELECT id FROM meant) AND ledger.kind = $5 AND ledger.subject > $6
     ORDER BY ledger.trial, ledger.kind, ledger.subject LIMIT $7
 ), erased AS (
     DELETE FROM temppass.ledger USING looked_at
-    WHERE looked_at.matches
+    WHERE generation >= (SELECT floor FROM meant)
+        AND ($8::bytea IS NULL OR app_id = $8) AND ($9::bytea IS NULL OR device_user = $9)
         AND ledger.trial = looked_at.trial AND ledger.kind = looked_at.kind AND ledger.subject = looked_at.subject
     RETURNING 1
 )
