@@ -17,11 +17,12 @@ encode = msgspec.json.Encoder().encode
 
 
 class RegistrationAnswer(Struct, frozen=True):
-    """`client_id_issued_at` is in seconds (RFC 7591 §3.2.1)."""
+    """`client_id_issued_at` is in seconds; a secret that does not expire expires at 0 (RFC 7591 §3.2.1)."""
 
     client_id: str
     client_secret: str
     client_id_issued_at: int
+    client_secret_expires_at: int
     redirect_uris: tuple[str, ...]
     grant_types: tuple[str, ...]
     scopes: tuple[str, ...]

@@ -2,6 +2,7 @@
 Registration (RFC 7591) and the client credentials grant (RFC 6749 §4.4), values in, values out.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -217,14 +218,25 @@ def test_registrations_that_cannot_be_read(fields: dict[str, Any]) -> None:
 _GOOD = {"client_id": "id", "client_secret": "secret", "grant_type": "client_credentials"}
 
 
-def test_a_token_request_that_can_be_read() -> None:
-    assert read_token_request({**_GOOD, "scope": "x", "refresh_token": 5}) == TokenRequest("id", "secret")
+@pytest.mark.parametrize(
+    ("more", "scopes"),
+    [
+        ({"refresh_token": 5}, set()),
+        ({"scope": None}, set()),
+        ({"scope": ""}, set()),
+        ({"scope": "x"}, {"x"}),
+        ({"scope": " api:client:v2  x "}, {"api:client:v2", "x"}),
+    ],
+)
+def test_token_requests_that_can_be_read(more: dict[str, Any], scopes: set[str]) -> None:
+    assert read_token_request({**_GOOD, **more}) == TokenRequest("id", "secret", frozenset(scopes))
 
 
 @pytest.mark.parametrize(
     ("changed", "refusal"),
     [
         *[({name: value}, InvalidRequest) for name in _GOOD for value in ("", None, 5, ["a"])],
+        *[({"scope": value}, InvalidRequest) for value in (5, ["api:client:v2"], False)],
         ({"client_id": "a" * (FIELD_CHARACTERS_MAX + 1)}, InvalidRequest),
         ({"client_secret": "a" * (FIELD_CHARACTERS_MAX + 1)}, InvalidRequest),
         # what cannot be read is told before the grant (design decision 8.11)
@@ -244,9 +256,21 @@ def client(application_id: str = "ops", epoch: int = 0) -> Client:
     return Client("id", application_id, epoch, hash_client_secret("secret", b"c" * 32), T0)
 
 
-def test_a_token_carries_the_scopes_of_the_application(world: World) -> None:
-    granted = grant(world, client(), TokenRequest("id", "secret"), T0, SIX_HOURS)
-    assert granted == Grant("id", "ops", 0, frozenset(BOTH), T0 + SIX_HOURS)
+@pytest.mark.parametrize(
+    ("named", "scopes"),
+    [
+        ([], BOTH),
+        ([SCOPE_RESET], [SCOPE_RESET]),
+        ([SCOPE_V2, "x"], [SCOPE_V2]),
+        (BOTH, BOTH),
+        (["x", SCOPE_V2.upper()], BOTH),
+    ],
+)
+def test_a_token_carries_those_scopes_of_the_application_that_were_named_or_all(
+    world: World, named: Sequence[str], scopes: Sequence[str]
+) -> None:
+    granted = grant(world, client(), TokenRequest("id", "secret", frozenset(named)), T0, SIX_HOURS)
+    assert granted == Grant("id", "ops", 0, frozenset(scopes), T0 + SIX_HOURS)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +286,7 @@ def test_a_token_carries_the_scopes_of_the_application(world: World) -> None:
 )
 def test_who_gets_no_token(world: World, known: Client | None, secret: str, refusal: type[Refusal]) -> None:
     with pytest.raises(Refusal) as caught:
-        grant(world, known, TokenRequest("id", secret), T0, SIX_HOURS)
+        grant(world, known, TokenRequest("id", secret, frozenset([SCOPE_V2])), T0, SIX_HOURS)
     assert caught.type is refusal
 
 

@@ -91,7 +91,7 @@ class Party:
         await self.administration.apply(HERE, catalogue(0, "first"), "")
         statement = await self.administration.mint(HERE, "ops")
         client = await self.service.register(HERE, oauth.RegistrationRequest(statement, None))
-        request = oauth.TokenRequest(client.client_id, client.client_secret)
+        request = oauth.TokenRequest(client.client_id, client.client_secret, frozenset())
         self.token = (await self.service.issue_token(HERE, request)).access_token
 
 

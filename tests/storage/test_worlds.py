@@ -48,7 +48,9 @@ class Node:
     async def token(self) -> str:
         statement = await self.administration.mint(HERE, "ops")
         client = await self.service.register(HERE, RegistrationRequest(statement, None))
-        return (await self.service.issue_token(HERE, TokenRequest(client.client_id, client.client_secret))).access_token
+        return (
+            await self.service.issue_token(HERE, TokenRequest(client.client_id, client.client_secret, frozenset()))
+        ).access_token
 
     async def channels(self, token: str) -> list[str]:
         return await self.service.admit(HERE, token, "REF", lambda world, _channel: list(world.catalogue.channels))

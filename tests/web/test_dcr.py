@@ -50,6 +50,7 @@ def test_register_answers_every_field(bare: TestClient, statement: str) -> None:
     assert len(body.pop("client_id")) == 36
     assert body == {
         "client_id_issued_at": T0 // 1000,
+        "client_secret_expires_at": 0,
         "redirect_uris": ["https://play.acme.example/cb"],
         "grant_types": ["client_credentials"],
         "scopes": ["temporary:passes:owner", "api:client:v2"],

@@ -60,6 +60,10 @@ def test_token_answers_every_field(bare: TestClient, made: dict[str, str]) -> No
     assert {name: answer.headers[name] for name in NO_STORE} == NO_STORE
 
 
+def claims_of(token: str) -> dict[str, Any]:
+    return dict(json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "==")))
+
+
 def test_an_access_token_holds_the_claims_of_the_contract(bare: TestClient, made: dict[str, str]) -> None:
     token = bare.post(TOKEN, data=made).json()["access_token"]
     keys = KeySet.import_key_set(bare.get("/.well-known/jwks.json").json())
@@ -73,6 +77,47 @@ def test_an_access_token_holds_the_claims_of_the_contract(bare: TestClient, made
         "scopes": "api:client:v2,temporary:passes:owner",
     }
     assert {name: claims[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("scope", "granted", "reset", "configuration"),
+    [
+        ("api:client:v2", "api:client:v2", 403, 200),
+        ("temporary:passes:owner", "temporary:passes:owner", 204, 401),
+        ("temporary:passes:owner analytics:client", "temporary:passes:owner", 204, 401),
+        ("temporary:passes:owner api:client:v2", "api:client:v2 temporary:passes:owner", 204, 200),
+        ("analytics:client", "api:client:v2 temporary:passes:owner", 204, 200),
+        ("", "api:client:v2 temporary:passes:owner", 204, 200),
+    ],
+)
+@pytest.mark.parametrize(
+    "send",
+    [
+        pytest.param(lambda c, f: c.post(TOKEN, params=f), id="query"),
+        pytest.param(lambda c, f: c.post(TOKEN, data=f), id="form"),
+        pytest.param(lambda c, f: c.post(TOKEN, json=f), id="json"),
+    ],
+)
+def test_a_token_is_good_for_the_scopes_that_were_asked_for(
+    bare: TestClient,
+    made: dict[str, str],
+    send: Callable[[TestClient, dict[str, str]], Any],
+    scope: str,
+    granted: str,
+    reset: int,
+    configuration: int,
+) -> None:
+    body = send(bare, {**made, "scope": scope}).json()
+    headers = {"Authorization": f"Bearer {body['access_token']}"}
+    statuses = (
+        bare.delete(
+            "/reset-tempass/v3/reset?requestor_id=ACME1&mvpd_id=TempPassBasic30m&device_id=a", headers=headers
+        ).status_code,
+        bare.get("/api/v2/ACME1/configuration", headers=headers).status_code,
+    )
+    assert (body["scope"], claims_of(body["access_token"])["scopes"], statuses) == (
+        granted, granted.replace(" ", ","), (reset, configuration),
+    )  # fmt: skip
 
 
 def pairs(fields: dict[str, str]) -> str:

@@ -1,7 +1,7 @@
 """
 Dynamic client registration and the client credentials grant, values in, values out.
 
-Source: RFC 7591 §3, RFC 6749 §4.4 and §5, contract §3.2-3.3, design decisions 8.10-8.12.
+Source: RFC 7591 §3, RFC 6749 §4.4 and §5, contract §3.2-3.3, design decisions 8.10-8.12 and 8.23.
 """
 
 import re
@@ -48,8 +48,11 @@ class Registration(Struct, frozen=True):
 
 
 class TokenRequest(Struct, frozen=True):
+    """`scopes` are those it names; a request that names none asks for all that its application has."""
+
     client_id: str
     client_secret: str
+    scopes: frozenset[str]
 
 
 def read_registration(fields: Mapping[str, Any]) -> RegistrationRequest:
@@ -100,12 +103,19 @@ def read_token_request(fields: Mapping[str, Any]) -> TokenRequest:
         raise InvalidRequest("Send grant_type as a text.")
     if fields["grant_type"] != GRANT_TYPE:
         raise UnsupportedGrant(f"The only grant_type is {GRANT_TYPE}.")
-    return TokenRequest(fields["client_id"], fields["client_secret"])
+    scope = fields.get("scope")
+    if scope is not None and not isinstance(scope, str):
+        raise InvalidRequest("Send scope as a text, or leave it out.")
+    return TokenRequest(fields["client_id"], fields["client_secret"], frozenset((scope or "").split()))
 
 
 def grant(world: World, client: Client | None, request: TokenRequest, now: int, lifetime_ms: int) -> Grant:
     """
     Decide what the access token of a client may say. The same time passes for an unknown client and a wrong secret.
+
+    It has the scopes that the request names and the application has. Where these are none it has all of the
+    application's, as if the parameter were missing: the vendor ignores it, and a known client sends names of its own
+    (RFC 6749 §3.3, design decision 8.23).
 
     Refuses: InvalidClient (unknown, wrong secret, revoked), UnauthorizedClient (its application has no scope at all).
     """
@@ -116,7 +126,8 @@ def grant(world: World, client: Client | None, request: TokenRequest, now: int, 
         raise InvalidClient("Unknown client, wrong secret, or revoked; register again.")
     if not application.scopes:
         raise UnauthorizedClient("The application has no scope, so there is nothing to grant.")
-    return Grant(client.id, application.id, client.epoch, frozenset(application.scopes), now + lifetime_ms)
+    scopes = request.scopes.intersection(application.scopes) or frozenset(application.scopes)
+    return Grant(client.id, application.id, client.epoch, scopes, now + lifetime_ms)
 
 
 def leads_to(url: str, domains: Collection[str], schemes: Collection[str]) -> bool:

@@ -41,6 +41,7 @@ class Registrar:
                 made.client_id,
                 made.client_secret,
                 made.issued_at // 1000,
+                0,
                 made.redirect_uris,
                 (oauth.GRANT_TYPE,),
                 made.scopes,

@@ -62,14 +62,17 @@ PARAMETERS = {
     "redirectUrl": Parameter("query", "Accepted, not used: there is no operator to come back from."),
     "requestor_id": Parameter("query", "The channel.", _NAME, required=True, example="REF"),
     "mvpd_id": Parameter("query", "The pass.", _NAME, required=True, example="TempPassREF"),
-    "device_id": Parameter("query", "The decoded device id. `all`, empty or absent: **every device**."),
-    "key": Parameter("query", "The user key, hashed or raw. `all`, empty or absent: **every user key**."),
+    "device_id": Parameter("query", "The decoded device id. `all`, empty or absent: **every device**; the latter two "
+        "are 400 beside a parameter that is not listed here."),
+    "key": Parameter("query", "The user key, hashed or raw. `all`, empty or absent: **every user key**; the latter "
+        "two are 400 beside a parameter that is not listed here."),
     "environment": Parameter("query", "staging or production, in either case; must agree with the host."),
     "appId": Parameter("query", "Only ledgers that were recorded with this application."),
     "deviceUser": Parameter("query", "Only ledgers that were recorded with this user of the device."),
     "client_id": Parameter("query", "Here or in the body.", _NAME),
     "client_secret": Parameter("query", "Here or in the body.", _NAME),
     "grant_type": Parameter("query", f"`{GRANT_TYPE}`, here or in the body."),
+    "scope": Parameter("query", "Those of the application's scopes that the token needs, spaced; else it has all."),
 }  # fmt: skip
 
 HEADERS = {
@@ -107,7 +110,10 @@ _STATEMENT = _body(
     _object(["software_statement"], software_statement=_NAME, redirect_uri=_STRING), _JSON, _FORM, required=True
 )
 _CREDENTIALS = _body(
-    _object(client_id=_NAME, client_secret=_NAME, grant_type={"const": GRANT_TYPE}), _FORM, _JSON, required=False
+    _object(client_id=_NAME, client_secret=_NAME, grant_type={"const": GRANT_TYPE}, scope=_STRING),
+    _FORM,
+    _JSON,
+    required=False,
 )
 
 
@@ -214,7 +220,7 @@ ENDPOINTS = {
         r.InvalidRequest, r.InvalidRedirect, r.InvalidStatement, r.UnapprovedStatement,
     ),
     "token": _oauth(
-        wire.TokenAnswer, _CREDENTIALS, ("client_id", "client_secret", "grant_type"),
+        wire.TokenAnswer, _CREDENTIALS, ("client_id", "client_secret", "grant_type", "scope"),
         r.InvalidRequest, r.UnsupportedGrant, r.InvalidClient, r.UnauthorizedClient,
     ),
     "healthz": _own(_object(["status"], status={"const": "ok"})),
