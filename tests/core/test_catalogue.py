@@ -3,6 +3,7 @@ The catalogue file: all of it is read or all of its mistakes are told; what is s
 a recurring reset comes due once, whatever the clocks do.
 """
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from itertools import pairwise
@@ -132,14 +133,21 @@ def test_the_file_of_the_design() -> None:
 
 def test_the_demo_catalogue_holds_the_documented_ids() -> None:
     demo = parse((Path(temppass.__file__).parent / "demo.toml").read_text(), "demo.toml")
-    documented = [
-        ("REF", "TempPassREF"),
-        ("AdobeBEAST", "TempPass"),
+    curls = (Path(__file__).parents[1] / "examples" / "seed_curls.txt").read_text()
+    documented = {
+        *re.findall(r"requestor_id=(\w+)&mvpd_id=(\w+)", curls),
+        # the older samples of the reset
+        ("REF", "FlexibleTempPass"),
+        # the samples of the Temp Pass page and of REST v2
         ("REF30", "TempPass"),
-        ("apasstest1", "TempPass_TEST40"),
-        ("apasstest1", "flexibleTempPass"),
-    ]
-    assert [pair for pair in documented if not demo.passes[pair[1]].channels.get(pair[0])] == []
+        *((channel, pass_) for channel in ("REF30", "apasstest1") for pass_ in ("TempPass_TEST40", "flexibleTempPass")),
+        ("REF30", "TempPass_5mins"),
+        ("REF30", "TempPass_TEST44"),
+    }
+    assert (len(documented), {pair for pair in documented if not demo.passes[pair[1]].channels.get(pair[0])}) == (
+        10,
+        set(),
+    )
 
 
 def test_an_empty_file_is_an_empty_catalogue() -> None:
