@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-BENCHES = ("decisions", "peer", "tokens", "reset", "sweep", "latency", "size", "memory", "cli")
+BENCHES = ("decisions", "peer", "tokens", "reset", "sweep", "latency", "hostile", "size", "memory", "cli")
 HERE = Path(__file__).parent
 
 

@@ -8,6 +8,7 @@ the contract: the token, then the channel, then the rest (contract §6.2, design
 # annotations of the functions that each request makes are not worth evaluating: 5 % of a decision
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 import secrets
@@ -21,7 +22,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from temppass.core import oauth, trial
-from temppass.core.catalogue import Application, Channel, Offer
+from temppass.core.catalogue import RESOURCE_BYTES_MAX, Application, Channel, Offer
 from temppass.core.identity import canonical_user_key, device, origin_digest, user_id, user_key, user_key_from_header
 from temppass.core.model import (
     ANYWHERE,
@@ -43,10 +44,17 @@ from temppass.core.model import (
     SubjectKind,
 )
 from temppass.core.rate import Bucket, Rate, take
-from temppass.core.refusal import InvalidIdentity, InvalidRedirect, TooManyResources, TooManySessions, UnknownSession
+from temppass.core.refusal import (
+    InvalidIdentity,
+    InvalidRedirect,
+    InvalidResources,
+    TooManyResources,
+    TooManySessions,
+    UnknownSession,
+)
 from temppass.core.tokens import ISSUER, Grant, MediaToken, write_access_token, write_media_token
 from temppass.core.world import SCOPE_RESET, SCOPE_V2, World
-from temppass.store import Keys, Outdated, Store, TrialKey
+from temppass.store import Keys, LargeLedger, Outdated, Store, StoreBusy, TrialKey
 from temppass.sweeper import Sweeper
 from temppass.worlds import Plan, Worlds
 
@@ -58,6 +66,10 @@ CODE_CHARACTERS = 7
 #: an application that paused may open the sessions of this many seconds at once
 SESSIONS_BURST_S = 10
 _CODE_ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # none that is mistaken for another on a TV screen
+#: media tokens that are signed before others have their turn: 0.3 ms
+SIGNED_AT_ONCE = 8
+#: how long a large ask waits for those before it, in seconds
+LARGE_WAIT_S = 5
 #: rows that one chunk of a narrowed reset looks at
 CHUNK = 1_000
 
@@ -164,6 +176,7 @@ class Service:
         #: titles decided, by permit or the code of the denial
         self.decisions: Counter[str] = Counter()
         #: tell two tokens of one millisecond apart, on every node, without a system call each (contract §8)
+        self._large = asyncio.Lock()
         self._node, self._numbers = secrets.token_hex(8), itertools.count()
 
     # --- registration and tokens
@@ -205,11 +218,31 @@ class Service:
         channel_id: str,
         pass_id: str,
         read: Callable[[], tuple[Viewer, Sequence[str]]],
+        *,
+        large: bool = False,
     ) -> Decided:
         """Decide the titles that `read` answers; the first permit begins the trial (contract §6.2)."""
-        world, ask, verdicts, now = await self._judge(trial.authorize, environment, token, channel_id, pass_id, read)
+        return await self._in_turn(
+            lambda alone: self._authorize(environment, token, channel_id, pass_id, read, large=alone), large=large
+        )
+
+    async def _authorize(
+        self,
+        environment: str,
+        token: str | None,
+        channel_id: str,
+        pass_id: str,
+        read: Callable[[], tuple[Viewer, Sequence[str]]],
+        *,
+        large: bool,
+    ) -> Decided:
+        world, ask, verdicts, now = await self._judge(
+            trial.authorize, environment, token, channel_id, pass_id, read, large=large
+        )
         signed: list[tuple[Permit | Deny, str | None]] = []
         for verdict in verdicts:
+            if len(signed) % SIGNED_AT_ONCE == SIGNED_AT_ONCE - 1:
+                await asyncio.sleep(0)
             if isinstance(verdict, Permit):
                 self.decisions["permit"] += 1
                 signed.append((verdict, self._media_token(world, ask, verdict, now)))
@@ -225,9 +258,14 @@ class Service:
         channel_id: str,
         pass_id: str,
         read: Callable[[], tuple[Viewer, Sequence[str]]],
+        *,
+        large: bool = False,
     ) -> list[Permit | Deny]:
         """Judge the titles that `read` answers; begin and consume nothing (contract §6.3)."""
-        _, _, verdicts, _ = await self._judge(trial.preauthorize, environment, token, channel_id, pass_id, read)
+        _, _, verdicts, _ = await self._in_turn(
+            lambda alone: self._judge(trial.preauthorize, environment, token, channel_id, pass_id, read, large=alone),
+            large=large,
+        )
         return verdicts
 
     def _judge(
@@ -238,6 +276,8 @@ class Service:
         channel_id: str,
         pass_id: str,
         read: Callable[[], tuple[Viewer, Sequence[str]]],
+        *,
+        large: bool,
     ) -> Awaitable[tuple[World, trial.Ask, list[Permit | Deny], int]]:
         now = self._clock()
 
@@ -247,6 +287,8 @@ class Service:
             offer = world.offer(channel, pass_id)
             if len(resources) > offer.resources_per_call_max:
                 raise TooManyResources(f"Name at most {offer.resources_per_call_max} resources in one call.")
+            if offer.resource_bytes_max < RESOURCE_BYTES_MAX:
+                _check_titles(resources, offer.resource_bytes_max)
             # only an authorize must know the user: a preauthorize without identity goes by the device
             ask = _ask(world, offer, viewer, identity_needed=judge is trial.authorize)
 
@@ -254,9 +296,30 @@ class Service:
                 verdicts, changes = judge(found, ask, resources, now)
                 return (world, ask, verdicts, now), changes
 
-            return _keys(world, offer, ask.subjects), step
+            return _keys(world, offer, ask.subjects, large=large), step
 
         return self._worlds.ask(environment, prepare)
+
+    async def _in_turn(self, work: Callable[[bool], Awaitable[A]], *, large: bool) -> A:
+        """
+        Do `work`; if it is large, or a ledger turns out to be, then alone among all that are (`work` is told): what is
+        asked of many titles takes long, and everybody else waits for one of those at most.
+
+        Raises StoreBusy where its turn does not come.
+        """
+        if not large:
+            try:
+                return await work(False)
+            except LargeLedger:
+                pass
+        try:
+            await asyncio.wait_for(self._large.acquire(), LARGE_WAIT_S)
+        except TimeoutError:
+            raise StoreBusy(f"large asks wait for one another for more than {LARGE_WAIT_S} s") from None
+        try:
+            return await work(True)
+        finally:
+            self._large.release()
 
     def _media_token(self, world: World, ask: trial.Ask, permit: Permit, now: int) -> str:
         assert world.keyring is not None
@@ -275,13 +338,18 @@ class Service:
         """Show the trial of the viewer that `read` answers; begin nothing (contract §6.4)."""
         now = self._clock()
 
-        def prepare(world: World) -> Plan[Shown]:
+        def prepare(world: World, large: bool) -> Plan[Shown]:  # noqa: FBT001 - of Keys
             channel = self._channel(world, token, channel_id, now)
             viewer = read()
             offer = world.offer(channel, pass_id)
-            return _showing(world, _ask(world, offer, viewer, identity_needed=True), now)
+            return _showing(world, _ask(world, offer, viewer, identity_needed=True), now, large=large)
 
-        return await self._worlds.ask(environment, prepare)
+        return await self._show(environment, prepare)
+
+    async def _show(self, environment: str, prepare: Callable[[World, bool], Plan[Shown]]) -> Shown:
+        return await self._in_turn(
+            lambda alone: self._worlds.ask(environment, lambda world: prepare(world, alone)), large=False
+        )
 
     async def admit(
         self, environment: str, token: str | None, channel_id: str, read: Callable[[World, Channel], A]
@@ -405,12 +473,13 @@ class Service:
             return None
         pass_id, now = session.pass_id, self._clock()
 
-        def prepare(world: World) -> Plan[Shown]:
+        def prepare(world: World, large: bool) -> Plan[Shown]:  # noqa: FBT001 - of Keys
             offer = world.offer(self._channel(world, token, channel_id, now), pass_id)
             subject = Subject(SubjectKind.DEVICE, session.device)
-            return _showing(world, _ask_of(world, offer, subject, identity, ANYWHERE, identity_needed=True), now)
+            ask = _ask_of(world, offer, subject, identity, ANYWHERE, identity_needed=True)
+            return _showing(world, ask, now, large=large)
 
-        return await self._worlds.ask(environment, prepare)
+        return await self._show(environment, prepare)
 
     # --- resets
 
@@ -432,7 +501,7 @@ class Service:
             offer = world.offer(world.channel_for(application, ask.channel_id), ask.pass_id)
             origin = _origin(world, ask.app_id, ask.device_user)
             subject = _target(world, kind, ask.target)
-            keys = _keys(world, offer, (subject,) if subject else ())
+            keys = _keys(world, offer, (subject,) if subject else (), large=True)
 
             def recorded(matched: int | None) -> Record:
                 return Record(
@@ -525,20 +594,26 @@ class Service:
         self._sessions[environment, application_id] = taken
 
 
-def _keys(world: World, offer: Offer | None = None, subjects: tuple[Subject, ...] = ()) -> Keys:
+def _keys(world: World, offer: Offer | None = None, subjects: tuple[Subject, ...] = (), *, large: bool = False) -> Keys:
     trial_key = (offer.channel_id, offer.pass_id) if offer is not None else None
-    return Keys(world.name, world.version, trial_key, subjects)
+    return Keys(world.name, world.version, trial_key, subjects, large=large)
 
 
 def _finding(world: World, code: str, read: Callable[[Found], A]) -> Plan[A]:
     return Keys(world.name, world.version, code=code), lambda found: (read(found), NOTHING)
 
 
-def _showing(world: World, ask: trial.Ask, now: int) -> Plan[Shown]:
+def _check_titles(titles: Sequence[str], bytes_max: int) -> None:
+    """Refuses: InvalidResources."""
+    if any(len(title.encode()) > bytes_max for title in titles):
+        raise InvalidResources(f"A resource of this mvpd is a text of 1 to {bytes_max} bytes of UTF-8.")
+
+
+def _showing(world: World, ask: trial.Ask, now: int, *, large: bool) -> Plan[Shown]:
     def step(found: Found) -> tuple[Shown, Changes]:
         return Shown(ask.offer.pass_id, trial.profile(found, ask, now), user_id(ask.subjects[0])), NOTHING
 
-    return _keys(world, ask.offer, ask.subjects), step
+    return _keys(world, ask.offer, ask.subjects, large=large), step
 
 
 def _ask(world: World, offer: Offer, viewer: Viewer, *, identity_needed: bool) -> trial.Ask:

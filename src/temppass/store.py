@@ -22,6 +22,8 @@ A = TypeVar("A")
 WAITING_MAX = 10_000
 #: steps in one commit
 BATCH_MAX = 256
+#: titles of a ledger, as JSON, that are read in passing
+LEDGER_READ_BYTES_MAX = 32_768
 
 
 class StoreUnavailable(Exception):
@@ -34,6 +36,10 @@ class StoreBusy(StoreUnavailable):
 
 class Outdated(Exception):
     """The environment has changed since the step was built: load it again and build the step anew."""
+
+
+class LargeLedger(Exception):
+    """A ledger holds more titles than are read in passing; ask again with `large`, one such ask at a time."""
 
 
 class SchemaOutdated(Exception):
@@ -50,6 +56,8 @@ class Keys(Struct, frozen=True):
     subjects: tuple[Subject, ...] = ()
     client_id: str | None = None
     code: str | None = None
+    #: ledgers are read however many titles they hold: the one who asks has seen to it that only few do so at once
+    large: bool = False
 
 
 #: (environment, channel, pass)
@@ -72,7 +80,8 @@ class Store(Protocol):
         Run `step` on what `keys` find and make its changes durable, at once and alone.
 
         Raises what the step raises; Outdated, without running the step, where the environment has another version;
-        StoreBusy, StoreUnavailable.
+        LargeLedger, without running it, where a ledger holds more than LEDGER_READ_BYTES_MAX and `keys` do not say
+        `large`; StoreBusy, StoreUnavailable.
         """
         ...
 

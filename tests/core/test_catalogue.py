@@ -332,6 +332,34 @@ def test_a_pass_that_cannot_decide_is_stored_only_on_purpose(keys: str, wanting:
     assert (problems(a_pass(keys)), stored.usable) == ([f"acme.toml: pass P: {key}" for key in wanting], False)
 
 
+@pytest.mark.parametrize(
+    ("titles", "told"),
+    [
+        ("resources_max = 32", []),
+        ("resources_max = 33", ["33 titles of up to 2048 bytes", "set resource_bytes_max to 1985 or less"]),
+        ("resources_max = 1000", ["1000 titles of up to 2048 bytes", "set resource_bytes_max to 65 or less"]),
+        ("resources_max = 1000\nresource_bytes_max = 65", []),
+        ("resources_max = 1000\nresource_bytes_max = 66", ["1000 titles of up to 66 bytes", "65 or less"]),
+    ],
+)
+def test_what_a_ledger_may_hold_is_bounded(titles: str, told: list[str]) -> None:
+    """File, entry and key, and what to do."""
+    keys = f'kind = "promotional"\nttl = "1h"\nidentity_key = "email"\nchannels = ["REF"]\n{titles}'
+    try:
+        parse(a_pass(keys), "acme.toml")
+    except CatalogueError as error:
+        (problem,) = str(error).splitlines()
+    else:
+        problem = ""
+    assert (
+        problem.startswith("acme.toml: pass P: resources_max: "),
+        [part for part in told if part not in problem],
+    ) == (
+        bool(told),
+        [],
+    )
+
+
 # --- look up
 
 
@@ -402,19 +430,21 @@ def catalogues(draw: st.DrawFn) -> Catalogue:
     passes = {}
     for id_ in draw(st.lists(_ids, max_size=3, unique=True)):
         promotional = draw(st.booleans())
+        titles = draw(st.integers(0, 1_000)) if promotional else None
         passes[id_] = Pass(
             id_,
             PassKind.PROMOTIONAL if promotional else PassKind.BASIC,
             draw(_text),
             draw(st.integers(0, 3650 * 86_400)) * 1_000,
             {channel: draw(st.booleans()) for channel in some_channels()},
-            draw(st.integers(0, 1_000)) if promotional else None,
+            titles,
             draw(st.just("") | _text) if promotional else None,
             draw(st.integers(1, 1_000)),
             draw(st.sampled_from([None, "0 0 * * *", "*/5 1-3 1 JAN MON"])),
             draw(st.just("") | _text),
             draw(st.none() | st.integers(0, 3650 * 86_400).map(lambda seconds: seconds * 1_000)),
             allow_invalid=True,
+            resource_bytes_max=draw(st.integers(1, min(2_048, 65_536 // (titles or 1)))),
         )
     applications = {
         id_: Application(

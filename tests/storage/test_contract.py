@@ -31,7 +31,7 @@ from temppass.core.model import (
     SubjectKind,
 )
 from temppass.core.world import EnvironmentRecord
-from temppass.store import Keys, Outdated, Store
+from temppass.store import Keys, LargeLedger, Outdated, Store
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Place
@@ -258,6 +258,37 @@ def test_every_step_after_a_reset_of_everybody_sees_it(place: Place) -> None:
         return await store.transact(KEYS, look)
 
     assert place.use(work).floors == Floors(1, 0)
+
+
+@pytest.mark.parametrize("titles", [("x" * 2_000,) * 16, ("\x01" * 2_000,) * 2, ("a", "b" * 32_760)])
+def test_a_ledger_of_32_kib_is_read_in_passing(place: Place, titles: tuple[str, ...]) -> None:
+    ledger = replace(LEDGER, used=titles)
+
+    async def work(store: Store) -> Found:
+        await store.transact(KEYS, writing(Changes(((KEY, ledger),))))
+        return await store.transact(KEYS, look)
+
+    assert place.use(work) == Found(Floors(), (None, ledger))
+
+
+@pytest.mark.parametrize("titles", [("x" * 2_000,) * 17, ("\x01" * 2_000,) * 3, ("a", "b" * 32_761)])
+def test_a_larger_ledger_is_read_by_who_has_waited_for_it_and_holds_up_nobody_else(
+    place: Place, titles: tuple[str, ...]
+) -> None:
+    """All in one batch, with one who asks for another subject."""
+    ledger = replace(LEDGER, used=titles)
+    patient, other = replace(KEYS, large=True), replace(KEYS, subjects=(DEVICE_2,))
+
+    async def work(store: Store) -> list[object]:
+        await store.transact(KEYS, writing(Changes(((KEY, ledger),))))
+        asks = [store.transact(keys, look) for keys in (KEYS, patient, other, KEYS)]
+        return [
+            type(found) if isinstance(found, Exception) else found
+            for found in await asyncio.gather(*asks, return_exceptions=True)
+        ]
+
+    found, nothing = Found(Floors(), (None, ledger)), Found(Floors(), (None,))
+    assert place.use(work) == [LargeLedger, found, nothing, LargeLedger]
 
 
 def test_one_who_stops_waiting_takes_nobody_along(place: Place) -> None:

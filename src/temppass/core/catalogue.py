@@ -21,8 +21,12 @@ from temppass.core.refusal import InactiveIntegration, UnknownChannel, UnknownPa
 
 #: titles in one authorize or preauthorize, where the pass does not say (the vendor's "preflight max resources")
 RESOURCES_PER_CALL_MAX = 5
-#: a pass may not count more titles than this, so that a ledger stays a small row
+#: a pass may not count more titles than this
 RESOURCES_MAX = 1_000
+#: a title, in bytes of UTF-8 (design decision 8.5)
+RESOURCE_BYTES_MAX = 2_048
+#: all titles of a ledger, so that reading and writing one holds nobody up
+LEDGER_BYTES_MAX = 65_536
 #: names, keys and cron expressions
 TEXT_CHARACTERS_MAX = 256
 #: ten years
@@ -71,6 +75,8 @@ class Pass(Struct, frozen=True):
     #: an expired ledger is forgotten this long after its end, and the viewer is new again; None keeps it for ever
     retention_ms: int | None = None
     allow_invalid: bool = False
+    #: of one title, in bytes of UTF-8
+    resource_bytes_max: int = RESOURCE_BYTES_MAX
 
     @property
     def usable(self) -> bool:
@@ -118,6 +124,7 @@ class Offer(Struct, frozen=True):
     timezone: str
     #: when the recurring reset was introduced; earlier moments are never due (design decision 8.4)
     resets_since: int
+    resource_bytes_max: int = RESOURCE_BYTES_MAX
 
     def due_at(self, fired_at: int, now: int) -> int | None:
         """Answer the latest due moment in (last fired, now], if there is one."""
@@ -184,6 +191,7 @@ def offer_of(catalogue: Catalogue, channel: Channel, pass_id: str, resets_since:
         found.resets,
         channel.timezone,
         resets_since.get(integration(channel.id, found.id), 0),
+        found.resource_bytes_max,
     )
 
 
@@ -357,6 +365,15 @@ class _Reader:
             fields["identity_key"] = fields["identity_key"] or ""
             named = {"ttl": fields["ttl_ms"], **fields}
             wanting = [key for key in ("ttl", "resources_max", "identity_key") if not named[key]]
+            titles = fields["resources_max"]
+            if titles * fields["resource_bytes_max"] > LEDGER_BYTES_MAX:
+                self.problem(
+                    where,
+                    "resources_max",
+                    f"{titles} titles of up to {fields['resource_bytes_max']} bytes are more than the "
+                    f"{LEDGER_BYTES_MAX} bytes that a ledger may hold; "
+                    f"set resource_bytes_max to {LEDGER_BYTES_MAX // titles} or less, or resources_max lower",
+                )
         if not fields["allow_invalid"]:
             for key in wanting:
                 if key not in told:
@@ -499,6 +516,7 @@ _PASS = {
     "identity_key": _Key(_identity_key, None),
     "channels": _Key(_integrations),
     "resources_per_call_max": _Key(_count(1, RESOURCES_MAX), RESOURCES_PER_CALL_MAX),
+    "resource_bytes_max": _Key(_count(1, RESOURCE_BYTES_MAX), RESOURCE_BYTES_MAX),
     "resets": _Key(_cron, None),
     "logo_url": _Key(_text, ""),
     "retention": _Key(_duration, None, "retention_ms"),
@@ -554,6 +572,8 @@ def _pass_table(entry: Pass) -> dict[str, Any]:
         table["identity_key"] = entry.identity_key
     table["channels"] = [id_ if enabled else {"id": id_, "enabled": False} for id_, enabled in entry.channels.items()]
     table["resources_per_call_max"] = entry.resources_per_call_max
+    if entry.resource_bytes_max != RESOURCE_BYTES_MAX:
+        table["resource_bytes_max"] = entry.resource_bytes_max
     if entry.resets is not None:
         table["resets"] = entry.resets
     if entry.logo_url:

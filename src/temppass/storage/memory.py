@@ -8,12 +8,15 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
+import msgspec
+
 from temppass.core.model import Changes, Client, Floors, Found, Ledger, Origin, Record, Session, Subject, SubjectKind
 from temppass.core.world import EnvironmentRecord
-from temppass.store import Keys, Outdated, Stale, TrialKey
+from temppass.store import LEDGER_READ_BYTES_MAX, Keys, LargeLedger, Outdated, Stale, TrialKey
 
 A = TypeVar("A")
 
+_encode = msgspec.json.Encoder().encode
 _NO_FLOORS = Floors()
 _Trial = tuple[str, tuple[str, str] | None]
 
@@ -33,6 +36,8 @@ class MemoryStore:
         await asyncio.sleep(0)  # let others run in between, as every real store does
         self._check_version(keys)
         trial = (keys.environment, keys.trial)
+        if not keys.large and any(self._is_large(trial, subject) for subject in keys.subjects):
+            raise LargeLedger
         answer, changes = step(
             Found(
                 self._floors.get(trial, _NO_FLOORS),
@@ -120,6 +125,12 @@ class MemoryStore:
     async def ping(self) -> None: ...
 
     async def close(self) -> None: ...
+
+    def _is_large(self, trial: _Trial, subject: Subject) -> bool:
+        ledger = self._ledgers.get((trial, subject))
+        used = ledger.used if ledger else ()
+        # nothing takes more than six times its characters and quotes as JSON, so few have to be written down
+        return bool(used) and 6 * sum(map(len, used)) + 3 * len(used) > LEDGER_READ_BYTES_MAX < len(_encode(used))
 
     def _check_version(self, keys: Keys) -> None:
         environment = self._environments.get(keys.environment)

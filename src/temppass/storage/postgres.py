@@ -36,10 +36,13 @@ from temppass.core.model import (
     SubjectKind,
 )
 from temppass.core.world import EnvironmentRecord
+from temppass.storage.titles import Titles
 from temppass.store import (
     BATCH_MAX,
+    LEDGER_READ_BYTES_MAX,
     WAITING_MAX,
     Keys,
+    LargeLedger,
     Outdated,
     SchemaOutdated,
     Stale,
@@ -68,7 +71,6 @@ TRIES_MAX = 50
 RACE_PAUSE_S = 0.0002
 
 _encode = msgspec.json.Encoder().encode
-_decode_titles = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_session = msgspec.json.Decoder(Session).decode
 _decode_environment = msgspec.json.Decoder(EnvironmentRecord).decode
 
@@ -110,10 +112,14 @@ class _Kept(NamedTuple):
 class _Snapshot:
     """What one batch found, and what its steps have made of it so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, batch: list[_Job]) -> None:
+        self.titles = Titles()
         self.versions: dict[str, int] = {}
         self.trials: dict[TrialKey, _Trial] = {}
         self.rows: dict[_LedgerKey, _Row] = {}
+        #: ledgers of many titles, which are read for large keys only
+        self.large: set[_LedgerKey] = set()
+        self._wanted = {(job.trial, subject) for job in batch if job.keys.large for subject in job.keys.subjects}
         self.clients: dict[tuple[str, str], Client] = {}
         self.sessions: dict[tuple[str, str], _Kept] = {}
         self.changed_trials: set[TrialKey] = set()
@@ -130,13 +136,26 @@ class _Snapshot:
             self.changed_rows or self.changed_trials or self.changed_sessions or self.new_clients or self.records
         )
 
+    def find(self, key: _LedgerKey, version: int, used: bytes | None, row: tuple[Any, ...]) -> None:
+        """Keep a row of _READ, unless it has too many titles to be read for this batch."""
+        if used is not None and len(used) > LEDGER_READ_BYTES_MAX:
+            self.large.add(key)
+            if key not in self._wanted:
+                return
+        self.rows[key] = _Row(_ledger(self.titles.read(used), *row), version)
+
     def run(self, job: _Job) -> Any:
-        """Run one step over the present state and keep its changes. Raises what the step raises; Outdated; _Later."""
+        """
+        Run one step over the present state and keep its changes. Raises what the step raises; Outdated; LargeLedger;
+        _Later.
+        """
         keys = job.keys
         environment = keys.environment
         if self.versions.get(environment, 0) != keys.version:
             raise Outdated
         trial = job.trial
+        if self.large and not keys.large and any((trial, subject) in self.large for subject in keys.subjects):
+            raise LargeLedger
         answer, changes = job.step(
             Found(
                 self.trials.get(trial, _NO_TRIAL).floors,
@@ -271,7 +290,7 @@ class PostgresStore:
         raise StoreBusy(f"{TRIES_MAX} races were lost in a row")
 
     async def _read(self, connection: _Connection, batch: list[_Job]) -> _Snapshot:
-        snapshot = _Snapshot()
+        snapshot = _Snapshot(batch)
         environments = list({job.keys.environment for job in batch})
         trials = {job.trial for job in batch} - {_NO_KEY}
         if unknown := trials - self._trial_ids.keys():
@@ -296,9 +315,7 @@ class PostgresStore:
         )
         for what, n, version, a, b, c, used, app_id, device_user in found:
             if what == _LEDGER_ROW:
-                origin = Origin(app_id, device_user) if app_id or device_user else ANYWHERE
-                ledger = Ledger(b, c, a, _decode_titles(used) if used else (), origin) if a != _REMOVED else None
-                snapshot.rows[ledgers[n - 1]] = _Row(ledger, version)
+                snapshot.find(ledgers[n - 1], version, used, (a, b, c, app_id, device_user))
             elif what == _TRIAL_ROW:
                 snapshot.trials[by_id[n]] = _Trial(Floors(a, b, c), version)
             else:
@@ -325,7 +342,7 @@ class PostgresStore:
             return False
         # in one order everywhere, removals included, so that two batches never wait for each other in a circle
         ledgers = sorted(
-            _ledger_row(self._trial_ids[trial], subject, snapshot.rows[trial, subject])
+            _ledger_row(self._trial_ids[trial], subject, snapshot.rows[trial, subject], snapshot.titles)
             for trial, subject in snapshot.changed_rows
         )
         raised = sorted(self._trial_ids[key] for key in snapshot.changed_trials)
@@ -548,7 +565,22 @@ def _next_version(version: int | None) -> int:
     return random.getrandbits(62) if version is None else version + 1
 
 
-def _ledger_row(trial: int, subject: Subject, row: _Row) -> tuple[Any, ...]:
+def _ledger(
+    used: tuple[str, ...],
+    generation: int,
+    started_at: int,
+    expires_at: int,
+    app_id: bytes | None,
+    device_user: bytes | None,
+) -> Ledger | None:
+    """Read a row of _READ; None where it is that of a ledger that was removed."""
+    if generation == _REMOVED:
+        return None
+    origin = Origin(app_id, device_user) if app_id or device_user else ANYWHERE
+    return Ledger(started_at, expires_at, generation, used, origin)
+
+
+def _ledger_row(trial: int, subject: Subject, row: _Row, titles: Titles) -> tuple[Any, ...]:
     """
     Write down a ledger for _UPSERT_LEDGERS. One that was removed leaves an empty row that counts for nothing, even one
     that began in the same batch: a row that is not there has no version by which anybody could see that it moved on.
@@ -563,7 +595,7 @@ def _ledger_row(trial: int, subject: Subject, row: _Row) -> tuple[Any, ...]:
         ledger.expires_at,
         # a version that was read goes in negated: should its row be gone (swept), what is inserted is told by its sign
         random.getrandbits(62) + 1 if row.version is None else -row.version,
-        _encode(ledger.used) if ledger.used else None,
+        titles.write(ledger.used),
         ledger.origin.app_id,
         ledger.origin.device_user,
     )

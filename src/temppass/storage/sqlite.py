@@ -34,10 +34,13 @@ from temppass.core.model import (
     SubjectKind,
 )
 from temppass.core.world import EnvironmentRecord
+from temppass.storage.titles import Titles
 from temppass.store import (
     BATCH_MAX,
+    LEDGER_READ_BYTES_MAX,
     WAITING_MAX,
     Keys,
+    LargeLedger,
     Outdated,
     SchemaOutdated,
     Stale,
@@ -55,7 +58,6 @@ BUSY_MS = 1_500
 _DURABLE, _LATER = "FULL", "NORMAL"
 
 _encode = msgspec.json.Encoder().encode
-_decode_titles = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_session = msgspec.json.Decoder(Session).decode
 _decode_environment = msgspec.json.Decoder(EnvironmentRecord).decode
 
@@ -220,6 +222,7 @@ class _Transaction:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._execute = connection.execute
+        self._titles = Titles()
         self._versions: dict[str, int] = {}
         self._trials: dict[tuple[str, str, str], tuple[int | None, Floors]] = {}
 
@@ -230,7 +233,7 @@ class _Transaction:
         answer, changes = step(
             Found(
                 floors,
-                tuple([self._ledger(trial, subject) for subject in keys.subjects]),
+                tuple([self._ledger(trial, subject, keys.large) for subject in keys.subjects]),
                 self._client(keys.environment, keys.client_id) if keys.client_id is not None else None,
                 self._session(keys.environment, keys.code) if keys.code is not None else None,
             )
@@ -250,7 +253,7 @@ class _Transaction:
             if ledger is None:
                 self._execute(_REMOVE_LEDGER, (trial, subject.kind, subject.digest))
             else:
-                self._execute(_WRITE_LEDGER, (trial, subject.kind, subject.digest, *_ledger_row(ledger)))
+                self._execute(_WRITE_LEDGER, (trial, subject.kind, subject.digest, *self._ledger_row(ledger)))
         if (client := changes.client) is not None:
             self._execute(
                 _ADD_CLIENT,
@@ -345,15 +348,27 @@ class _Transaction:
         self._trials[key] = (id_, floors)
         return int(id_)
 
-    def _ledger(self, trial: int | None, subject: Subject) -> Ledger | None:
+    def _ledger(self, trial: int | None, subject: Subject, large: bool) -> Ledger | None:  # noqa: FBT001 - of Keys
         if trial is None:
             return None
         row = self._execute(_LEDGER, (trial, subject.kind, subject.digest)).fetchone()
         if row is None:
             return None
         started_at, expires_at, generation, used, app_id, device_user = row
+        if used and len(used) > LEDGER_READ_BYTES_MAX and not large:
+            raise LargeLedger
         origin = Origin(app_id, device_user) if app_id or device_user else ANYWHERE
-        return Ledger(started_at, expires_at, generation, _decode_titles(used) if used else (), origin)
+        return Ledger(started_at, expires_at, generation, self._titles.read(used), origin)
+
+    def _ledger_row(self, ledger: Ledger) -> tuple[Any, ...]:
+        return (
+            ledger.generation,
+            ledger.started_at,
+            ledger.expires_at,
+            self._titles.write(ledger.used),
+            ledger.origin.app_id,
+            ledger.origin.device_user,
+        )
 
     def _client(self, environment: str, client_id: str) -> Client | None:
         row = self._execute(_CLIENT, (environment, client_id)).fetchone()
@@ -365,17 +380,6 @@ class _Transaction:
 
     def _add_record(self, environment: str, record: Record) -> None:
         self._execute(_ADD_RECORD, (record.id, record.at, environment, _encode(record)))
-
-
-def _ledger_row(ledger: Ledger) -> tuple[Any, ...]:
-    return (
-        ledger.generation,
-        ledger.started_at,
-        ledger.expires_at,
-        _encode(ledger.used) if ledger.used else None,
-        ledger.origin.app_id,
-        ledger.origin.device_user,
-    )
 
 
 _TRIAL = """

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from temppass import wire
-from temppass.core.catalogue import Channel
+from temppass.core.catalogue import RESOURCE_BYTES_MAX, Channel
 from temppass.core.identity import device_from_header
 from temppass.core.model import Deny, Permit, Profile, Session, Spent
 from temppass.core.refusal import InvalidCode, InvalidResources
@@ -24,8 +24,9 @@ from temppass.web.device import read_device, shape
 from temppass.web.problems import CODES, EXECUTION_TIME, JSON, V2_SURFACE, Endpoint, GuardedRoute, enhanced_error
 from temppass.web.request import Headers, field_text, query_bytes, read_body
 
-#: a title, in bytes of UTF-8 (design decision 8.5)
-RESOURCE_BYTES_MAX = 2048
+#: a body of decisions that is longer, or has more commas and so perhaps titles, is one of the large asks (service.py)
+BODY_PASSING_BYTES_MAX = 8_192
+COMMAS_PASSING_MAX = 8
 #: a text that a session's form gives
 SESSION_TEXT_MAX = 2048
 #: a longer name of a domain is none (RFC 1035 §2.3.4)
@@ -77,7 +78,12 @@ class RestV2:
         headers, channel_id, pass_id, body = await _decision(request)
         try:
             decided = await self._service.authorize(
-                request.scope["environment"], headers.token, channel_id, pass_id, lambda: _titles_asked(headers, body)
+                request.scope["environment"],
+                headers.token,
+                channel_id,
+                pass_id,
+                lambda: _titles_asked(headers, body),
+                large=_is_large(body),
             )
         except StoreUnavailable as error:
             return _not_in_time(request, channel_id, pass_id, body, error)
@@ -103,7 +109,12 @@ class RestV2:
         headers, channel_id, pass_id, body = await _decision(request)
         try:
             verdicts = await self._service.preauthorize(
-                request.scope["environment"], headers.token, channel_id, pass_id, lambda: _titles_asked(headers, body)
+                request.scope["environment"],
+                headers.token,
+                channel_id,
+                pass_id,
+                lambda: _titles_asked(headers, body),
+                large=_is_large(body),
             )
         except StoreUnavailable as error:
             return _not_in_time(request, channel_id, pass_id, body, error)
@@ -268,6 +279,10 @@ def _viewer(headers: Headers) -> Viewer:
 def _titles_asked(headers: Headers, body: bytes) -> tuple[Viewer, list[str]]:
     """Refuses: InvalidDeviceIdentifier, InvalidResources."""
     return _viewer(headers), _titles(body)
+
+
+def _is_large(body: bytes) -> bool:
+    return len(body) > BODY_PASSING_BYTES_MAX or body.count(b",") > COMMAS_PASSING_MAX
 
 
 def _titles(body: bytes) -> list[str]:
