@@ -133,7 +133,8 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._head_open, self._unfinished_bytes = False, 0
         self._stop_timer()
-        self.scope["target"] = self.url  # type: ignore[typeddict-unknown-key]  # ours: ASGI drops fragment and host
+        if self.url[:1] != b"/" or b"#" in self.url:  # what ASGI tells only a part of: the edge judges it
+            self.scope["target"] = self.url  # type: ignore[typeddict-unknown-key]  # a key of our own
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -65,7 +65,7 @@ def test_the_host_names_the_environment(
     ],
 )  # fmt: skip
 def test_a_host_is_a_name_or_an_address(host: str) -> None:
-    assert host_of([f"\t {host} ".encode()], b"/", "1.1") == host
+    assert host_of([host.encode()], b"/", "1.1") == host
 
 
 @pytest.mark.parametrize(

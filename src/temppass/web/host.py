@@ -29,7 +29,7 @@ _PORT_MAX = 65_535
 
 _NAME = rb"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+"
 #: `uri-host [":" port]` (RFC 9110 §7.2, RFC 3986 §3.2.2); of addresses in brackets the one kind that there is
-_HOST = re.compile(rb"(?:" + _NAME + rb"|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?")
+_HOST = re.compile(rb"(?:" + _NAME + rb"|\[(?P<literal>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{0,5}))?")
 #: a target in absolute form (RFC 9112 §3.2.2), of a scheme that we speak
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 
@@ -47,35 +47,34 @@ def host_of(given: Sequence[bytes], target: bytes, http_version: str) -> str:
         raise InvalidRequest("Send a # in a request target as %23.")
     if len(given) != 1 and (given or http_version != "1.0"):
         raise InvalidRequest("Send one Host header.")
-    host = _checked(given[0]) if given else ""
+    host = read_host(given[0]) if given else ""
     if target[:1] == b"/" or target == b"*":
         return host
     absolute = _ABSOLUTE.match(target)
     if absolute is None:
         raise InvalidRequest("Send a path, or a URL of http or https.")
-    return _checked(absolute[1])
-
-
-def _checked(value: bytes) -> str:
-    stripped = value.strip(b" \t")
-    host = _host(stripped) if len(stripped) <= HOST_CHARACTERS_MAX else None
-    if host is None:
-        raise InvalidRequest("Send a Host that is a name or an address, with or without a port.")
-    return host
+    return read_host(absolute[1])
 
 
 @lru_cache(maxsize=1024)
-def _host(value: bytes) -> str | None:
-    """Answer a host as text, None where it is none. (No longer one is asked for: what is remembered has a bound.)"""
-    parts = _HOST.fullmatch(value)
-    if parts is None or int(parts[2] or 0) > _PORT_MAX:
-        return None
+def read_host(value: bytes) -> str:
+    """
+    Answer the host in a value of `Host`, with its port, without white space around it. Refuses: InvalidRequest.
+
+    What is refused is not remembered, so that what is remembered has a bound.
+    """
+    parts = _HOST.fullmatch(value.strip(b" \t")) if len(value) <= HOST_CHARACTERS_MAX else None
+    if parts is None or int(parts["port"] or 0) > _PORT_MAX or not _is_literal(parts["literal"]):
+        raise InvalidRequest("Send a Host that is a name or an address, with or without a port.")
+    return parts[0].decode()
+
+
+def _is_literal(value: bytes | None) -> bool:
+    """Tell whether what stands in brackets, if anything does, is an address."""
     try:
-        if parts[1]:
-            IPv6Address(parts[1].decode())
+        return value is None or bool(IPv6Address(value.decode()))
     except ValueError:
-        return None
-    return value.decode()
+        return False
 
 
 @lru_cache(maxsize=1024)
