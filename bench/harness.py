@@ -145,7 +145,11 @@ def serving(command: Sequence[str], environ: Mapping[str, str] | None = None) ->
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise BenchError(f"{command} did not start:\n{(path / 'err').read_text()[-2000:]}")
                 time.sleep(0.002)
-            yield Served(ready[1], process.pid, (path / "out").read_text())
+            try:
+                yield Served(ready[1], process.pid, (path / "out").read_text())
+            except BenchError as error:
+                error.add_note(f"the last that the server on {command[-1]} logged: {(path / 'err').read_text()[-500:]}")
+                raise
         finally:
             process.terminate()
             try:
@@ -213,6 +217,12 @@ def wrk(served: Served, requests: Sequence[bytes], *, path: str = "/", seconds: 
     return float(rate[1])
 
 
+def waited_s(pid: int) -> float:
+    """Answer for how long all threads of a process were ready to run while others had the core; 0 without /proc."""
+    told = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(file.read_text().split()[1]) for file in told) / 1e9
+
+
 def in_turn(variants: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, list[float]]:
     """Measure every variant once a round, the order turned round each time; print and answer all figures."""
     figures: dict[str, list[float]] = {name: [] for name in variants}
@@ -261,4 +271,4 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except BenchError as error:
-        sys.exit(f"error: {error}")
+        sys.exit("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]))

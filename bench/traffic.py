@@ -30,6 +30,7 @@ CONNECTIONS = 256
 #: the clock of event loops has milliseconds
 TICK_S = 0.001
 ANSWER_WAIT_S = 10
+_INSIDE = re.compile(rb"\r\nserver-timing: app;dur=([\d.]+), cpu;dur=([\d.]+)\r\n")
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 
 
@@ -84,6 +85,11 @@ class Answer(NamedTuple):
     #: on the clock of time.perf_counter, in seconds
     due: float
     latency_ms: float
+    #: by how much the generator itself was behind when it asked
+    late_ms: float
+    #: what the server says of itself (timed.py), 0 if nothing: how long it had the request, and a core meanwhile
+    inside_ms: float
+    cpu_ms: float
 
 
 class _Caller(asyncio.Protocol):
@@ -91,7 +97,7 @@ class _Caller(asyncio.Protocol):
 
     def __init__(self, load: "_Load") -> None:
         self._load = load
-        self._due = 0.0
+        self._due = self._asked = 0.0
         self._data = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
@@ -102,7 +108,7 @@ class _Caller(asyncio.Protocol):
         self._load.wrong = self._load.wrong or f"the server closed a connection: {error}"
 
     def ask(self, request: bytes, due: float) -> None:
-        self._due = due
+        self._due, self._asked = due, time.perf_counter()
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -114,7 +120,10 @@ class _Caller(asyncio.Protocol):
         self._data = b""
         if not data.startswith(b"HTTP/1.1 200") or b'"authorized":true' not in data:
             self._load.wrong = data[:600].decode(errors="replace")
-        self._load.answered(self, Answer(self._due, (time.perf_counter() - self._due) * 1000))
+        latency_ms, late_ms = (time.perf_counter() - self._due) * 1000, (self._asked - self._due) * 1000
+        said = _INSIDE.search(data)
+        inside_ms, cpu_ms = (float(said[1]), float(said[2])) if said else (0.0, 0.0)
+        self._load.answered(self, Answer(self._due, latency_ms, late_ms, inside_ms, cpu_ms))
 
 
 class _Load:
