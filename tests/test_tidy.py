@@ -295,6 +295,11 @@ def test_every_python_example_passes(page: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_every_backup_in_the_pages_is_for_its_owner_only() -> None:
+    scripts = [block for page in PAGES for block in blocks(page, "sh") if ".backup" in block or "pg_dump" in block]
+    assert [script.splitlines()[0] for script in scripts] == ["umask 077"]
+
+
 # --- the code
 
 

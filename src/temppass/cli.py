@@ -12,7 +12,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -220,8 +220,7 @@ def serve(  # noqa: C901 - its inner functions are counted with it
     temppass serve --store sqlite:///preview.db --port 8080
     temppass serve --host 0.0.0.0 --port 443 --tls-cert chain.pem --tls-key key.pem
     """
-    from temppass import server  # noqa: PLC0415 - the client does without the server
-    from temppass.wiring import configure_logging  # noqa: PLC0415
+    from temppass import server, wiring  # noqa: PLC0415 - the client does without the server
 
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("--tls-cert and --tls-key go together.")
@@ -230,12 +229,16 @@ def serve(  # noqa: C901 - its inner functions are counted with it
     settings = _settings(store)
     if workers > 1 and not settings.store.startswith("postgresql://"):
         raise Failure("an embedded store is served by one process", "leave --workers out, or use PostgreSQL")
-    configure_logging()
+    wiring.configure_logging()
     tls = _tls(tls_cert, tls_key) if tls_cert and tls_key else None
+    with _opening():
+        hold = wiring.hold(settings.store)
     application = _assemble(settings)
     listener = _listener(host, port)
     shown_host = f"[{host}]" if ":" in host else host
     url = f"{'https' if tls else 'http'}://{shown_host}:{listener.getsockname()[1]}"
+    if hold is not None:
+        hold.tell(url)
 
     def announce(lines: str) -> None:
         if lines:
@@ -340,7 +343,7 @@ def plan(file: Any, store: str | None, environment: str | None) -> None:
     temppass catalogue plan catalogue.toml
     """
     parsed = _parse(file)
-    differences = _administer(store, environment, lambda app, name: app.administration.plan(name, parsed))
+    differences = _look(store, environment, lambda app, name: app.administration.plan(name, parsed))
     _show_differences(differences)
 
 
@@ -376,7 +379,7 @@ def show(store: str | None, environment: str | None) -> None:
 
     from temppass.core.catalogue import EMPTY, document_of  # noqa: PLC0415
 
-    shown = _administer(store, environment, lambda app, name: app.administration.catalogue(name))
+    shown = _look(store, environment, lambda app, name: app.administration.catalogue(name))
     if shown == EMPTY:
         click.echo("the catalogue is empty", err=True)
     click.echo(tomli_w.dumps({kind: entries for kind, entries in document_of(shown).items() if entries}), nl=False)
@@ -407,7 +410,10 @@ def mint(application: str, store: str | None, environment: str | None) -> None:
     \b
     temppass statement mint ops > statement.jwt
     """
-    click.echo(_administer(store, environment, lambda app, name: app.administration.mint(name, application)))
+    minted = _administer(
+        store, environment, lambda app, name: app.administration.mint(name, application), read_only=True
+    )
+    click.echo(minted)
 
 
 @statement.command()
@@ -489,11 +495,17 @@ def check(store: str | None) -> None:
     \b
     temppass store check --store sqlite:///preview.db
     """
-    names = _administer(store, None, lambda app, _name: app.administration.check())
+    names = _administer(store, None, lambda app, _name: app.administration.check(), read_only=True)
     click.echo(f"good; environments: {', '.join(names) or 'none yet'}", err=True)
 
 
 # --- what the commands share
+
+_CHECK_STORE = "check --store or TEMPPASS_STORE"
+
+
+class _Missing(Failure):
+    """There is no store to read."""
 
 
 def _settings(store: str | None) -> "Settings":
@@ -505,20 +517,47 @@ def _settings(store: str | None) -> "Settings":
         raise Failure(str(error)) from None
 
 
-def _assemble(settings: "Settings") -> "Application":
-    from temppass.settings import SettingsError  # noqa: PLC0415
-    from temppass.store import SchemaOutdated, StoreUnavailable  # noqa: PLC0415
+def _assemble(settings: "Settings", *, read_only: bool = False) -> "Application":
     from temppass.wiring import assemble  # noqa: PLC0415
 
+    with _opening():
+        return assemble(settings, read_only=read_only)
+
+
+@contextlib.contextmanager
+def _opening() -> Iterator[None]:
+    """Turn what opening a store raises into the failure of a command."""
+    from temppass.settings import SettingsError  # noqa: PLC0415
+    from temppass.store import SchemaOutdated, StoreHeld, StoreMissing, StoreUnavailable  # noqa: PLC0415
+
     try:
-        return assemble(settings)
+        yield
     except SettingsError as error:
         raise Failure(str(error)) from None
+    except StoreHeld as error:
+        raise Failure(str(error), "stop that one first, or use PostgreSQL for more than one") from None
+    except StoreMissing as error:
+        raise _Missing(str(error), _CHECK_STORE) from None
     except (StoreUnavailable, SchemaOutdated) as error:
-        raise Failure(str(error), "check --store or TEMPPASS_STORE") from None
+        raise Failure(str(error), _CHECK_STORE) from None
 
 
-def _administer(store: str | None, environment: str | None, work: "Callable[[Application, str], Awaitable[A]]") -> A:
+def _look(store: str | None, environment: str | None, work: "Callable[[Application, str], Awaitable[A]]") -> A:
+    """Do what only reads; a store that is not there yet is an empty one, and stays away."""
+    try:
+        return _administer(store, environment, work, read_only=True)
+    except _Missing as missing:
+        click.echo(f"{missing}; read as an empty one", err=True)
+        return _administer("memory:", environment, work, read_only=True)
+
+
+def _administer(
+    store: str | None,
+    environment: str | None,
+    work: "Callable[[Application, str], Awaitable[A]]",
+    *,
+    read_only: bool = False,
+) -> A:
     """Open the store, do one thing to an environment, close it."""
     from temppass.core.catalogue import is_environment_name  # noqa: PLC0415
 
@@ -526,7 +565,7 @@ def _administer(store: str | None, environment: str | None, work: "Callable[[App
     name = environment or settings.environment
     if not is_environment_name(name):
         raise click.UsageError(f"--environment {name!r} is no name; use a-z, 0-9 and -, at most 64 characters.")
-    application = _assemble(settings)
+    application = _assemble(settings, read_only=read_only)
 
     async def run() -> A:
         async with _closing(application.store):
@@ -553,7 +592,7 @@ def _run(work: Callable[[], Awaitable[A]], new_loop: Callable[[], asyncio.Abstra
     except SchemaOutdated as error:
         raise Failure(str(error), "run `temppass store migrate`") from None
     except StoreUnavailable as error:
-        raise Failure(f"the store does not answer: {error}", "check --store or TEMPPASS_STORE") from None
+        raise Failure(f"the store does not answer: {error}", _CHECK_STORE) from None
 
 
 def _parse(file: Any) -> Any:

@@ -46,6 +46,14 @@ class SchemaOutdated(Exception):
     """The database's schema is not the one of this program; the message says what to do."""
 
 
+class StoreMissing(Exception):
+    """There is nothing to read where the store should be; the message says what to do."""
+
+
+class StoreHeld(Exception):
+    """The store has its one server already; the message names it."""
+
+
 class Keys(Struct, frozen=True):
     """What one step needs to find, and the version of the environment that it was built on (0: it did not exist)."""
 

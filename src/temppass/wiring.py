@@ -4,7 +4,6 @@ line and by testing.py.
 """
 
 import contextlib
-import os
 import secrets
 import sys
 from collections.abc import Callable
@@ -14,14 +13,17 @@ from typing import NamedTuple
 import structlog
 from prometheus_client import CollectorRegistry
 
+from temppass import private
 from temppass.administration import Administration
 from temppass.core.tokens import Secret
 from temppass.failure import install
 from temppass.service import Policy, Service, wall_clock
 from temppass.settings import Settings, SettingsError
+from temppass.storage import sqlite_file
+from temppass.storage.hold import Hold
 from temppass.storage.memory import MemoryStore
-from temppass.storage.sqlite import SqliteStore
-from temppass.store import Store
+from temppass.storage.sqlite import SqliteReader, SqliteStore
+from temppass.store import SchemaOutdated, Store, StoreMissing
 from temppass.web.app import Edge
 from temppass.worlds import Worlds
 
@@ -36,10 +38,16 @@ class Application(NamedTuple):
     edge: Edge
 
 
-def assemble(settings: Settings, clock: Callable[[], int] = wall_clock) -> Application:
-    """Open the store and build everything on it. Raises SettingsError, StoreUnavailable, SchemaOutdated."""
+def assemble(settings: Settings, clock: Callable[[], int] = wall_clock, *, read_only: bool = False) -> Application:
+    """
+    Open the store and build everything on it. With `read_only` an embedded store is neither made nor changed.
+
+    Raises SettingsError, StoreUnavailable, SchemaOutdated; StoreMissing with `read_only` alone.
+    """
+    if read_only:
+        _require(settings.store)
     secret = _secret(settings)
-    store = open_store(settings.store)
+    store = open_store(settings.store, read_only=read_only)
     policy = Policy(
         issuer=settings.issuer,
         access_token_ms=settings.access_token_s * 1000,
@@ -58,7 +66,7 @@ def assemble(settings: Settings, clock: Callable[[], int] = wall_clock) -> Appli
     return Application(store, service, Administration(store, secret, worlds, policy, clock), edge)
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, *, read_only: bool = False) -> Store:
     """Raises SettingsError for a URL that names no adapter; StoreUnavailable, SchemaOutdated."""
     if url == "memory:":
         return MemoryStore()
@@ -68,7 +76,12 @@ def open_store(url: str) -> Store:
         except ModuleNotFoundError:
             raise SettingsError(f"PostgreSQL needs a driver; {install('postgres')}") from None
         return PostgresStore(url)
-    return SqliteStore(_path(url))
+    return SqliteReader(_path(url)) if read_only else SqliteStore(_path(url))
+
+
+def hold(url: str) -> Hold | None:
+    """Become the one server of an embedded store; others have any number. Raises SettingsError, StoreHeld."""
+    return None if url == "memory:" or url.startswith(_POSTGRES) else Hold(_path(url))
 
 
 def _path(url: str) -> Path:
@@ -82,6 +95,19 @@ def _path(url: str) -> Path:
     return Path(path)
 
 
+def _require(url: str) -> None:
+    """Raises StoreMissing where an embedded store is not there; SettingsError."""
+    if url == "memory:" or url.startswith(_POSTGRES) or sqlite_file.exists(path := _path(url)):
+        return
+    if _beside(path).exists():
+        raise StoreMissing(f"there is no store at {path}, but its secret is there; restore the database")
+    raise StoreMissing(f"there is no store at {path}; `temppass catalogue apply` makes one")
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".secret")
+
+
 def _secret(settings: Settings) -> Secret:
     """Answer the secret of the settings, or the one that an embedded store keeps beside itself (mode 0600)."""
     if settings.secret is not None:
@@ -91,29 +117,30 @@ def _secret(settings: Settings) -> Secret:
     if settings.store.startswith(_POSTGRES):
         raise SettingsError("TEMPPASS_SECRET is missing; set the same one for every server and command of this store")
     path = _path(settings.store)
-    file = path.with_name(path.name + ".secret")
+    is_new, file = not sqlite_file.exists(path), _beside(path)  # in this order: a secret is made before its store
     if not file.exists():
+        if not is_new:
+            with contextlib.suppress(SchemaOutdated):
+                sqlite_file.read(path, lambda _connection: None)  # or it is no database at all
+            raise SettingsError(f"{path} is there without its secret {file}; restore that, or set TEMPPASS_SECRET")
         _create_secret(file)
     return Secret(_read_secret(file))
 
 
 def _create_secret(file: Path) -> None:
-    """Write a new secret whole before it gets its name, so that of two processes both read the same one."""
-    draft = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as new:
-            new.write(secrets.token_hex(32).encode())
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, file)
-        draft.unlink()
+        with contextlib.suppress(FileExistsError):  # of two processes both read the same one
+            private.create(file, secrets.token_hex(32).encode())
     except OSError as error:
         raise SettingsError(f"cannot write {file}: {error.strerror}; name a folder that can be written") from None
 
 
 def _read_secret(file: Path) -> bytes:
     try:
-        value = file.read_bytes().strip()
+        value = private.read(file).strip()
         Secret(value)
+    except private.Exposed as error:
+        raise SettingsError(str(error)) from None
     except (OSError, ValueError) as error:
         raise SettingsError(f"cannot use {file}: {error}; restore it, or set TEMPPASS_SECRET") from None
     return value

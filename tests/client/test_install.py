@@ -69,4 +69,7 @@ def test_the_double_says_what_to_install_where_nothing_of_the_server_is() -> Non
 def test_the_client_works_where_nothing_of_the_server_is_installed() -> None:
     command = [sys.executable, "-W", "error", "-c", _USER, json.dumps(NOT_INSTALLED)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.stderr, json.loads(done.stdout or "null")) == ("", [True, [], ["temppass.client", "temppass.core"]])
+    assert (done.stderr, json.loads(done.stdout or "null")) == (
+        "",
+        [True, [], ["temppass.client", "temppass.core", "temppass.private"]],
+    )

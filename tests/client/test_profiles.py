@@ -2,6 +2,7 @@
 What holds when options, variables and profiles say different things, and where a statement may go.
 """
 
+import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from temppass.client.errors import TempPassError
 from temppass.client.place import ENVIRONMENTS, place_at
 from temppass.client.profiles import Profile, Profiles, choose, clean_statement
-from temppass.client.vault import Held, KeyringVault
+from temppass.client.vault import FileVault, Held, KeyringVault, LookedThrough
 
 LOCAL, OTHER = "http://127.0.0.1:8080", "https://temppass.example"
 STATEMENT = "aaaa.bbbb.cccc"
@@ -191,3 +192,36 @@ def test_what_is_forgotten_is_gone_from_the_keyring(profiles: Profiles, drawer: 
     vault.remember("entry", None)
     profiles.remove("work")
     assert (drawer.secrets, vault.recall("entry")) == ({}, None)
+
+
+@pytest.mark.parametrize("umask", [0, 0o022, 0o777])
+def test_all_that_is_kept_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    """Folders too, and those above them that were not there."""
+    before = os.umask(umask)
+    try:
+        Profiles(tmp_path / "config" / "temppass").put("work", WORK, STATEMENT, default=True)
+        FileVault(tmp_path / "state" / "temppass").remember("entry", Held("id", "secret"))
+        FileVault(tmp_path / "other" / "temppass").hold("entry")
+    finally:
+        os.umask(before)
+    found = {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.rglob("*") if file.is_dir()}
+    files = {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.rglob("*") if file.is_file()}
+    assert (found, files) == ({0o700}, {0o600})
+
+
+def test_a_folder_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir(0o755)
+    Profiles(tmp_path / "config" / "temppass").put("work", WORK, STATEMENT, default=True)
+    assert stat.S_IMODE((tmp_path / "config").stat().st_mode) == 0o755
+
+
+def test_who_only_looks_through_a_vault_keeps_nothing_in_it(tmp_path: Path) -> None:
+    kept, new = Held("id", "secret"), Held("another", "secret")
+    vault = FileVault(tmp_path)
+    vault.remember("entry", kept)
+    looked = LookedThrough(vault)
+    told = [looked.recall("entry")]
+    for held in (None, new):
+        looked.remember("entry", held)
+        told.append(looked.recall("entry"))
+    assert (told, vault.recall("entry")) == ([kept, None, new], kept)

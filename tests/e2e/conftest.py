@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -193,9 +193,10 @@ class Folder:
         self._open: list[Wire] = []
         self._servers: list[Server] = []
 
-    def temppass(self, *arguments: str, **variables: str) -> Done:
+    def temppass(self, *arguments: str, through: Sequence[str] = (), **variables: str) -> Done:
+        """Run a command; `through` is a program, with its options, that starts it."""
         done = subprocess.run(
-            [sys.executable, "-m", "temppass.cli", *arguments],
+            [*through, sys.executable, "-m", "temppass.cli", *arguments],
             cwd=self.path,
             env=surroundings(self.path, self._variables | variables),
             stdin=subprocess.DEVNULL,

@@ -4,7 +4,10 @@ steps that wait.
 """
 
 import asyncio
+import os
+import shutil
 import sqlite3
+import stat
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import closing
@@ -14,8 +17,20 @@ from typing import Any, TypeVar
 import pytest
 
 from temppass.core.model import NOTHING, Changes, Found, Ledger, Origin, Subject, SubjectKind
-from temppass.storage.sqlite import SqliteStore
-from temppass.store import WAITING_MAX, Keys, SchemaOutdated, Stale, StoreBusy, StoreUnavailable, TrialKey
+from temppass.storage import sqlite_file
+from temppass.storage.hold import Hold
+from temppass.storage.sqlite import SqliteReader, SqliteStore
+from temppass.store import (
+    WAITING_MAX,
+    Keys,
+    SchemaOutdated,
+    Stale,
+    Store,
+    StoreBusy,
+    StoreHeld,
+    StoreUnavailable,
+    TrialKey,
+)
 
 A = TypeVar("A")
 
@@ -52,7 +67,7 @@ def gaining(title: str) -> Callable[[Found], tuple[int, Changes]]:
     return step
 
 
-async def titles(store: SqliteStore) -> tuple[str, ...]:
+async def titles(store: Store) -> tuple[str, ...]:
     return await store.transact(KEYS, lambda found: (found.ledgers[0].used if found.ledgers[0] else (), NOTHING))
 
 
@@ -155,6 +170,202 @@ def test_neither_a_basic_nor_a_narrow_ledger_holds_what_it_does_not_need(path: P
     use(path, work)
     found = select(path, "SELECT used, app_id, device_user FROM ledger ORDER BY kind")
     assert found == [(None, None, None), (b'["A"]', b"o", None)]
+
+
+# --- who may use the file
+
+
+def modes(path: Path) -> dict[str, int]:
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+
+
+@pytest.mark.parametrize("umask", [0, 0o022, 0o777])
+def test_a_store_is_for_its_owner_alone_whatever_the_umask(path: Path, umask: int) -> None:
+    async def work(store: SqliteStore) -> dict[str, int]:
+        await store.transact(KEYS, gaining("A"))
+        return modes(path)
+
+    before = os.umask(umask)
+    try:
+        found = use(path, work)
+    finally:
+        os.umask(before)
+    assert found == {"store.db": 0o600, "store.db-shm": 0o600, "store.db-wal": 0o600}
+
+
+def test_a_store_that_others_could_use_is_theirs_no_more(path: Path) -> None:
+    """A program of before made it, was killed, and left its log behind."""
+
+    async def work(store: SqliteStore) -> dict[str, int]:
+        await titles(store)
+        return modes(path)
+
+    path.touch()
+    path.chmod(0o664)
+    with closing(sqlite3.connect(path)) as another:
+        another.execute("PRAGMA journal_mode = WAL")
+        another.execute("CREATE TABLE t (x)")
+        before = modes(path)
+        assert (set(before.values()), use(path, work)) == ({0o664}, dict.fromkeys(before, 0o600))
+
+
+def test_what_is_no_store_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("not a database, but long enough to be taken for one" * 100)
+    (tmp_path / "text.db").chmod(0o644)
+    with pytest.raises(StoreUnavailable):
+        SqliteStore(tmp_path / "text.db")
+    assert modes(tmp_path / "text.db") == {"text.db": 0o644}
+
+
+# --- those who only look
+
+
+def traces(folder: Path) -> dict[str, tuple[object, ...]]:
+    """Answer what can be seen of everything in a folder; its own time tells what came and went meanwhile."""
+    return {
+        file.name: (file.stat().st_mtime_ns, file.stat().st_mode, file.read_bytes() if file.is_file() else b"")
+        for file in [folder, *folder.iterdir()]
+    }
+
+
+def look(path: Path) -> tuple[str, ...]:
+    return asyncio.run(titles(SqliteReader(path)))
+
+
+@pytest.mark.parametrize("left", [[], ["-shm", "-wal"]], ids=["closed", "killed"])
+def test_to_read_a_store_that_nobody_serves_leaves_no_trace(path: Path, tmp_path: Path, left: list[str]) -> None:
+    copy = tmp_path / "copy" / path.name
+
+    async def work(store: SqliteStore) -> None:
+        await store.transact(KEYS, gaining("A"))
+        copy.parent.mkdir()
+        for suffix in ["", *left] if left else []:
+            shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
+
+    use(path, work)
+    if not left:
+        shutil.copy(path, copy)
+    before = traces(copy.parent)
+    assert (look(copy), traces(copy.parent)) == (("A",), before)
+
+
+def test_to_read_a_store_beside_its_server_leaves_no_trace(path: Path) -> None:
+    """Each commit is seen, whether the log was just begun, written or taken in. One process has but one -shm."""
+
+    def around() -> dict[str, tuple[object, ...]]:
+        return traces(path.parent) | {"store.db-shm": ()}
+
+    async def work(store: SqliteStore) -> list[tuple[object, ...]]:
+        told: list[tuple[object, ...]] = []
+        for title in ("A", "B", "C"):
+            before = around()
+            told.append((await asyncio.to_thread(look, path), around() == before))
+            await store.transact(KEYS, gaining(title))
+            if title == "B":
+                store._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return told
+
+    assert use(path, work) == [((), True), (("A",), True), (("A", "B"), True)]
+
+
+def test_a_log_without_its_index_is_left_to_those_who_write(path: Path, tmp_path: Path) -> None:
+    """So a careless backup looks; to read its log is to write the index."""
+    copy = tmp_path / "copy" / path.name
+
+    async def work(store: SqliteStore) -> None:
+        await store.transact(KEYS, gaining("A"))
+        copy.parent.mkdir()
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
+
+    use(path, work)
+    before = traces(copy.parent)
+    with pytest.raises(StoreUnavailable, match="store migrate"):
+        SqliteReader(copy)
+    assert (traces(copy.parent), use(copy, titles)) == (before, ("A",))
+
+
+def test_a_reader_changes_nothing(path: Path) -> None:
+    """Neither while the file has a server nor when it has none."""
+
+    async def work(store: SqliteStore) -> list[object]:
+        await store.transact(KEYS, gaining("A"))
+        return await answers(SqliteReader(path).transact(KEYS, gaining("B")))
+
+    async def alone() -> list[object]:
+        return await answers(SqliteReader(path).transact(KEYS, gaining("C")))
+
+    told = use(path, work)
+    before = traces(path.parent)
+    assert (told + asyncio.run(alone()), traces(path.parent), look(path)) == ([StoreUnavailable] * 2, before, ("A",))
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "older.*store migrate"), (99, "use a newer temppass")])
+def test_a_reader_knows_its_own_schema_only(path: Path, number: int, words: str) -> None:
+    use(path, titles)
+    select(path, f"PRAGMA user_version = {number}")
+    with pytest.raises(SchemaOutdated, match=words):
+        SqliteReader(path)
+
+
+def test_a_store_that_is_served_while_it_is_read_is_read_anew(path: Path) -> None:
+    """A server comes, commits and goes while a reader takes the file for one that nobody changes."""
+    seen = list[int]()
+
+    def work(connection: sqlite3.Connection) -> int:
+        if not seen:
+            asyncio.run(serve_once())
+        seen.append(connection.execute("SELECT count(*) FROM ledger").fetchone()[0])
+        return seen[-1]
+
+    async def serve_once() -> None:
+        store = SqliteStore(path)
+        await store.transact(KEYS, gaining("A"))
+        await store.close()
+
+    use(path, titles)
+    assert (sqlite_file.read(path, work), len(seen)) == (1, 2)
+
+
+def test_a_store_that_never_stands_still_is_not_read(path: Path) -> None:
+    use(path, titles)
+    with pytest.raises(StoreUnavailable, match="changes faster"):
+        sqlite_file.read(path, lambda _connection: os.utime(path))
+
+
+# --- who serves the file
+
+
+def test_a_file_has_one_holder(path: Path) -> None:
+    """By whatever name; the second learns who the first is, and takes its place when it has let go."""
+    first, link = Hold(path), path.with_name("link.db")
+    link.symlink_to(path.name)
+    told = list[str]()
+    for url in ("", "http://127.0.0.1:8080", "http://h"):
+        first.tell(url)
+        with pytest.raises(StoreHeld) as refused:
+            Hold(link)
+        told.append(str(refused.value).removeprefix(f"{link} is served by process {os.getpid()}"))
+    first.let_go()
+    Hold(link).let_go()
+    link.unlink()
+    assert (told, modes(path)) == (
+        [" already", " on http://127.0.0.1:8080 already", " on http://h already"],
+        {"store.db.lock": 0o600},
+    )
+
+
+def test_a_hold_of_which_nothing_is_told_is_one(path: Path) -> None:
+    first = Hold(path)
+    path.with_name("store.db.lock").write_text("")
+    with pytest.raises(StoreHeld, match="by another process already"):
+        Hold(path)
+    first.let_go()
+
+
+def test_a_file_in_no_folder_is_not_held(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="cannot lock"):
+        Hold(tmp_path / "no" / "store.db")
 
 
 # --- the writer thread
@@ -330,7 +541,7 @@ def test_a_full_disk_fails_a_batch_as_a_whole_until_there_is_room(path: Path) ->
         await store.transact(KEYS, gaining("A"))
         gate = Gate()
         held = await gate.hold(store)
-        asked = [asyncio.create_task(store.transact(KEYS, gaining(title))) for title in ("B", "x" * 100_000, "C")]
+        asked = [asyncio.create_task(store.transact(KEYS, gaining(title))) for title in ("B", "x" * 30_000, "C")]
         await asyncio.sleep(0)
         (pages,) = store._connection.execute("PRAGMA page_count").fetchone()
         store._connection.execute(f"PRAGMA max_page_count = {pages + 1}")
@@ -338,7 +549,7 @@ def test_a_full_disk_fails_a_batch_as_a_whole_until_there_is_room(path: Path) ->
         told = [await held, *await answers(*asked)]  # type: ignore[arg-type]
         kept = await titles(store)
         store._connection.execute("PRAGMA max_page_count = 1000000")
-        return [*told, kept, await store.transact(KEYS, gaining("x" * 100_000)), len(await titles(store))]
+        return [*told, kept, await store.transact(KEYS, gaining("x" * 30_000)), len(await titles(store))]
 
     assert use(path, work) == [-1, *[StoreUnavailable] * 3, ("A",), 1, 2]
 

@@ -8,7 +8,6 @@ held exclusively by name: across threads, and for a file also across processes.
 import fcntl
 import hashlib
 import os
-import secrets
 import threading
 from collections.abc import Callable
 from importlib import import_module
@@ -18,6 +17,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Struct
 
+from temppass import private
 from temppass.client.errors import VaultError
 
 
@@ -56,11 +56,8 @@ def vault_name(place: str, software_statement: str) -> str:
 
 def write_private(path: Path, content: bytes) -> None:
     """Write a file that only its owner reads, whole or not at all, in a folder of mode 0700. Raises OSError."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-    draft.replace(path)
+    private.make_folder(path.parent)
+    private.write(path, content)
 
 
 class MemoryVault:
@@ -87,6 +84,21 @@ class MemoryVault:
         with self._guard:
             lock = self._locks.setdefault(name, threading.Lock())
         return lock.release if lock.acquire(blocking=False) else None
+
+
+class LookedThrough(MemoryVault):
+    """What another vault keeps, for those who only look: what comes meanwhile is forgotten with the process."""
+
+    def __init__(self, vault: Vault) -> None:
+        super().__init__()
+        self._vault = vault
+        self._came: dict[str, Held | None] = {}
+
+    def recall(self, name: str) -> Held | None:
+        return self._came[name] if name in self._came else self._vault.recall(name)
+
+    def remember(self, name: str, held: Held | None) -> None:
+        self._came[name] = held
 
 
 class FileVault:
@@ -119,9 +131,10 @@ class FileVault:
     def hold(self, name: str) -> Callable[[], None] | None:
         """As Vault.hold."""
         try:
-            self._make_folder()
+            private.make_folder(self.folder)
             # a handle of its own for each holder, so that threads exclude each other as processes do
-            handle = os.open(self.folder / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            handle = os.open(self.folder / f"{name}.lock", os.O_RDWR | os.O_CREAT, private.FILE)
+            os.fchmod(handle, private.FILE)
         except OSError as error:
             raise VaultError(f"cannot lock {self.folder}: {error.strerror}") from None
         try:
@@ -130,9 +143,6 @@ class FileVault:
             os.close(handle)
             return None
         return lambda: os.close(handle)
-
-    def _make_folder(self) -> None:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 class Keyring:

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from temppass.client.client import Client
 from temppass.client.curl import ACCESS_TOKEN, CLIENT_ID, CLIENT_SECRET
 from temppass.client.doctor import LINKS, Checkup, State, checkup, requests
-from temppass.client.vault import Held
+from temppass.client.vault import Held, LookedThrough
 from temppass.commands.shared import Asked, client_command, failure, say, show_json, show_table
 from temppass.failure import USAGE, Failure
 
@@ -21,8 +22,8 @@ def doctor(*, asked: Asked, device: str | None) -> None:
     """
     Find out why calls fail: check each link from the statement to a decision, and name the first that is broken.
 
-    Nothing is reset and no trial begins. Exit code 0 if all is well, 4 if statement, credentials, scopes or an
-    unassigned channel are refused, 6 if throttled, 1 for any other broken link.
+    Nothing is reset, no trial begins, and nothing is kept. Exit code 0 if all is well, 4 if statement, credentials,
+    scopes or an unassigned channel are refused, 6 if throttled, 1 for any other broken link.
 
     \b
     temppass doctor
@@ -38,7 +39,7 @@ def doctor(*, asked: Asked, device: str | None) -> None:
     shown = requests(party, requestor, mvpd, device_id, Held(CLIENT_ID, CLIENT_SECRET, ACCESS_TOKEN))
     if asked.is_only_shown(f"check {', '.join(LINKS)} of {requestor} / {mvpd}", *shown):
         return
-    with asked.client(party) as client:
+    with Client(party.place, party.software_statement, vault=LookedThrough(asked.vault)) as client:
         found = client.play(checkup(party, requestor, mvpd, device_id))
     if asked.as_json:
         show_json(_document(found, party.place.service, requestor, mvpd))

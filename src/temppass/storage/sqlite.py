@@ -12,8 +12,7 @@ import queue
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from importlib import resources
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -34,6 +33,7 @@ from temppass.core.model import (
     SubjectKind,
 )
 from temppass.core.world import EnvironmentRecord
+from temppass.storage import sqlite_file
 from temppass.storage.titles import Titles
 from temppass.store import (
     BATCH_MAX,
@@ -42,7 +42,6 @@ from temppass.store import (
     Keys,
     LargeLedger,
     Outdated,
-    SchemaOutdated,
     Stale,
     StoreBusy,
     StoreUnavailable,
@@ -51,8 +50,6 @@ from temppass.store import (
 
 A = TypeVar("A")
 
-#: how long a batch waits for another process that writes to the file
-BUSY_MS = 1_500
 #: what a commit waits for: that it is on the disk, or nothing, and then it becomes durable together with the next one.
 #: Source: https://sqlite.org/pragma.html#pragma_synchronous
 _DURABLE, _LATER = "FULL", "NORMAL"
@@ -70,29 +67,14 @@ class _Job(NamedTuple):
 _Outcome = tuple[_Job, Any, Exception | None]
 
 
-class SqliteStore:
-    """
-    Open the file, create it if need be, and bring its schema up to date.
-
-    It serves one event loop at a time. Raises StoreUnavailable, SchemaOutdated.
-    """
+class _Asks:
+    """What may be asked of the port, as work on a transaction; `_submit` says when it is done, and by whom."""
 
     retries = 0  # one writer: nobody to race with
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._jobs: deque[_Job] = deque()
-        #: work whose loss nobody could tell: each has a commit of its own, which is not waited for until it is durable
-        self._chores: deque[_Job] = deque()
-        #: wakes the writer: True to look at the jobs, False to end after them
-        self._wakes: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._waking = False
-        self._closed = False
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._connection, self._synchronous = _connect(path), _DURABLE
-        _migrate(self._connection)
-        self._thread = threading.Thread(target=self._run, name="temppass-sqlite", daemon=True)
-        self._thread.start()
+    def _submit(self, work: Callable[["_Transaction"], A], *, is_chore: bool = False) -> "asyncio.Future[A]":
+        """`is_chore` says that nobody could tell if the work were lost."""
+        raise NotImplementedError
 
     async def transact(self, keys: Keys, step: Callable[[Found], tuple[A, Changes]]) -> A:
         return await self._submit(lambda transaction: transaction.transact(keys, step))
@@ -116,7 +98,7 @@ class SqliteStore:
         return await self._submit(lambda transaction: transaction.environments())
 
     async def sweep(self, now: int, limit: int) -> int:
-        return await self._submit(lambda transaction: transaction.sweep(now, limit), self._chores)
+        return await self._submit(lambda transaction: transaction.sweep(now, limit), is_chore=True)
 
     async def trials(self) -> list[tuple[TrialKey, Floors]]:
         return await self._submit(lambda transaction: transaction.trials())
@@ -125,13 +107,8 @@ class SqliteStore:
         self, trial: TrialKey, kind: SubjectKind, stale: Stale, after: bytes, limit: int
     ) -> tuple[int, bytes | None]:
         return await self._submit(
-            lambda transaction: transaction.sweep_ledgers(trial, kind, stale, after, limit), self._chores
+            lambda transaction: transaction.sweep_ledgers(trial, kind, stale, after, limit), is_chore=True
         )
-
-    async def migrate(self, *, distributed: bool = False) -> None:
-        """Nothing is left to do: opening the file has done it."""
-        if distributed:
-            raise StoreUnavailable("SQLite cannot be distributed")
 
     async def check(self) -> None:
         await self.ping()
@@ -139,13 +116,65 @@ class SqliteStore:
     async def ping(self) -> None:
         await self._submit(lambda transaction: transaction.environments())
 
+
+class SqliteReader(_Asks):
+    """
+    The store for those who only look: a step that changes anything finds it unavailable, and nothing is left behind.
+
+    Raises StoreUnavailable, SchemaOutdated.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        sqlite_file.read(path, lambda _connection: None)
+
+    async def migrate(self, *, distributed: bool = False) -> None:  # noqa: ARG002 - the port's shape
+        raise StoreUnavailable(f"{self._path.name} was opened to be read")
+
+    async def close(self) -> None: ...
+
+    def _submit(self, work: Callable[["_Transaction"], A], *, is_chore: bool = False) -> "asyncio.Future[A]":  # noqa: ARG002 - a sweep fails as any change does
+        answered: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        try:
+            answered.set_result(sqlite_file.read(self._path, lambda connection: work(_Transaction(connection))))
+        except Exception as error:  # noqa: BLE001 - the one who asked is told, whatever it is
+            answered.set_exception(error)
+        return answered
+
+
+class SqliteStore(_Asks):
+    """
+    Open the file, create it if need be, and bring its schema up to date.
+
+    It serves one event loop at a time. Raises StoreUnavailable, SchemaOutdated.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._jobs: deque[_Job] = deque()
+        #: work whose loss nobody could tell: each has a commit of its own, which is not waited for until it is durable
+        self._chores: deque[_Job] = deque()
+        #: wakes the writer: True to look at the jobs, False to end after them
+        self._wakes: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._waking = False
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._connection, self._synchronous = sqlite_file.connect(path), _DURABLE
+        self._thread = threading.Thread(target=self._run, name="temppass-sqlite", daemon=True)
+        self._thread.start()
+
+    async def migrate(self, *, distributed: bool = False) -> None:
+        """Nothing is left to do: opening the file has done it."""
+        if distributed:
+            raise StoreUnavailable("SQLite cannot be distributed")
+
     async def close(self) -> None:
         if not self._closed:
             self._closed = True
             self._wakes.put(False)
             await asyncio.to_thread(self._thread.join)
 
-    def _submit(self, work: Callable[["_Transaction"], A], jobs: "deque[_Job] | None" = None) -> "asyncio.Future[A]":
+    def _submit(self, work: Callable[["_Transaction"], A], *, is_chore: bool = False) -> "asyncio.Future[A]":
         if self._closed:
             raise StoreUnavailable("the store is closed")
         if len(self._jobs) >= WAITING_MAX:
@@ -153,7 +182,7 @@ class SqliteStore:
         if self._loop is None or self._loop.is_closed():
             self._loop, self._waking = asyncio.get_running_loop(), False  # not each time: it costs a system call
         answered: asyncio.Future[A] = self._loop.create_future()
-        (self._jobs if jobs is None else jobs).append(_Job(work, answered))
+        (self._chores if is_chore else self._jobs).append(_Job(work, answered))
         if (
             not self._waking
         ):  # once for all that the loop has at hand: each waking is a system call and a fight for the GIL
@@ -434,56 +463,3 @@ INSERT INTO environment (name, version, document) VALUES (?, ?, ?)
 ON CONFLICT (name) DO UPDATE SET version = excluded.version, document = excluded.document
 """
 _ADD_RECORD = "INSERT INTO audit (id, at, environment, document) VALUES (?, ?, ?, ?)"
-
-
-# --- the file and its schema
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    try:
-        connection = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {_DURABLE}")
-        connection.execute("PRAGMA cache_size = -65536")  # 64 MiB
-    except sqlite3.Error as error:
-        raise StoreUnavailable(f"cannot open {path}: {error}") from None
-    return connection
-
-
-def _migrations() -> list[tuple[int, str]]:
-    """Answer (number, script) of every schema file, in order."""
-    folder = resources.files("temppass.storage") / "schema" / "sqlite"
-    return sorted((int(file.name.partition("_")[0]), file.read_text("utf-8")) for file in folder.iterdir())
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Run the scripts that this file has not seen, all or none; safe beside another process that does the same."""
-    migrations = _migrations()
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        (present,) = connection.execute("PRAGMA user_version").fetchone()
-        if present > migrations[-1][0]:
-            raise SchemaOutdated(  # noqa: TRY301 - read inside the transaction, so that nobody migrates in between
-                f"the file's schema ({present}) is newer than this program's; use a newer temppass"
-            )
-        for number, script in migrations:
-            if number > present:
-                for statement in _statements(script):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {number}")
-        connection.execute("COMMIT")
-    except SchemaOutdated:
-        connection.close()
-        raise
-    except sqlite3.Error as error:
-        connection.close()
-        raise StoreUnavailable(f"cannot migrate the store: {error}") from None
-
-
-def _statements(script: str) -> Iterator[str]:
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""

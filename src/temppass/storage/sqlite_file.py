@@ -1,0 +1,172 @@
+"""
+The file that an SQLite store is in: made for its owner alone, brought up to date, and read without a trace. What its
+tables hold, `sqlite.py` knows.
+"""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from temppass import private
+from temppass.store import SchemaOutdated, StoreUnavailable
+
+A = TypeVar("A")
+
+#: how long a batch waits for another process that writes to the file
+BUSY_MS = 1_500
+#: how often a file that a server changes meanwhile is read anew
+READS_MAX = 5
+
+
+def exists(path: Path) -> bool:
+    """Tell whether something is in the file; it is not opened, for closing it would drop SQLite's locks."""
+    return path.is_file() and path.stat().st_size > 0
+
+
+def real(path: Path) -> Path:
+    """Answer the name that SQLite gives to what it keeps beside the file, whatever links lead there."""
+    return Path(os.path.realpath(path))  # Path.resolve raises where links go round
+
+
+# --- to write
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the file, create it if need be, and bring its schema up to date. Raises StoreUnavailable, SchemaOutdated."""
+    try:
+        if not path.exists():
+            with contextlib.suppress(FileExistsError):  # SQLite gives -wal and -shm the mode of the file
+                private.create(real(path), b"")
+        connection = sqlite3.connect(path, timeout=BUSY_MS / 1000, isolation_level=None, check_same_thread=False)
+    except OSError as error:
+        raise StoreUnavailable(f"cannot open {path}: {error.strerror}") from None
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"cannot open {path}: {error}") from None
+    try:
+        _prepare(connection, path)
+    except Exception:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA cache_size = -65536")  # 64 MiB
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"cannot open {path}: {error}") from None
+    _migrate(connection)
+    for file in _files(path):
+        try:
+            private.narrow(file)  # it may have been made by hand, or restored
+        except OSError as error:
+            raise StoreUnavailable(f"others can use {file}, and its mode stays: {error.strerror}") from None
+
+
+def _files(path: Path) -> list[Path]:
+    file = real(path)
+    return [file, *(file.with_name(file.name + suffix) for suffix in ("-wal", "-shm"))]
+
+
+def _migrations() -> list[tuple[int, str]]:
+    """Answer (number, script) of every schema file, in order."""
+    folder = resources.files("temppass.storage") / "schema" / "sqlite"
+    return sorted((int(file.name.partition("_")[0]), file.read_text("utf-8")) for file in folder.iterdir())
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Run the scripts that this file has not seen, all or none; safe beside another process that does the same."""
+    migrations = _migrations()
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        (present,) = connection.execute("PRAGMA user_version").fetchone()
+        if present > migrations[-1][0]:
+            # read inside the transaction, so that nobody migrates in between
+            raise SchemaOutdated(f"the file's schema ({present}) is newer than this program's; use a newer temppass")
+        for number, script in migrations:
+            if number > present:
+                for statement in _statements(script):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"cannot migrate the store: {error}") from None
+
+
+def _statements(script: str) -> Iterator[str]:
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+# --- to read
+
+
+class _State(NamedTuple):
+    """How the file looks from outside. While it is quiet, all that was committed is in the one file."""
+
+    is_quiet: bool
+    changed_at: int
+    size: int
+
+
+def _state(path: Path) -> _State:
+    try:
+        found, log = path.stat(), _files(path)[1]
+        return _State(not exists(log), found.st_mtime_ns, found.st_size)
+    except OSError as error:
+        raise StoreUnavailable(f"cannot open {path}: {error.strerror}") from None
+
+
+def read(path: Path, work: Callable[[sqlite3.Connection], A]) -> A:
+    """
+    Answer what `work` makes of the file as it is; nothing is written, not even beside it, whoever else uses it.
+
+    A connection that only reads makes a -wal and a -shm all the same, unless it is told that the file is immutable.
+    That it is while its log is empty, so the file is looked at before and after. Where the log is not empty there is a
+    -shm as well, and that can be read as it is.
+
+    Raises SchemaOutdated where the schema is not this program's; StoreUnavailable; what `work` raises.
+    Source: https://www.sqlite.org/wal.html#read_only_databases
+    """
+    for _ in range(READS_MAX):
+        before = _state(path)
+        try:
+            answer = _read(path, "immutable=1" if before.is_quiet else "readonly_shm=1", work)
+        except sqlite3.Error as error:
+            if before.is_quiet and _state(path) != before:
+                continue
+            raise StoreUnavailable(_reason(path, error)) from None
+        if not before.is_quiet or _state(path) == before:
+            return answer
+    raise StoreUnavailable(f"{path} changes faster than it can be read")
+
+
+def _reason(path: Path, error: sqlite3.Error) -> str:
+    _, log, index = _files(path)
+    if exists(log) and not index.exists():
+        return f"{log} has commits that nobody has taken in; `temppass store migrate` does"
+    return f"cannot open {path}: {error}"
+
+
+def _read(path: Path, how: str, work: Callable[[sqlite3.Connection], A]) -> A:
+    url, needed = f"{path.absolute().as_uri()}?mode=ro&{how}", _migrations()[-1][0]
+    with contextlib.closing(sqlite3.connect(url, BUSY_MS / 1000, uri=True, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        (present,) = connection.execute("PRAGMA user_version").fetchone()
+        if present > needed:
+            raise SchemaOutdated(f"the file's schema ({present}) is newer than this program's; use a newer temppass")
+        if present < needed:
+            raise SchemaOutdated(
+                f"the file's schema ({present}) is older than this program's ({needed}); `temppass store migrate`"
+            )
+        return work(connection)
