@@ -221,6 +221,7 @@ def serve(  # noqa: C901 - its inner functions are counted with it
     temppass serve --host 0.0.0.0 --port 443 --tls-cert chain.pem --tls-key key.pem
     """
     from temppass import server, wiring  # noqa: PLC0415 - the client does without the server
+    from temppass.workers import Workers  # noqa: PLC0415
 
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("--tls-cert and --tls-key go together.")
@@ -272,7 +273,7 @@ def serve(  # noqa: C901 - its inner functions are counted with it
         _run(answer_alone, new_loop=server.new_event_loop)
     else:
         lines = _run(prepare_alone)
-        server.Workers(work, lambda: announce(lines)).run(workers)
+        Workers(work, lambda: announce(lines)).run(workers)
 
 
 async def _prepare(application: "Application", settings: "Settings", curl: str, url: str, demo: bool) -> str:  # noqa: FBT001
