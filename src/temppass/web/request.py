@@ -33,8 +33,10 @@ class Headers:
     def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
         self._values = dict(raw)
         if len(self._values) != len(raw):
-            for name in self._values:
-                self._values[name] = b", ".join(value for other, value in raw if other == name)
+            together: dict[bytes, list[bytes]] = {}
+            for name, value in raw:
+                together.setdefault(name, []).append(value)
+            self._values = {name: b", ".join(values) for name, values in together.items()}
 
     def get(self, name: bytes) -> str | None:
         value = self._values.get(name)
