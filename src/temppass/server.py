@@ -1,7 +1,5 @@
 """
-Listening: sockets, TLS, the ready line, and the bounds on what a stranger can make a connection hold.
-
-uvicorn runs the application; its parser is told here how large a head may be and how long one may take.
+Listening: sockets, handshakes, descriptors, the ready line. uvicorn runs the application.
 """
 
 import asyncio
@@ -11,162 +9,29 @@ import signal
 import socket
 import ssl
 import threading
-from asyncio import TimerHandle, Transport
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-import httptools
 import structlog
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from temppass import wire
+from temppass.connection import HEAD_WAIT_S, KEEP_ALIVE_S, LINGER_S, BoundedProtocol
+from temppass.crowd import Crowd
 from temppass.store import StoreUnavailable
 
-#: request line and headers together
-HEAD_BYTES_MAX = 32_768
-#: a head that is not complete by then ends the connection, in seconds
-HEAD_WAIT_S = 10
-KEEP_ALIVE_S = 60
+#: where nothing could be accepted, this long until the next try, in seconds
+ACCEPT_AGAIN_S = 0.1
 #: how often recurring resets that nobody asks about are fired, and dead rows swept
 TICK_S = 30.0
 #: before upkeep that found the store away is taken up again, in seconds
 RETRY_S = 1.0
+#: of one process
 CONNECTIONS_MAX = 10_000
+#: descriptors that are no connections: the store, the log, connections that are told that there is no room
+DESCRIPTORS_SPARE = 256
 
 _log = structlog.get_logger("temppass.server")
-
-
-class _HeadTooLarge(ValueError):
-    """The parser turns it into its own error, and uvicorn that into a 400, which becomes a 431."""
-
-
-class _Parser:
-    """
-    httptools' parser, to which `Upgrade` means nothing: RFC 9110 §7.8 lets a server ignore it.
-
-    httptools itself drops the body of such a request, and would read it as the next one. Java's HttpClient sends them.
-    """
-
-    def __init__(self, protocol: "BoundedProtocol") -> None:
-        self._protocol = protocol
-        self._renew()
-
-    def feed_data(self, data: bytes) -> None:
-        while True:
-            try:
-                self._feed(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                if not self.is_upgrade():
-                    raise
-                data = self._protocol.head_without_upgrade() + data[upgrade.args[0] :]
-                self._renew()
-            else:
-                return
-
-    def is_upgrade(self) -> bool:
-        return bool(self.should_upgrade()) and self.get_method() != b"CONNECT"
-
-    def _renew(self) -> None:
-        parser = httptools.HttpRequestParser(self._protocol)
-        parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
-        self._feed = parser.feed_data
-        # what uvicorn asks of a parser, several times a request: its own methods, not ours around them
-        self.get_http_version, self.get_method = parser.get_http_version, parser.get_method
-        self.should_keep_alive, self.should_upgrade = parser.should_keep_alive, parser.should_upgrade
-
-
-class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with a bound on the bytes and the time of a head, and without upgrades."""
-
-    #: of a head that was counted, which only one that may be too large is
-    _head_bytes = 0
-    #: of the chunks that did not complete a head, and of the one that is read now
-    _unfinished_bytes = _chunk_bytes = 0
-    _head_open = True
-    #: the request that is read now asks for an upgrade, so the parser will read its head once more, without that
-    _upgrading = False
-    _head_timer: TimerHandle | None = None
-
-    parser: _Parser  # type: ignore[assignment]  # it has what uvicorn uses of one
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.parser = _Parser(self)
-
-    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_WAIT_S, self._give_up)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        self._chunk_bytes = len(data)
-        super().data_received(data)
-        if not self._head_open or self.transport.is_closing():
-            return
-        self._unfinished_bytes += len(data)
-        if self._unfinished_bytes > HEAD_BYTES_MAX:  # one endless line, of which the parser says nothing yet
-            self._head_bytes = self._unfinished_bytes
-            self.send_400_response("")
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_WAIT_S, self._give_up)
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._head_bytes, self._head_open = 0, True
-
-    def on_headers_complete(self) -> None:
-        if self._unfinished_bytes + self._chunk_bytes > HEAD_BYTES_MAX:
-            self._head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-            if self._head_bytes > HEAD_BYTES_MAX:
-                raise _HeadTooLarge
-        self._upgrading = self.parser.is_upgrade()
-        if self._upgrading:
-            return
-        self._head_open, self._unfinished_bytes = False, 0
-        self._stop_timer()
-        if self.url[:1] != b"/" or b"#" in self.url:  # what ASGI tells only a part of: the edge judges it
-            self.scope["target"] = self.url  # type: ignore[typeddict-unknown-key]  # a key of our own
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        if not self._upgrading:
-            super().on_message_complete()
-
-    def head_without_upgrade(self) -> bytes:
-        """Write down the head that was read last."""
-        request_line = b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
-        headers = [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
-        return b"\r\n".join([request_line, *headers, b"\r\n"])
-
-    def send_400_response(self, msg: str) -> None:
-        if self._head_bytes <= HEAD_BYTES_MAX:
-            super().send_400_response(msg)
-            return
-        body = wire.encode(
-            wire.PlainError(
-                "header_fields_too_large", f"Request line and headers have at most {HEAD_BYTES_MAX} bytes.", 431
-            )
-        )
-        self.transport.write(
-            b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json;charset=UTF-8\r\n"
-            b"connection: close\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
-        )
-        self.transport.close()
-
-    def _give_up(self) -> None:
-        self._head_timer = None
-        if not self.transport.is_closing():
-            self.transport.close()
-
-    def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
 
 
 class Tls(NamedTuple):
@@ -197,12 +62,21 @@ async def serve(
 
     `ready` is called once requests are taken; `tick` is called every TICK_S.
     """
+    connections_max = _connections_max()
     # what start-up made stays: without it in view, collections are short, and 14 % of the time became 2 %
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    server = build(app, tls=tls, ready=ready)
-    ticking = asyncio.create_task(_every(TICK_S, tick))
+    server = build(app, tls=tls, ready=ready, connections_max=connections_max)
+
+    async def upkeep() -> None:
+        crowd = server.server_state
+        crowd.dropped, dropped = 0, crowd.dropped
+        if dropped:
+            _log.warning("connections made room", connections=dropped, connections_max=connections_max)
+        await tick()
+
+    ticking = asyncio.create_task(_every(TICK_S, upkeep))
     try:
         await server.serve(sockets=[listener])
     finally:
@@ -211,7 +85,7 @@ async def serve(
             await ticking
 
 
-def build(app: Any, *, tls: Tls | None, ready: Callable[[], None]) -> "uvicorn.Server":
+def build(app: Any, *, tls: Tls | None, ready: Callable[[], None], connections_max: int = CONNECTIONS_MAX) -> "_Server":
     """Answer a server that takes requests once its `serve` runs, and stops when its `should_exit` is set."""
     config = uvicorn.Config(
         app,
@@ -226,20 +100,43 @@ def build(app: Any, *, tls: Tls | None, ready: Callable[[], None]) -> "uvicorn.S
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=10,
-        limit_concurrency=CONNECTIONS_MAX,
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,
     )
-    return _Server(config, ready)
+    return _Server(config, ready, connections_max)
+
+
+def _connections_max() -> int:
+    """Raise the limit of descriptors as far as it is needed and allowed; answer for how many connections it will do."""
+    try:
+        import resource  # noqa: PLC0415 - there is none for Windows
+    except ImportError:
+        return CONNECTIONS_MAX
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTIONS_MAX + DESCRIPTORS_SPARE
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY:
+        return CONNECTIONS_MAX
+    return min(CONNECTIONS_MAX, max(soft - DESCRIPTORS_SPARE, soft // 2))
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    server_state: Crowd
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], connections_max: int) -> None:
         super().__init__(config)
+        self.server_state = Crowd(connections_max)
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        if self.config.is_ssl and sockets:
+            doors = [_TlsListener(listener, self.config, self.server_state) for listener in sockets]
+            self.servers = cast("list[asyncio.Server]", doors)  # of which uvicorn uses no more than they have
+            self.started = True
+        else:
+            await super().startup(sockets)
         if self.started:
             self._ready()
 
@@ -257,6 +154,69 @@ class _Server(uvicorn.Server):
         finally:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
+
+
+class _TlsListener:
+    """Accepts connections and waits for their handshakes, which uvicorn would neither bound nor count."""
+
+    def __init__(self, listener: socket.socket, config: uvicorn.Config, crowd: Crowd) -> None:
+        listener.setblocking(False)
+        self._listener, self._config, self._crowd = listener, config, crowd
+        self._loop = asyncio.get_running_loop()
+        self._task = self._loop.create_task(self._accept())
+
+    def close(self) -> None:
+        self._task.cancel()
+        for handshake in tuple(self._crowd.handshakes):
+            handshake.drop()
+
+    async def wait_closed(self) -> None:
+        await asyncio.wait([self._task])
+
+    async def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = await self._loop.sock_accept(self._listener)
+            except OSError:  # no descriptor is left, or who called has hung up
+                await asyncio.sleep(ACCEPT_AGAIN_S)
+                continue
+            protocol = BoundedProtocol(self._config, self._crowd, {}, self._loop)
+            protocol.crowded = not self._crowd.admit(self._loop.time())
+            if self._crowd.overflows():
+                connection.close()
+            else:
+                self._crowd.handshakes.add(_Handshake(connection, self._config.ssl, protocol))
+
+
+class _Handshake:
+    """A connection until TLS works; then it is `protocol` that counts."""
+
+    def __init__(self, connection: socket.socket, context: ssl.SSLContext | None, protocol: BoundedProtocol) -> None:
+        self._connection, self._context, self._protocol = connection, context, protocol
+        self._since = protocol.loop.time()
+        self._task = protocol.loop.create_task(self._open())
+        self._task.add_done_callback(self._end)
+
+    def waits_since(self) -> float | None:
+        return self._since
+
+    def drop(self) -> None:
+        self._end(self._task)
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)  # uvloop does not close what is cancelled before its first byte
+
+    async def _open(self) -> None:
+        with contextlib.suppress(OSError):  # they do not speak TLS, do not finish, or have hung up
+            await self._protocol.loop.connect_accepted_socket(
+                lambda: self._protocol,
+                self._connection,
+                ssl=self._context,
+                ssl_handshake_timeout=HEAD_WAIT_S,
+                ssl_shutdown_timeout=LINGER_S,
+            )
+
+    def _end(self, _task: asyncio.Task[None]) -> None:
+        self._protocol.server_state.handshakes.discard(self)
 
 
 async def _every(

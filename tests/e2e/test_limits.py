@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from temppass import server as listening
+from temppass import connection as bounds
 from temppass.testing import serving
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def test_what_strangers_send_does_not_fill_the_log(shared: "Folder") -> None:
 
 @pytest.mark.parametrize("begun", [b"", b"GET /healthz HT"], ids=["nothing", "half a request"])
 def test_a_connection_that_sends_no_head_is_closed(monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
-    monkeypatch.setattr(listening, "HEAD_WAIT_S", 0.01)
+    monkeypatch.setattr(bounds, "HEAD_WAIT_S", 0.01)
     with serving() as double:
         assert talk(int(double.url.rpartition(":")[2]), begun) == b""
 
