@@ -388,7 +388,7 @@ async def _many_ledgers(store: Store) -> None:
     """Write ten devices: the even ones from a TV, the first two below the floor; and others that are not meant."""
     tv, phone = Origin(b"t" * 16), Origin(b"p" * 16)
     ledgers = tuple((_device(n), Ledger(T0, T0 + DAY, int(n >= 2), (), phone if n % 2 else tv)) for n in range(10))
-    keys = ((Subject(USER_KEYS, _device(4).digest), Ledger(T0, T0 + DAY, 0, (), tv)),)
+    keys = ((Subject(USER_KEYS, _device(4).digest), Ledger(T0, T0 + DAY, 1, (), tv)),)
     await store.transact(KEYS, writing(Changes(ledgers + keys, Floors(1, 0))))
     await store.transact(replace(KEYS, trial=("REF30", "TempPassREF")), writing(Changes(ledgers)))
     await store.transact(replace(KEYS, environment=ELSEWHERE), writing(Changes(ledgers)))
@@ -424,7 +424,31 @@ def test_erase_leaves_everything_else(place: Place) -> None:
         return [await _left(store, keys) for keys in others], await store.transact(replace(KEYS, subjects=(key,)), look)
 
     left, found = place.use(work)
-    assert (left, found.ledgers) == ([list(range(10))] * 2, (Ledger(T0, T0 + DAY, 0, (), Origin(b"t" * 16)),))
+    assert (left, found.ledgers) == ([list(range(10))] * 2, (Ledger(T0, T0 + DAY, 1, (), Origin(b"t" * 16)),))
+
+
+@pytest.mark.parametrize(
+    ("origin", "left"),
+    [
+        (ANYWHERE, []),
+        (Origin(b"tv"), [1, 3, 4]),
+        (Origin(None, b"ann"), [2, 3, 4]),
+        (Origin(b"tv", b"ann"), [1, 2, 3, 4]),
+        (Origin(b"ann", b"tv"), [0, 1, 2, 3, 4]),
+    ],
+)
+def test_erase_takes_ledgers_that_match_in_every_part_that_is_named(
+    place: Place, origin: Origin, left: list[int]
+) -> None:
+    origins = [Origin(b"tv", b"ann"), Origin(b"pc", b"ann"), Origin(b"tv", b"bob"), Origin(b"pc"), ANYWHERE]
+
+    async def work(store: Store) -> list[int]:
+        ledgers = tuple((_device(n), replace(LEDGER, origin=each)) for n, each in enumerate(origins))
+        await store.transact(KEYS, writing(Changes(ledgers)))
+        await store.erase(KEYS, DEVICES, origin, b"", 10)
+        return await _left(store, KEYS)
+
+    assert place.use(work) == left
 
 
 def test_erase_of_nothing_is_over_at_once(place: Place) -> None:

@@ -137,6 +137,17 @@ def test_ledgers_that_rest_on_one_another_come_before_a_reset_of_everybody_or_af
     assert processes.told(gain) == ([Floors(0, 1)], 1)
 
 
+def test_two_resets_of_everybody_at_once_both_hold(postgres: str) -> None:
+    """One of the devices, one of the keys."""
+
+    def raising(kind: SubjectKind) -> Step:
+        return lambda found: (found.floors, Changes(floors=found.floors.raised(kind)))
+
+    processes = Processes(postgres, writing(floors=Floors()))
+    reset = processes.meanwhile(raising(SubjectKind.USER_KEY), raising(SubjectKind.DEVICE))
+    assert processes.told(reset) == ([Floors(0, 1)], 1)
+
+
 def _both(ledger: Ledger) -> Changes:
     return Changes(((DEVICE, ledger), (KEY, ledger)))
 
@@ -204,10 +215,14 @@ def test_an_amendment_rests_on_what_another_process_left(postgres: str, before: 
 # --- what waits for a commit
 
 
-def beside(url: str, before: Step, theirs: list[Step], work: Deed) -> tuple[Any, tuple[Ledger | None, ...]]:
-    """Let another process write `theirs` and commit once `work` waits for it; answer what it did and what is left."""
+def beside(url: str, before: Step, theirs: list[Step], work: Deed) -> tuple[bool, Any, tuple[Ledger | None, ...]]:
+    """
+    Let another process write `theirs`, and commit once `work` waits for it.
 
-    async def play() -> tuple[Any, tuple[Ledger | None, ...]]:
+    Answer whether it waited, what it answered, and the ledgers that are left.
+    """
+
+    async def play() -> tuple[bool, Any, tuple[Ledger | None, ...]]:
         writer, store, watcher = PostgresStore(url), PostgresStore(url), await asyncpg.connect(url)
         await writer.transact(BOTH, before)
         assert writer._batches is not None
@@ -217,11 +232,12 @@ def beside(url: str, before: Step, theirs: list[Step], work: Deed) -> tuple[Any,
         working = asyncio.create_task(work.do(store))
         while not working.done() and not await watcher.fetchval(_WAITS):
             continue
+        waited = not working.done()
         await writer._batches.execute("COMMIT")
-        done, found = await working, await store.transact(BOTH, look)
+        answer, found = await working, await store.transact(BOTH, look)
         for each in (writer, store, watcher):
             await each.close()
-        return done, found.ledgers
+        return waited, answer, found.ledgers
 
     return asyncio.run(play())
 
@@ -230,7 +246,7 @@ def test_a_ledger_that_is_written_while_the_sweep_looks_stays(postgres: str) -> 
     """The sweep has seen the row as it was, waits for the one who writes it, and finds that it has moved on."""
     stale = Stale(0, OLD.expires_at + 1)
     sweep = Deed(lambda store: store.sweep_ledgers(TRIAL, SubjectKind.DEVICE, stale, b"", 10))
-    assert beside(postgres, writing((DEVICE, OLD)), [writing((DEVICE, NEW))], sweep) == ((0, None), (NEW, None))
+    assert beside(postgres, writing((DEVICE, OLD)), [writing((DEVICE, NEW))], sweep) == (True, (0, None), (NEW, None))
 
 
 @pytest.mark.parametrize(("app", "erased"), [(b"tv", 1), (b"phone", 0)])
@@ -239,7 +255,14 @@ def test_erase_takes_a_ledger_for_what_it_is_when_it_goes(postgres: str, app: by
     old, anew = replace(OLD, origin=Origin(b"tv")), replace(NEW, origin=Origin(app))
     erase = Deed(lambda store: store.erase(BOTH, SubjectKind.DEVICE, old.origin, b"", 10))
     told = beside(postgres, writing((DEVICE, old)), [writing((DEVICE, None)), writing((DEVICE, anew))], erase)
-    assert told == ((erased, None), (None if erased else anew, None))
+    assert told == (True, (erased, None), (None if erased else anew, None))
+
+
+def test_a_reset_of_everybody_waits_for_ledgers_that_rest_on_the_floors_as_they_were(postgres: str) -> None:
+    """Else it could be answered before them, and they would count as if it had never been."""
+    reset = Deed(lambda store: store.transact(BOTH, writing(floors=Floors(1))))
+    gain = writing((DEVICE, NEW), (KEY, NEW))
+    assert beside(postgres, writing((DEVICE, OLD)), [gain], reset) == (True, (OLD, None), (NEW, NEW))
 
 
 # --- many at once

@@ -95,6 +95,20 @@ def test_a_sweep_goes_on_where_its_last_chunk_ended(place: Place) -> None:
     assert place.use(work) == [(3, device(2).digest), (2, None)]
 
 
+def test_a_sweep_is_of_one_kind_of_subject(place: Place) -> None:
+    """A key may have the digest of a device."""
+    key = Subject(SubjectKind.USER_KEY, device(0).digest)
+    begun = Changes(((device(0), Ledger(T0, T0 + DAY, 0)), (key, Ledger(T0, T0 + DAY, 0))))
+
+    async def work(store: Store) -> tuple[Ledger | None, ...]:
+        await store.transact(keys(), lambda _found: (None, begun))
+        await store.sweep_ledgers(TRIAL, DEVICES, Stale(1, None), b"", 10)
+        found = await store.transact(keys(device(0), key), lambda found: (found, NOTHING))
+        return found.ledgers
+
+    assert place.use(work) == (None, Ledger(T0, T0 + DAY, 0))
+
+
 def test_trials_are_told_with_their_floors(place: Place) -> None:
     async def work(store: Store) -> list[tuple[TrialKey, Floors]]:
         await fill(store, Ledger(T0, T0 + DAY, 0), floors=Floors(1, 2, T0))
