@@ -5,8 +5,8 @@ The contract of the port (store.py), written once and held by every adapter.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
@@ -31,7 +31,7 @@ from temppass.core.model import (
     SubjectKind,
 )
 from temppass.core.world import EnvironmentRecord
-from temppass.store import Keys, LargeLedger, Outdated, Store
+from temppass.store import WAITING_MAX, Keys, LargeLedger, Outdated, Store, StoreBusy, StoreUnavailable
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Place
@@ -507,6 +507,38 @@ def test_closing_finishes_what_waits(place: Place) -> None:
         return await store.transact(KEYS, look)
 
     assert (sorted(place.use(write)), titles_of(place.use(read))) == ([0, 1, 2], {*"ABC"})
+
+
+@pytest.mark.parametrize("place", ["sqlite", "postgres"], indirect=True)
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store: store.transact(KEYS, gaining("A")),
+        lambda store: store.load("here"),
+        lambda store: store.amend("here", lambda _old: (None, None, None)),
+        lambda store: store.erase(KEYS, DEVICES, ANYWHERE, b"", 1),
+        lambda store: store.environments(),
+        lambda store: store.sweep(T0, 1),
+        lambda store: store.ping(),
+    ],
+)
+def test_a_closed_store_is_unavailable(place: Place, ask: Callable[[Store], Coroutine[Any, Any, Any]]) -> None:
+    async def work(store: Store) -> None:
+        await store.close()
+        with pytest.raises(StoreUnavailable):
+            await ask(store)
+
+    place.use(work)
+
+
+@pytest.mark.parametrize("place", ["sqlite", "postgres"], indirect=True)
+def test_a_step_too_many_is_refused_and_the_others_are_run(place: Place) -> None:
+    async def work(store: Store) -> list[int]:
+        asked = [store.transact(KEYS, lambda _found: (1, NOTHING)) for _ in range(WAITING_MAX + 2)]
+        told = await asyncio.gather(*asked, return_exceptions=True)
+        return [told.count(1), sum(isinstance(answer, StoreBusy) for answer in told)]
+
+    assert place.use(work) == [WAITING_MAX, 2]
 
 
 def test_a_store_that_answers_can_be_pinged_and_closed_twice(place: Place) -> None:

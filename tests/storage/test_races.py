@@ -4,20 +4,37 @@ circle. The other process is another store in a thread of its own, and its work 
 batch has read and not yet written, or inside the change of an amendment.
 """
 
+from __future__ import annotations
+
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import asyncpg
 import pytest
 from msgspec.structs import replace
 
 from temppass.core.catalogue import EMPTY
-from temppass.core.model import ANYWHERE, NOTHING, Changes, Floors, Found, Ledger, Origin, Session, Subject, SubjectKind
+from temppass.core.model import (
+    ANYWHERE,
+    NOTHING,
+    Changes,
+    Floors,
+    Found,
+    Ledger,
+    Origin,
+    Record,
+    Session,
+    Subject,
+    SubjectKind,
+)
 from temppass.core.world import EnvironmentRecord
 from temppass.storage.postgres import PostgresStore
-from temppass.store import Keys, Stale
+from temppass.store import Keys, Stale, Store
+
+if TYPE_CHECKING:
+    from tests.storage.conftest import Place
 
 Step = Callable[[Found], tuple[Any, Changes]]
 
@@ -189,27 +206,30 @@ def test_a_session_that_is_swept_and_opened_anew_meanwhile_is_another_one(postgr
 # --- environments
 
 
+@pytest.mark.parametrize("place", ["postgres"], indirect=True)
 @pytest.mark.parametrize("before", [0, 1])
-def test_an_amendment_rests_on_what_another_process_left(postgres: str, before: int) -> None:
-    """Also where both would be the first."""
+def test_an_amendment_rests_on_what_another_process_left(place: Place, postgres: str, before: int) -> None:
+    """Also where both would be the first; what is done anew leaves one record."""
     seen: list[int] = []
 
-    def change(old: EnvironmentRecord | None) -> tuple[None, EnvironmentRecord, None]:
+    def change(old: EnvironmentRecord | None) -> tuple[None, EnvironmentRecord, Record]:
         version = old.version if old else 0
         seen.append(version)
+        changed = EnvironmentRecord(version + 1, EMPTY, {}, {}, b"")
+        record = Record(f"r{len(seen)}", changed.version, "catalogue.apply")
         if len(seen) == before + 1:
             elsewhere(postgres, Deed(lambda store: store.amend(BOTH.environment, change)))
-        return None, EnvironmentRecord(version + 1, EMPTY, {}, {}, b""), None
+        return None, changed, record
 
-    async def work() -> int:
-        store = PostgresStore(postgres)
+    async def work(store: Store) -> int:
         for _ in range(before + 1):
             await store.amend(BOTH.environment, change)
         loaded = await store.load(BOTH.environment)
-        await store.close()
         return loaded.version if loaded else 0
 
-    assert (asyncio.run(work()), seen) == (before + 2, [*range(before + 1), before, before + 1])
+    version, recorded = place.use(work), [record.at for _, record in place.records()]
+    assert (version, recorded) == (before + 2, [*range(1, before + 3)])
+    assert seen == [*range(before + 1), before, before + 1]
 
 
 # --- what waits for a commit

@@ -498,6 +498,8 @@ class PostgresStore:
 
     async def _once(self, work: Callable[[_Connection], Awaitable[A]], wait_s: float = ANSWER_WAIT_S) -> A:
         """Do `work` alone on the second connection. Raises StoreUnavailable, and what `work` itself refuses."""
+        if self._closed:  # or a connection that nobody closes would be made
+            raise StoreUnavailable("the store is closed")
         loop = asyncio.get_running_loop()
         if self._loop is not loop and (self._loop is None or self._loop.is_closed()):
             self._begin(loop)
