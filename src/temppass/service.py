@@ -211,7 +211,7 @@ class Service:
 
     # --- decisions
 
-    async def authorize(
+    def authorize(
         self,
         environment: str,
         token: str | None,
@@ -220,9 +220,9 @@ class Service:
         read: Callable[[], tuple[Viewer, Sequence[str]]],
         *,
         large: bool = False,
-    ) -> Decided:
+    ) -> Awaitable[Decided]:
         """Decide the titles that `read` answers; the first permit begins the trial (contract §6.2)."""
-        return await self._in_turn(
+        return self._in_turn(
             lambda alone: self._authorize(environment, token, channel_id, pass_id, read, large=alone), large=large
         )
 
