@@ -95,12 +95,15 @@ def long(token: str, connection: int) -> Iterator[bytes]:
         yield request(token, "Long", f"long-{connection}-{number}", titles)
 
 
-def full(token: str, connection: int) -> Iterator[bytes]:
-    """One title in a call, of a viewer whose ledger is full of long ones."""
-    viewer = f"full-{connection}"
+def filling(token: str) -> Iterator[bytes]:
+    """Fill one viewer's ledger with long titles."""
     for first in range(0, 32, 4):
-        yield request(token, "Long", viewer, [f"{number:04d}{LONG}" for number in range(first, first + 4)])
-    yield from itertools.repeat(request(token, "Long", viewer, ["R1"]))
+        yield request(token, "Long", "full", [f"{number:04d}{LONG}" for number in range(first, first + 4)])
+
+
+def full(token: str, _connection: int) -> Iterator[bytes]:
+    """One title in a call, of the viewer whose ledger is full."""
+    return itertools.repeat(request(token, "Long", "full", ["R1"]))
 
 
 KINDS: dict[str, Callable[[str, int], Iterator[bytes]]] = {"many": many, "long": long, "full": full}
@@ -111,8 +114,8 @@ async def _connection(served: Served, requests: Iterator[bytes], until: float) -
 
     reader, writer = await asyncio.open_connection(*served.address, limit=1 << 22)
     answered = 0
-    while time.monotonic() < until:
-        writer.write(next(requests))
+    for each in itertools.takewhile(lambda _: time.monotonic() < until, requests):
+        writer.write(each)
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
         await reader.readexactly(length)
@@ -129,6 +132,7 @@ def _attack(served: Served, token: str, kind: str, seconds: float, answered: "mu
 
     async def attack() -> int:
         until = time.monotonic() + seconds
+        await _connection(served, filling(token), until)
         asks = [KINDS[kind](token, connection) for connection in range(HOSTILE_CONNECTIONS)]
         return sum(await asyncio.gather(*(_connection(served, each, until) for each in asks)))
 
@@ -144,7 +148,7 @@ def attacked(ours: Ours, kind: str) -> Iterator[None]:
     process = context.Process(target=_attack, args=(ours.served, ours.token, kind, seconds, answered))
     process.start()
     try:
-        time.sleep(1.5)  # until all ledgers are as they shall be
+        time.sleep(1.5)  # until the ledger is full, and everybody has begun
         yield
         process.join(30)
     finally:

@@ -4,6 +4,7 @@ Asks of many titles, and of ledgers with many, are answered as any other, but on
 
 import asyncio
 import base64
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -111,6 +112,35 @@ def test_large_asks_go_one_after_another_and_the_others_in_between(viewer: TestC
     asyncio.run(all_at_once())
     first, second = (number for number, each in enumerate(done) if each == "large 200")
     assert (first > 3, second - first > 3) == (True, True)
+
+
+def test_after_a_large_ask_the_others_have_twice_as_long(viewer: TestClient, double: Double) -> None:
+    """On a clock of which each look takes 100 ms: four looks, and 200 ms between the second and the last."""
+    looks = itertools.count(double.clock.now, 100)
+    double.application.service._clock = lambda: next(looks)
+    viewer.post(AUTHORIZE + "Many", json={"resources": [f"{number}" for number in range(10)]})
+    assert double.application.service._large_from - double.clock.now == 300 + 2 * 200
+
+
+def test_a_large_ask_waits_for_its_time_and_the_others_do_not(viewer: TestClient, double: Double) -> None:
+    double.application.service._large_from = double.clock.now + 500
+    done: list[str] = []
+
+    async def ask(http: httpx2.AsyncClient, titles: list[str]) -> None:
+        await http.post(AUTHORIZE + "Many", json={"resources": titles})
+        done.append("large" if len(titles) > 1 else "small")
+
+    async def at_once() -> None:
+        transport = httpx2.ASGITransport(double.app)
+        headers = dict(viewer.headers)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://double.test", headers=headers) as http:
+            large = asyncio.create_task(ask(http, [f"{number}" for number in range(10)]))
+            for _ in range(10):
+                await ask(http, ["R1"])
+            await large
+
+    asyncio.run(at_once())
+    assert done == ["small"] * 10 + ["large"]
 
 
 def test_a_large_ask_whose_turn_does_not_come_is_asked_again_later(

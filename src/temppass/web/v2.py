@@ -26,7 +26,9 @@ from temppass.web.request import Headers, field_text, query_bytes, read_body
 
 #: a body of decisions that is longer, or has more commas and so perhaps titles, is one of the large asks (service.py)
 BODY_PASSING_BYTES_MAX = 8_192
-COMMAS_PASSING_MAX = 8
+AUTHORIZE_COMMAS_MAX = 8
+#: preauthorize signs nothing
+PREAUTHORIZE_COMMAS_MAX = 32
 #: a text that a session's form gives
 SESSION_TEXT_MAX = 2048
 #: a longer name of a domain is none (RFC 1035 §2.3.4)
@@ -83,7 +85,7 @@ class RestV2:
                 channel_id,
                 pass_id,
                 lambda: _titles_asked(headers, body),
-                large=_is_large(body),
+                large=_is_large(body, AUTHORIZE_COMMAS_MAX),
             )
         except StoreUnavailable as error:
             return _not_in_time(request, channel_id, pass_id, body, error)
@@ -114,7 +116,7 @@ class RestV2:
                 channel_id,
                 pass_id,
                 lambda: _titles_asked(headers, body),
-                large=_is_large(body),
+                large=_is_large(body, PREAUTHORIZE_COMMAS_MAX),
             )
         except StoreUnavailable as error:
             return _not_in_time(request, channel_id, pass_id, body, error)
@@ -281,8 +283,8 @@ def _titles_asked(headers: Headers, body: bytes) -> tuple[Viewer, list[str]]:
     return _viewer(headers), _titles(body)
 
 
-def _is_large(body: bytes) -> bool:
-    return len(body) > BODY_PASSING_BYTES_MAX or body.count(b",") > COMMAS_PASSING_MAX
+def _is_large(body: bytes, commas_max: int) -> bool:
+    return len(body) > BODY_PASSING_BYTES_MAX or body.count(b",") > commas_max
 
 
 def _titles(body: bytes) -> list[str]:
