@@ -16,7 +16,8 @@ import pytest
 from temppass.storage.postgres import PostgresStore
 
 _EMPTY = """
-TRUNCATE temppass.environment, temppass.trial, temppass.ledger, temppass.client, temppass.session, temppass.audit
+TRUNCATE temppass.environment, temppass.integration, temppass.ledgers, temppass.client, temppass.kept, temppass.audit,
+    temppass.raised, temppass.chain
 """
 
 

@@ -23,6 +23,7 @@ import click
 from temppass.failure import Failure, install
 
 if TYPE_CHECKING:
+    from temppass.core.act import ByShell
     from temppass.server import Tls
     from temppass.settings import Settings
     from temppass.store import Store
@@ -254,7 +255,9 @@ def serve(  # noqa: C901 - its inner functions are counted with it
     async def answer_alone() -> None:
         async with _closing(application.store):
             lines = await prepare()
-            await server.serve(application.edge, listener, tls, lambda: announce(lines), application.service.tick)
+            await server.serve(
+                application.edge, listener, tls, lambda: announce(lines), application.service.upkeep.rhythms()
+            )
 
     async def prepare_alone() -> str:
         async with _closing(application.store):
@@ -265,7 +268,7 @@ def serve(  # noqa: C901 - its inner functions are counted with it
 
         async def answer() -> None:
             async with _closing(worker.store):
-                await server.serve(worker.edge, listener, tls, ready, worker.service.tick)
+                await server.serve(worker.edge, listener, tls, ready, worker.service.upkeep.rhythms())
 
         _run(answer, new_loop=server.new_event_loop)
 
@@ -278,12 +281,14 @@ def serve(  # noqa: C901 - its inner functions are counted with it
 
 async def _prepare(application: "Application", settings: "Settings", curl: str, url: str, demo: bool) -> str:  # noqa: FBT001
     """Check the store, and for a demo fill it; answer the walk to print, or nothing."""
-    await application.administration.check()  # a wrong secret shows now, not at the first request
+    await application.service.catalogues.check()  # a wrong secret shows now, not at the first request
+    if not settings.store.startswith("postgresql://"):  # an embedded store is migrated by whoever opens it
+        await application.service.catalogues.seal_keys()
     if not demo:
         return ""
     from temppass.demo import prepare, walk  # noqa: PLC0415 - only a demo needs it
 
-    return walk(url, await prepare(application.administration, settings.environment), curl)
+    return walk(url, await prepare(application.service, settings.environment), curl)
 
 
 def _tls(certificate: Path, key: Path) -> "Tls":
@@ -344,7 +349,7 @@ def plan(file: Any, store: str | None, environment: str | None) -> None:
     temppass catalogue plan catalogue.toml
     """
     parsed = _parse(file)
-    differences = _look(store, environment, lambda app, name: app.administration.plan(name, parsed))
+    differences = _look(store, environment, lambda app, name: app.service.catalogues.plan(name, parsed))
     _show_differences(differences)
 
 
@@ -361,7 +366,10 @@ def apply(file: Any, store: str | None, environment: str | None, description: st
     temppass catalogue apply catalogue.toml --description "free weekend"
     """
     parsed = _parse(file)
-    applied = _administer(store, environment, lambda app, name: app.administration.apply(name, parsed, description))
+    actor = _actor()
+    applied = _administer(
+        store, environment, lambda app, name: app.service.catalogues.apply(name, parsed, description, actor)
+    )
     _show_differences(applied.differences)
     click.echo(f"version {applied.version} holds", err=True)
 
@@ -380,7 +388,7 @@ def show(store: str | None, environment: str | None) -> None:
 
     from temppass.core.catalogue import EMPTY, document_of  # noqa: PLC0415
 
-    shown = _look(store, environment, lambda app, name: app.administration.catalogue(name))
+    shown = _look(store, environment, lambda app, name: app.service.catalogues.catalogue(name))
     if shown == EMPTY:
         click.echo("the catalogue is empty", err=True)
     click.echo(tomli_w.dumps({kind: entries for kind, entries in document_of(shown).items() if entries}), nl=False)
@@ -412,7 +420,7 @@ def mint(application: str, store: str | None, environment: str | None) -> None:
     temppass statement mint ops > statement.jwt
     """
     minted = _administer(
-        store, environment, lambda app, name: app.administration.mint(name, application), read_only=True
+        store, environment, lambda app, name: app.service.credentials.mint(name, application), read_only=True
     )
     click.echo(minted)
 
@@ -428,7 +436,8 @@ def revoke(application: str, store: str | None, environment: str | None) -> None
     \b
     temppass statement revoke ops
     """
-    _administer(store, environment, lambda app, name: app.administration.revoke(name, application))
+    actor = _actor()
+    _administer(store, environment, lambda app, name: app.service.credentials.revoke(name, application, actor))
     click.echo(f"revoked all that {application} was given; `temppass statement mint` starts afresh", err=True)
 
 
@@ -458,11 +467,20 @@ def migrate(store: str | None, citus: bool) -> None:  # noqa: FBT001 - click pas
     temppass store migrate --store postgresql://temppass@db.example/preview
     """
     place = _place_of_store(_settings(store).store)
-    _administer(store, None, lambda app, _name: _aloud(app.store.migrate(distributed=citus), place))
-    click.echo("the schema is up to date", err=True)
+
+    async def bring_over(app: "Application") -> bool:
+        finished = await app.store.migrate(distributed=citus)
+        await app.service.catalogues.seal_keys()
+        return finished
+
+    if _administer(store, None, lambda app, _name: _aloud(bring_over(app), place)):
+        click.echo("the schema is up to date", err=True)
+    else:
+        click.echo("the schema is up to date, and still has names that older servers need", err=True)
+        click.echo("hint: run this again when no server of the version before is left", err=True)
 
 
-async def _aloud(migration: Coroutine[Any, Any, None], place: str) -> None:
+async def _aloud(migration: Coroutine[Any, Any, A], place: str) -> A:
     """Wait for a migration, and say so where it takes long."""
     task = asyncio.ensure_future(migration)
     try:
@@ -470,7 +488,7 @@ async def _aloud(migration: Coroutine[Any, Any, None], place: str) -> None:
         if waiting:
             why = "it does not answer, or is busy with this or another migration"
             click.echo(f"waiting for {place}: {why} (Ctrl-C gives up and changes nothing)", err=True)
-        await task
+        return await task
     finally:
         task.cancel()
 
@@ -496,7 +514,7 @@ def check(store: str | None) -> None:
     \b
     temppass store check --store sqlite:///preview.db
     """
-    names = _administer(store, None, lambda app, _name: app.administration.check(), read_only=True)
+    names = _administer(store, None, lambda app, _name: app.service.catalogues.check(), read_only=True)
     click.echo(f"good; environments: {', '.join(names) or 'none yet'}", err=True)
 
 
@@ -576,8 +594,8 @@ def _administer(
 
 
 def _run(work: Callable[[], Awaitable[A]], new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> A:
-    from temppass.administration import UnknownApplication  # noqa: PLC0415
     from temppass.core.tokens import WrongSecret  # noqa: PLC0415
+    from temppass.service.credentials import UnknownApplication  # noqa: PLC0415
     from temppass.store import SchemaOutdated, StoreUnavailable  # noqa: PLC0415
 
     async def main() -> A:
@@ -594,6 +612,18 @@ def _run(work: Callable[[], Awaitable[A]], new_loop: Callable[[], asyncio.Abstra
         raise Failure(str(error), "run `temppass store migrate`") from None
     except StoreUnavailable as error:
         raise Failure(f"the store does not answer: {error}", _CHECK_STORE) from None
+
+
+def _actor() -> "ByShell":
+    """Answer who is at this shell, for the audit trail."""
+    import getpass  # noqa: PLC0415 - only commands that change something need it
+
+    from temppass.core.act import ByShell  # noqa: PLC0415
+
+    try:
+        return ByShell(getpass.getuser())
+    except (OSError, KeyError):  # a user id without a name, as in some containers
+        return ByShell(str(os.getuid()))
 
 
 def _parse(file: Any) -> Any:

@@ -5,21 +5,22 @@ a walk through the wire to paste into a shell.
 
 from importlib import resources
 
-from temppass.administration import Administration
+from temppass.core.act import ByShell
 from temppass.core.catalogue import EMPTY, parse
+from temppass.service import Service
 
 ENVIRONMENTS = ("release-production", "release-staging", "prequal-production", "prequal-staging")
 APPLICATION = "demo"
 
 
-async def prepare(administration: Administration, environment: str) -> str:
+async def prepare(service: Service, environment: str) -> str:
     """Apply the demo catalogue where there is none yet; answer a software statement of `environment`."""
     source = resources.files("temppass") / "demo.toml"
     catalogue = parse(source.read_text("utf-8"), source.name)
     for name in dict.fromkeys([*ENVIRONMENTS, environment]):
-        if await administration.catalogue(name) == EMPTY:
-            await administration.apply(name, catalogue, "demo")
-    return await administration.mint(environment, APPLICATION)
+        if await service.catalogues.catalogue(name) == EMPTY:
+            await service.catalogues.apply(name, catalogue, "demo", ByShell("demo"))
+    return await service.credentials.mint(environment, APPLICATION)
 
 
 def walk(url: str, statement: str, curl: str = "curl -s") -> str:

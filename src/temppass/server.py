@@ -9,7 +9,7 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -22,8 +22,8 @@ from temppass.store import StoreUnavailable
 
 #: where nothing could be accepted, this long until the next try, in seconds
 ACCEPT_AGAIN_S = 0.1
-#: how often recurring resets that nobody asks about are fired, and dead rows swept
-TICK_S = 30.0
+#: how often it is told how many connections made room for others, in seconds
+DROPS_TOLD_S = 30.0
 #: before upkeep that found the store away is taken up again, in seconds
 RETRY_S = 1.0
 #: of one process
@@ -55,12 +55,13 @@ async def serve(
     listener: socket.socket,
     tls: Tls | None,
     ready: Callable[[], None],
-    tick: Callable[[], Awaitable[None]],
+    upkeep: Sequence[tuple[float, Callable[[], Awaitable[None]]]],
 ) -> None:
     """
     Answer requests until SIGINT or SIGTERM, then finish those under way.
 
-    `ready` is called once requests are taken; `tick` is called every TICK_S.
+    `ready` is called once requests are taken; `upkeep` has what is to be done again and again, each with its pause in
+    seconds.
     """
     connections_max = _connections_max()
     # what start-up made stays: without it in view, collections are short, and 14 % of the time became 2 %
@@ -69,20 +70,19 @@ async def serve(
     gc.set_threshold(50_000, 20, 100)
     server = build(app, tls=tls, ready=ready, connections_max=connections_max)
 
-    async def upkeep() -> None:
+    async def tell_of_drops() -> None:
         crowd = server.server_state
         crowd.dropped, dropped = 0, crowd.dropped
         if dropped:
             _log.warning("connections made room", connections=dropped, connections_max=connections_max)
-        await tick()
 
-    ticking = asyncio.create_task(_every(TICK_S, upkeep))
+    kept_up = [asyncio.create_task(_every(pause_s, work)) for pause_s, work in [*upkeep, (DROPS_TOLD_S, tell_of_drops)]]
     try:
         await server.serve(sockets=[listener])
     finally:
-        ticking.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await ticking
+        for task in kept_up:
+            task.cancel()
+        await asyncio.gather(*kept_up, return_exceptions=True)
 
 
 def build(app: Any, *, tls: Tls | None, ready: Callable[[], None], connections_max: int = CONNECTIONS_MAX) -> "_Server":

@@ -8,12 +8,13 @@ coalesced: one commit carries all of them, each seeing the changes of those befo
 alone and changes nothing. Because steps are pure, an adapter may run one more than once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
-from temppass.core.model import Changes, Floors, Found, Origin, Record, Subject, SubjectKind
+from temppass.core.act import Link, Sealed
+from temppass.core.model import Changes, Floors, Found, Ledger, Raise, Recorded, Subject, SubjectKind
 from temppass.core.world import EnvironmentRecord
 
 A = TypeVar("A")
@@ -60,16 +61,19 @@ class Keys(Struct, frozen=True):
     environment: str
     version: int
     #: (channel, pass) whose floors and ledgers are meant
-    trial: tuple[str, str] | None = None
+    integration: tuple[str, str] | None = None
     subjects: tuple[Subject, ...] = ()
     client_id: str | None = None
-    code: str | None = None
+    #: keys of kept documents
+    kept: tuple[str, ...] = ()
+    #: whether the resets of everybody that stand are to be found too
+    raises: bool = False
     #: ledgers are read however many titles they hold: the one who asks has seen to it that only few do so at once
     large: bool = False
 
 
 #: (environment, channel, pass)
-TrialKey = tuple[str, str, str]
+IntegrationKey = tuple[str, str, str]
 
 
 class Stale(Struct, frozen=True):
@@ -77,6 +81,17 @@ class Stale(Struct, frozen=True):
 
     generation_min: int
     expired_before: int | None
+
+
+class Standing(Struct, frozen=True):
+    """An integration's floors, and the resets of everybody that stand, by kind of subject, the oldest first."""
+
+    floors: Floors
+    raises: tuple[Raise, ...] = ()
+
+
+#: what a change of an environment answers: for the caller, the new environment, its record; None changes nothing
+Amendment = tuple[A, EnvironmentRecord | None, Recorded | None]
 
 
 class Store(Protocol):
@@ -97,26 +112,11 @@ class Store(Protocol):
         """Answer the environment as it is now, None where it does not exist. Raises StoreUnavailable."""
         ...
 
-    async def amend(
-        self,
-        environment: str,
-        change: Callable[[EnvironmentRecord | None], tuple[A, EnvironmentRecord | None, Record | None]],
-    ) -> A:
+    async def amend(self, environment: str, change: Callable[[EnvironmentRecord | None], Amendment[A]]) -> A:
         """
-        Change an environment atomically: `change` sees it as it is and answers (answer, the new one, audit record).
+        Change an environment atomically: `change` sees it as it is and answers (answer, the new one, its record).
 
         A new one of None changes nothing. The new version must be higher than the old. Raises what `change` raises.
-        """
-        ...
-
-    async def erase(
-        self, keys: Keys, kind: SubjectKind, origin: Origin, after: bytes, limit: int
-    ) -> tuple[int, bytes | None]:
-        """
-        Of the next `limit` ledgers of one (channel, pass) and kind, remove those that count and have `origin`.
-
-        `after` is the last digest looked at, b"" at first. Answers how many were removed and the new last digest,
-        None at the end. For the narrowed reset of everybody, which no floor can express.
         """
         ...
 
@@ -124,27 +124,66 @@ class Store(Protocol):
         """Answer the names of the environments that exist."""
         ...
 
-    async def sweep(self, now: int, limit: int) -> int:
-        """Remove up to `limit` sessions whose time is over; answer how many."""
+    async def ledgers(
+        self, integration: IntegrationKey, kind: SubjectKind, after: bytes, limit: int
+    ) -> list[tuple[Subject, Ledger]]:
+        """
+        Answer the next `limit` ledgers of an integration and kind in the order of their digests, `after` one (b"" at
+        first), whether they count or not. The last page has fewer.
+        """
         ...
 
-    async def trials(self) -> list[tuple[TrialKey, Floors]]:
-        """Answer the floors of every (environment, channel, pass) that has any ledger or floor."""
+    async def records(self, environment: str, after: int, limit: int) -> list[Sealed]:
+        """Answer the next `limit` sealed records in the order of their sequence, after sequence `after`."""
+        ...
+
+    async def unsealed_environments(self) -> list[str]:
+        """Answer the names of the environments with a record that has no place in its chain yet."""
+        ...
+
+    async def unsealed(self, environment: str, limit: int) -> list[bytes]:
+        """Answer the documents of up to `limit` records that have no place in the chain yet, the oldest first."""
+        ...
+
+    async def head(self, environment: str) -> Link:
+        """Answer the last link of an environment's chain, NO_LINK while nothing is sealed."""
+        ...
+
+    async def seal(self, environment: str, step: Callable[[Link, Sequence[bytes]], Sequence[Link]], limit: int) -> int:
+        """
+        Give up to `limit` committed records their place in the chain, the oldest first: `step` answers the link of
+        each of their documents, given the chain's head. Answers how many; 0 also where another node was first.
+        """
+        ...
+
+    async def sweep(self, now: int, raised_before: int, limit: int) -> int:
+        """
+        Remove up to `limit` kept documents whose time is over, and as many `raises` from before `raised_before`.
+
+        Answers how many went of the kind of which more did.
+        """
+        ...
+
+    async def integrations(self) -> list[tuple[IntegrationKey, Standing]]:
+        """Answer every integration that has any ledger or floor."""
         ...
 
     async def sweep_ledgers(
-        self, trial: TrialKey, kind: SubjectKind, stale: Stale, after: bytes, limit: int
+        self, integration: IntegrationKey, kind: SubjectKind, stale: Stale, after: bytes, limit: int
     ) -> tuple[int, bytes | None]:
         """
-        Of the next `limit` ledgers of a trial and kind, remove the stale ones; answer as `erase` does.
+        Of the next `limit` ledgers of an integration and kind, remove the stale ones. Nobody can tell the difference:
+        such a ledger does not count, or counts for nothing any more.
 
-        Nobody can tell the difference: such a ledger does not count, or counts for nothing any more.
+        `after` is the last digest looked at, b"" at first. Answers how many were removed and the new last digest,
+        None at the end.
         """
         ...
 
-    async def migrate(self, *, distributed: bool = False) -> None:
+    async def migrate(self, *, distributed: bool = False) -> bool:
         """
-        Bring the schema up to date; harmless when it is, and while servers run.
+        Bring the schema up to date; harmless when it is, and while servers run. Answers False where servers of an
+        older version are connected and still need names of theirs: then it is to be called again when they have gone.
 
         `distributed` spreads the ledgers over the nodes of a cluster, where the database can. Raises StoreUnavailable.
         """

@@ -16,12 +16,13 @@ from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
+from temppass.core.act import ByShell
 from temppass.core.catalogue import parse
 from temppass.failure import install
 
 try:
     from temppass import server
-    from temppass.service import wall_clock
+    from temppass.service.context import wall_clock
     from temppass.settings import read_settings
     from temppass.wiring import Application, assemble
 except ModuleNotFoundError as error:
@@ -31,6 +32,8 @@ except ModuleNotFoundError as error:
 A = TypeVar("A")
 
 START_WAIT_S = 30
+#: who changes a double, in its records
+ACTOR = ByShell("test")
 
 
 class Run(Protocol):
@@ -66,15 +69,15 @@ class Double:
     def apply(self, catalogue: str, environment: str | None = None) -> None:
         """Make a catalogue (TOML) hold. Raises CatalogueError."""
         parsed = parse(catalogue, "catalogue")
-        self._run(self.application.administration.apply(environment or self.environment, parsed, "test"))
+        self._run(self.application.service.catalogues.apply(environment or self.environment, parsed, "test", ACTOR))
 
     def mint(self, application_id: str, environment: str | None = None) -> str:
         """Answer a software statement. Raises UnknownApplication."""
-        return self._run(self.application.administration.mint(environment or self.environment, application_id))
+        return self._run(self.application.service.credentials.mint(environment or self.environment, application_id))
 
     def revoke(self, application_id: str, environment: str | None = None) -> None:
         """End all that the application was given. Raises UnknownApplication."""
-        self._run(self.application.administration.revoke(environment or self.environment, application_id))
+        self._run(self.application.service.credentials.revoke(environment or self.environment, application_id, ACTOR))
 
 
 def build(catalogue: str | None = None, *, store: str = "memory:", now: int | None = None, **variables: str) -> Double:

@@ -14,10 +14,10 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from temppass import private
-from temppass.administration import Administration
 from temppass.core.tokens import Secret
 from temppass.failure import install
-from temppass.service import Policy, Service, wall_clock
+from temppass.service import Service, serve_from
+from temppass.service.context import Policy, wall_clock
 from temppass.settings import Settings, SettingsError
 from temppass.storage import sqlite_file
 from temppass.storage.hold import Hold
@@ -25,7 +25,6 @@ from temppass.storage.memory import MemoryStore
 from temppass.storage.sqlite import SqliteReader, SqliteStore
 from temppass.store import SchemaOutdated, Store, StoreMissing
 from temppass.web.app import Edge
-from temppass.worlds import Worlds
 
 _SQLITE = "sqlite:///"
 _POSTGRES = "postgresql://"
@@ -34,7 +33,6 @@ _POSTGRES = "postgresql://"
 class Application(NamedTuple):
     store: Store
     service: Service
-    administration: Administration
     edge: Edge
 
 
@@ -55,15 +53,14 @@ def assemble(settings: Settings, clock: Callable[[], int] = wall_clock, *, read_
         media_algorithm=settings.media_algorithm,
         sessions_per_s=settings.sessions_per_s,
     )
-    worlds = Worlds(store, secret, media_algorithm=policy.media_algorithm)
-    service = Service(store, worlds, policy, clock)
+    service = serve_from(store, secret, policy, clock)
     edge = Edge(
         service,
         default_environment=settings.environment,
         log_requests=settings.log_requests,
         registry=CollectorRegistry(),
     )
-    return Application(store, service, Administration(store, secret, worlds, policy, clock), edge)
+    return Application(store, service, edge)
 
 
 def open_store(url: str, *, read_only: bool = False) -> Store:

@@ -375,7 +375,7 @@ def test_a_disabled_integration_is_not_offered() -> None:
     catalogue = replace(PARSED, passes=passes)
     for pass_id, refusal in refusals.items():
         with pytest.raises(refusal):
-            offer_of(catalogue, catalogue.channels["REF"], pass_id, {})
+            offer_of(catalogue, catalogue.channels["REF"], pass_id, {}, "here")
 
 
 def test_an_unknown_channel_is_refused() -> None:
@@ -543,7 +543,9 @@ def test_each_wall_clock_time_fires_once(cron: str, zone: str, start: int) -> No
 
 
 def test_a_reset_counts_from_the_apply_that_introduced_it() -> None:
-    offer = offer_of(PARSED, PARSED.channels["REF"], "TempPass2", {"REF/TempPass2": moment("2026-01-02T04:00Z")})
+    offer = offer_of(
+        PARSED, PARSED.channels["REF"], "TempPass2", {"REF/TempPass2": moment("2026-01-02T04:00Z")}, "here"
+    )
     told = [offer.due_at(0, moment(now)) for now in ("2026-01-02T04:59Z", "2026-01-02T05:00Z", "2026-01-05T00:00Z")]
     assert told == [None, moment("2026-01-02T05:00Z"), moment("2026-01-04T05:00Z")]
 

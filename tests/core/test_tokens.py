@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from joserfc.jwk import ECKey, RSAKey
 from joserfc.jws import serialize_compact
 from msgspec import to_builtins
@@ -25,6 +27,7 @@ from temppass.core.tokens import (
     Keyring,
     Secret,
     Statement,
+    StoredKeys,
     WrongSecret,
     generate_keys,
     hash_client_secret,
@@ -37,6 +40,8 @@ from temppass.core.tokens import (
 )
 
 NOW_S = 1_767_261_600
+#: 32 bytes each, of which a test needs no others
+RANDOM = {"pepper": b"p" * 32, "client_key": b"c" * 32, "chain_key": b"h" * 32}
 HERE, ELSEWHERE = "release-production", "prequal-staging"
 
 GRANT = Grant("client", "ops", 3, frozenset(["api:client:v2", "temporary:passes:owner"]), (NOW_S + 21_600) * 1000)
@@ -103,7 +108,7 @@ def test_a_statement_says_what_the_vendors_say_and_never_expires(keyring: Keyrin
 
 
 @pytest.mark.parametrize(("algorithm", "kid"), [("ES256", "ec"), ("RS256", "rsa")])
-def test_a_media_token_is_the_base64_of_a_jws(stored_keys: bytes, algorithm: str, kid: str) -> None:
+def test_a_media_token_is_the_base64_of_a_jws(stored_keys: StoredKeys, algorithm: str, kid: str) -> None:
     serialized = write_media_token(Keyring(stored_keys, algorithm), MEDIA)
     assert opened(base64.b64decode(serialized, validate=True).decode()) == (
         {"alg": algorithm, "kid": kid, "typ": "media-token+jwt"},
@@ -133,7 +138,7 @@ def test_the_key_set_holds_no_private_part(keyring: Keyring) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "RS256"])
-def test_no_kind_of_token_is_taken_for_another(stored_keys: bytes, algorithm: str) -> None:
+def test_no_kind_of_token_is_taken_for_another(stored_keys: StoredKeys, algorithm: str) -> None:
     """Not even where one key signs all three."""
     keyring = Keyring(stored_keys, algorithm)
     readers: dict[str, Callable[[str], object]] = {
@@ -269,7 +274,7 @@ def test_an_oversized_token_is_not_even_read(keyring: Keyring) -> None:
 
 
 def test_a_foreign_environments_keys_sign_nothing_here(keyring: Keyring) -> None:
-    foreign = Keyring(generate_keys(("rsa", "ec")), "ES256")
+    foreign = Keyring(generate_keys(("rsa", "ec"), **RANDOM), "ES256")
     with pytest.raises(InvalidToken):
         read_access_token(keyring, access(foreign), HERE, NOW_S)
 
@@ -292,7 +297,7 @@ def test_a_foreign_environments_keys_sign_nothing_here(keyring: Keyring) -> None
 )
 @pytest.mark.parametrize("algorithm", ["ES256", "RS256"])
 def test_statuses_of_a_well_signed_media_token(
-    stored_keys: bytes, algorithm: str, expected: str | None, wait_ms: int, status: MediaTokenStatus
+    stored_keys: StoredKeys, algorithm: str, expected: str | None, wait_ms: int, status: MediaTokenStatus
 ) -> None:
     keyring = Keyring(stored_keys, algorithm)
     serialized = write_media_token(keyring, MEDIA)
@@ -378,7 +383,7 @@ def test_what_is_no_media_token_has_no_format(keyring: Keyring, serialized: str)
 
 
 def test_another_servers_media_token_has_a_bad_signature(keyring: Keyring) -> None:
-    foreign = Keyring(generate_keys(("other-rsa", "other-ec")), "ES256")
+    foreign = Keyring(generate_keys(("other-rsa", "other-ec"), **RANDOM), "ES256")
     assert verified(keyring, write_media_token(foreign, MEDIA)) == (MediaTokenStatus.INVALID_SIGNATURE, None)
 
 
@@ -399,15 +404,35 @@ def hkdf(value: bytes, info: str) -> bytes:
     return hmac.digest(extracted, info.encode() + b"\x01", hashlib.sha256)
 
 
-def test_every_purpose_and_environment_has_a_key_of_its_own() -> None:
-    """Servers and commands share the secret, so what they derive from it may never change."""
+def sealed_before(value: bytes, environment: str, keys: bytes) -> bytes:
+    """Seal as the first version of this program did."""
+    key = hkdf(value, f"temppass:keys:{environment}")
+    return b"n" * 12 + AESGCM(key).encrypt(b"n" * 12, keys, environment.encode())
+
+
+@pytest.mark.parametrize("environment", [HERE, ELSEWHERE])
+def test_an_environment_of_before_keeps_what_was_derived_for_it(environment: str) -> None:
+    """Its viewers stay who they are and its clients keep their secrets; every purpose and environment has its own."""
+    opened = Secret(b"s" * 32).open(environment, sealed_before(b"s" * 32, environment, b'{"keys":[]}'))
+    assert opened == StoredKeys(
+        (), hkdf(b"s" * 32, f"temppass:pepper:{environment}"), hkdf(b"s" * 32, f"temppass:client-secret:{environment}")
+    )
+
+
+def test_an_environment_of_before_stays_readable_for_the_program_of_before() -> None:
+    """It goes on serving beside this one, also once the environment has got more keys."""
     secret = Secret(b"s" * 32)
-    derived = [derive(name) for derive in (secret.pepper, secret.client_key) for name in (HERE, ELSEWHERE)]
-    assert derived == [
-        hkdf(b"s" * 32, f"temppass:{purpose}:{name}")
-        for purpose in ("pepper", "client-secret")
-        for name in (HERE, ELSEWHERE)
-    ]
+    keys = replace(secret.open(HERE, sealed_before(b"s" * 32, HERE, b'{"keys":[]}')), chain_key=b"h" * 32)
+    sealed = secret.seal(HERE, keys, b"n" * 12)
+    plain = AESGCM(hkdf(b"s" * 32, f"temppass:keys:{HERE}")).decrypt(sealed[:12], sealed[12:], HERE.encode())
+    assert (json.loads(plain)["keys"], secret.open(HERE, sealed)) == ([], keys)
+
+
+def test_an_environment_with_random_keys_is_closed_to_the_program_of_before() -> None:
+    """It would derive another pepper, and take every viewer for a new one."""
+    sealed = Secret(b"s" * 32).seal(HERE, StoredKeys((), **RANDOM), b"n" * 12)
+    with pytest.raises(InvalidTag):
+        AESGCM(hkdf(b"s" * 32, f"temppass:keys:{HERE}")).decrypt(sealed[:12], sealed[12:], HERE.encode())
 
 
 @pytest.mark.parametrize("size", [0, 31])
@@ -418,15 +443,16 @@ def test_a_short_secret_is_refused(size: int) -> None:
 
 def test_sealed_keys_open_with_the_secret_and_environment_they_were_sealed_with() -> None:
     secret = Secret(b"s" * 32)
-    sealed = secret.encrypt(HERE, b"keys", b"n" * 12)
-    assert secret.decrypt(HERE, sealed) == b"keys"
+    keys = StoredKeys(({"kty": "RSA"},), **RANDOM)
+    sealed = secret.seal(HERE, keys, b"n" * 12)
+    assert secret.open(HERE, sealed) == keys
     for other, environment, broken in [
         (Secret(b"t" * 32), HERE, sealed),
         (secret, ELSEWHERE, sealed),
         (secret, HERE, sealed[:-1]),
     ]:
         with pytest.raises(WrongSecret):
-            other.decrypt(environment, broken)
+            other.open(environment, broken)
 
 
 def test_client_secrets_are_kept_as_a_keyed_hash() -> None:
@@ -442,6 +468,6 @@ def test_a_verifier_ignores_keys_that_it_does_not_understand() -> None:
         {"kty": "moon"},
         {"kid": "none"},
     ]
-    ring = Keyring(generate_keys(("rsa", "ec")), "ES256")
+    ring = Keyring(generate_keys(("rsa", "ec"), **RANDOM), "ES256")
     ring.jwks = {"keys": [*strangers, *ring.jwks["keys"]]}
     assert verified(ring, write_media_token(ring, MEDIA)) == (VALID, MEDIA)

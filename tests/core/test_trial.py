@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from temppass.core import trial
+from temppass.core import act, reset, trial
 from temppass.core.catalogue import Offer
 from temppass.core.model import (
     ANYWHERE,
@@ -25,6 +25,7 @@ from temppass.core.model import (
     PassKind,
     Permit,
     Profile,
+    Raise,
     Spent,
     Subject,
     SubjectKind,
@@ -38,6 +39,15 @@ BASIC = Offer("ACME1", "TempPassBasic30m", PassKind.BASIC, 30 * MINUTE, None, No
 PROMO = Offer("ACME1", "TempPassPromo5", PassKind.PROMOTIONAL, 28 * DAY, 5, "email", 5, True, None, "UTC", 0)
 DAILY = replace(BASIC, pass_id="TempPass2", ttl_ms=10 * MINUTE, resets="0 0 * * *", resets_since=T0)
 MIDNIGHT = T0 + 14 * HOUR
+
+
+def fired(floors: Floors, now: int, pass_id: str = "TempPass2") -> Changes:
+    """Answer what is written where a recurring reset has fired once, at `now`, and made `floors`."""
+    id_ = act.recurring_id("", "ACME1", pass_id, floors.fired_at)
+    record = act.Record(id_, now, act.BySchedule(), act.RecurringReset("ACME1", pass_id, floors.fired_at))
+    raises = tuple(Raise(kind, 1, 0, now, id_) for kind in SubjectKind)
+    return Changes(floors=floors, raises=raises, records=(act.recorded(record),))
+
 
 DEVICE, DEVICE_2, DEVICE_3 = (Subject(SubjectKind.DEVICE, bytes([number]) * 16) for number in (1, 2, 3))
 KEY, KEY_2, KEY_3 = (Subject(SubjectKind.USER_KEY, bytes([number]) * 16) for number in (4, 5, 6))
@@ -85,9 +95,10 @@ class Shelf:
     def reset(self, now: int, target: Subject | SubjectKind, origin: Origin = ANYWHERE) -> int | None:
         """Reset one subject, or everybody of a kind; answer how many ledgers matched, where that is known."""
         if isinstance(target, SubjectKind):
-            self.keep(trial.reset_everybody(self.found(), self.offer, target, now))
+            self.keep(reset.reset_everybody(self.found(), self.offer, [target], now, "r1"))
             return None
-        matched, changes = trial.reset_subject(self.found(target), trial.Ask(self.offer, (target,), origin), now)
+        narrowing = reset.Narrowing(origin)
+        matched, changes = reset.reset_subjects(self.found(target), self.offer, [target], narrowing, now, "r1")
         self.keep(changes)
         return matched
 
@@ -377,8 +388,8 @@ def test_a_ledger_below_the_floor_no_longer_matches(kind: SubjectKind) -> None:
 
 def test_a_reset_of_everybody_is_one_small_write() -> None:
     """However many ledgers there are, only the floor of their kind rises."""
-    changes = trial.reset_everybody(Found(Floors(3, 7, 5)), PROMO, _KEYS, T0)
-    assert changes == Changes(floors=Floors(3, 8, 5))
+    changes = reset.reset_everybody(Found(Floors(3, 7, 5)), PROMO, [_KEYS], T0, "r1")
+    assert changes == Changes(floors=Floors(3, 8, 5), raises=(Raise(_KEYS, 8, 7, T0, "r1"),))
 
 
 _TV, _PHONE = Origin(app_id=b"tv"), Origin(app_id=b"phone")
@@ -438,7 +449,7 @@ def test_a_due_reset_fires_even_where_the_ask_is_denied() -> None:
     offer = replace(PROMO, resources_max=0, resets="0 0 * * *")
     found = Found(Floors(), (None,))
     answer = trial.authorize(found, trial.Ask(offer, (DEVICE,)), ["B"], MIDNIGHT)
-    assert answer == ([Deny("B", TITLES)], Changes(floors=Floors(1, 1, MIDNIGHT)))
+    assert answer == ([Deny("B", TITLES)], fired(Floors(1, 1, MIDNIGHT), MIDNIGHT, PROMO.pass_id))
 
 
 def test_looking_sees_a_due_reset_and_leaves_it_to_others() -> None:
@@ -453,16 +464,17 @@ def test_looking_sees_a_due_reset_and_leaves_it_to_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fired_at", "now", "changes"),
+    ("fired_at", "now", "floors"),
     [
-        (0, MIDNIGHT - 1, NOTHING),
-        (0, MIDNIGHT, Changes(floors=Floors(1, 1, MIDNIGHT))),
-        (MIDNIGHT, MIDNIGHT + DAY - 1, NOTHING),
-        (MIDNIGHT, MIDNIGHT + DAY, Changes(floors=Floors(1, 1, MIDNIGHT + DAY))),
+        (0, MIDNIGHT - 1, None),
+        (0, MIDNIGHT, Floors(1, 1, MIDNIGHT)),
+        (MIDNIGHT, MIDNIGHT + DAY - 1, None),
+        (MIDNIGHT, MIDNIGHT + DAY, Floors(1, 1, MIDNIGHT + DAY)),
     ],
 )
-def test_the_tick_fires_what_is_due(fired_at: int, now: int, changes: Changes) -> None:
-    assert trial.settled(Found(Floors(0, 0, fired_at)), DAILY, now) == changes
+def test_the_tick_fires_what_is_due(fired_at: int, now: int, floors: Floors | None) -> None:
+    changes = reset.fire(Found(Floors(0, 0, fired_at)), DAILY, now)
+    assert changes == (NOTHING if floors is None else fired(floors, now))
 
 
 @pytest.mark.parametrize("target", [DEVICE, _DEVICES])

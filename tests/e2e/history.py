@@ -8,7 +8,7 @@ answers. The search is Wing and Gong's (1993) with Lowe's memory of states (2017
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from temppass.core import trial
+from temppass.core import reset, trial
 from temppass.core.catalogue import Offer
 from temppass.core.model import (
     NOTHING,
@@ -54,7 +54,7 @@ class ResetOne(NamedTuple):
     subjects: tuple[Subject, ...]
 
     def step(self, found: Found, now: int) -> tuple[Answer, Changes]:
-        return trial.reset_subject(found, trial.Ask(OFFER, self.subjects), now)
+        return reset.reset_subjects(found, OFFER, self.subjects, reset.Narrowing(), now, "r")
 
 
 class ResetAll(NamedTuple):
@@ -62,7 +62,7 @@ class ResetAll(NamedTuple):
     subjects: tuple[Subject, ...] = ()
 
     def step(self, found: Found, now: int) -> tuple[Answer, Changes]:
-        return None, trial.reset_everybody(found, OFFER, self.kind, now)
+        return None, reset.reset_everybody(found, OFFER, [self.kind], now, "r")
 
 
 Act = Authorize | Look | ResetOne | ResetAll

@@ -3,15 +3,15 @@ The command line in a stranger's hands: data on stdout, words on stderr, every m
 a running server that honours what a command changed at its next decision.
 """
 
-import json
+import asyncio
 import select
 import signal
 import socket
-import sqlite3
 import stat
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -19,7 +19,9 @@ import pytest
 from tests.e2e.conftest import WAIT_S, surroundings
 
 from temppass import cli
+from temppass.core.act import Act, CatalogueApply, read_record
 from temppass.core.catalogue import parse
+from temppass.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Certificate, Folder
@@ -142,14 +144,23 @@ def test_a_catalogue_is_planned_applied_and_shown_as_it_was_written(folder: "Fol
     assert basic["ttl"] == "10m"
 
 
+async def _acts(path: Path) -> list[Act]:
+    store = SqliteStore(path)
+    try:
+        return [read_record(document).act for document in await store.unsealed("release-production", 10)]
+    finally:
+        await store.close()
+
+
 def test_what_was_applied_and_why_is_in_the_audit_trail(folder: "Folder") -> None:
     folder.declare()
     (folder.path / "catalogue.toml").write_text("")
     folder.temppass("catalogue", "apply", "catalogue.toml", "--description", "the end")
-    with sqlite3.connect(folder.path / "temppass.db") as store:
-        records = [json.loads(row) for (row,) in store.execute("SELECT document FROM audit ORDER BY at")]
-    store.close()
-    assert [record["detail"].splitlines()[0] for record in records] == ["+ programmer acme", "the end"]
+    acts = asyncio.run(_acts(folder.path / "temppass.db"))
+    assert [(act.version, act.description, act.differences[0]) for act in acts if isinstance(act, CatalogueApply)] == [
+        (1, "", "+ programmer acme"),
+        (2, "the end", "- programmer acme"),
+    ]
 
 
 def test_a_catalogue_may_come_from_stdin(folder: "Folder") -> None:

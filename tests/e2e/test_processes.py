@@ -289,9 +289,9 @@ def test_a_database_is_migrated_while_a_server_works_on_it(
 
 
 NEXT_SCHEMA = """
-ALTER TABLE temppass.ledger ADD COLUMN undone_at bigint;
-ALTER TABLE temppass.trial ADD COLUMN note text NOT NULL DEFAULT '';
-CREATE INDEX ledger_expires_at ON temppass.ledger (expires_at);
+ALTER TABLE temppass.ledgers ADD COLUMN undone_at bigint;
+ALTER TABLE temppass.integration ADD COLUMN note text NOT NULL DEFAULT '';
+CREATE INDEX ledgers_expires_at ON temppass.ledgers (expires_at);
 """
 
 
@@ -301,7 +301,7 @@ def test_a_server_of_the_previous_schema_works_on_while_and_after_the_next_one_i
     """The next version of the program is this one with one more schema file, in a folder of its own."""
     source = Path(temppass.__file__).parent
     shutil.copytree(source, tmp_path / "next/temppass", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "next/temppass/storage/schema/postgres/002_next.sql").write_text(NEXT_SCHEMA)
+    (tmp_path / "next/temppass/storage/schema/postgres/003_next.sql").write_text(NEXT_SCHEMA)
     upgraded = {"PYTHONPATH": str(tmp_path / "next")}
     with new_database(postgres_server) as database, ThreadPoolExecutor(1) as operator:
         folder = sharing(tmp_path, database)
@@ -319,4 +319,4 @@ def test_a_server_of_the_previous_schema_works_on_while_and_after_the_next_one_i
         newer.close()
         folder.close()
     assert (migration.result().code, set(decisions), len(set(ends)), resets) == (0, {True}, 1, [204, 204])
-    assert "newer than this program's 1: upgrade it" in refused.err
+    assert "newer than this program's 2: upgrade it" in refused.err

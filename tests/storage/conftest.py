@@ -3,17 +3,13 @@ One row an adapter: where it keeps things while a test runs. Every test that ask
 """
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import asyncpg
-import msgspec
 import pytest
 
-from temppass.core.model import Record
 from temppass.storage.memory import MemoryStore
 from temppass.storage.postgres import PostgresStore
 from temppass.storage.sqlite import SqliteStore
@@ -23,11 +19,9 @@ A = TypeVar("A")
 
 
 class Place(NamedTuple):
-    """`open` may be entered again after it was left, and finds what was kept; `records` reads the audit trail."""
+    """`open` may be entered again after it was left, and finds what was kept."""
 
     open: Callable[[], AbstractAsyncContextManager[Store]]
-    #: (environment, record), the oldest first
-    records: Callable[[], list[tuple[str, Record]]]
 
     def use(self, work: Callable[[Store], Coroutine[Any, Any, A]]) -> A:
         """Open the store, do `work` with it, and close it again."""
@@ -47,7 +41,7 @@ def memory(_request: pytest.FixtureRequest) -> Place:
     async def opened() -> AsyncIterator[Store]:
         yield store
 
-    return Place(opened, lambda: store.records)
+    return Place(opened)
 
 
 def sqlite(request: pytest.FixtureRequest) -> Place:
@@ -62,15 +56,7 @@ def sqlite(request: pytest.FixtureRequest) -> Place:
         finally:
             await store.close()
 
-    def records() -> list[tuple[str, Record]]:
-        connection = sqlite3.connect(path)
-        try:
-            rows = connection.execute("SELECT environment, document FROM audit ORDER BY at").fetchall()
-        finally:
-            connection.close()
-        return [(environment, msgspec.json.decode(document, type=Record)) for environment, document in rows]
-
-    return Place(opened, records)
+    return Place(opened)
 
 
 def postgres(request: pytest.FixtureRequest) -> Place:
@@ -84,15 +70,7 @@ def postgres(request: pytest.FixtureRequest) -> Place:
         finally:
             await store.close()
 
-    async def read() -> list[tuple[str, Record]]:
-        connection = await asyncpg.connect(url)
-        try:
-            rows = await connection.fetch("SELECT environment, document FROM temppass.audit ORDER BY at")
-        finally:
-            await connection.close()
-        return [(environment, msgspec.json.decode(document, type=Record)) for environment, document in rows]
-
-    return Place(opened, lambda: asyncio.run(read()))
+    return Place(opened)
 
 
 ADAPTERS = {"memory": memory, "sqlite": sqlite, "postgres": postgres}

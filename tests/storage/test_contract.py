@@ -5,33 +5,44 @@ The contract of the port (store.py), written once and held by every adapter.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
 
-from temppass.core import trial
+from temppass.core import reset, trial
+from temppass.core.act import NO_LINK, Link, Sealed
 from temppass.core.catalogue import EMPTY, Channel, Offer
 from temppass.core.model import (
     ANYWHERE,
     NOTHING,
     Changes,
     Client,
-    Device,
     Floors,
     Found,
+    Kept,
     Ledger,
     Origin,
     PassKind,
     Permit,
-    Record,
-    Session,
+    Raise,
+    Recorded,
     Subject,
     SubjectKind,
 )
 from temppass.core.world import EnvironmentRecord
-from temppass.store import WAITING_MAX, Keys, LargeLedger, Outdated, Store, StoreBusy, StoreUnavailable
+from temppass.store import (
+    WAITING_MAX,
+    IntegrationKey,
+    Keys,
+    LargeLedger,
+    Outdated,
+    Standing,
+    Store,
+    StoreBusy,
+    StoreUnavailable,
+)
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Place
@@ -42,16 +53,28 @@ DEVICES, USER_KEYS = SubjectKind.DEVICE, SubjectKind.USER_KEY
 DEVICE, DEVICE_2 = Subject(DEVICES, b"d" * 16), Subject(DEVICES, b"e" * 16)
 KEY, KEY_2 = Subject(USER_KEYS, b"k" * 16), Subject(USER_KEYS, b"l" * 16)
 #: nobody has declared the environment, which is its version 0
-KEYS = Keys(HERE, 0, ("REF", "TempPassREF"), (DEVICE, KEY), "client", "K7Q2MXA")
+KEYS = Keys(HERE, 0, ("REF", "TempPassREF"), (DEVICE, KEY), "client", ("K7Q2MXA",), raises=True)
 
-LEDGER = Ledger(T0, T0 + DAY, 0, ("A", "B"), Origin(b"a" * 16, b"u" * 16))
+LEDGER = Ledger(T0, T0 + DAY, 0, ("A", "B"), Origin(b"a" * 16, b"u" * 16), 3)
 CLIENT = Client("client", "ops", 3, b"h" * 32, T0)
-SESSION = Session("K7Q2MXA", "4b7f0e3e", "REF", b"d" * 16, T0, T0 + 1_800_000)
-CHOSEN = replace(SESSION, pass_id="P", domain="acme.example", redirect_url="https://acme.example/", screen=Device("TV"))
-RECORD = Record("r1", T0, "reset.device", "REF", "P", "all", "ops", "client", 5, "why")
+KEPT = Kept("session", "K7Q2MXA", T0 + 1_800_000, b"{}")
+RAISE = Raise(DEVICES, 1, 0, T0, "r1")
+LATER = Kept("session", "K7Q2MXA", T0 + 1_900_000, b'{"pass_id":"P"}')
+RECORD = Recorded("r1", T0, b'{"id":"r1"}')
 ENVIRONMENT = EnvironmentRecord(1, EMPTY, {"REF/P": T0}, {"ops": 2}, b"\x00sealed\xff")
 
 OFFER = Offer("REF", "TempPassREF", PassKind.PROMOTIONAL, 28 * DAY, 2, "email", 5, True, None, "UTC", 0)
+
+
+def finding(
+    floors: Floors,
+    ledgers: tuple[Ledger | None, ...],
+    client: Client | None = None,
+    kept: tuple[Kept | None, ...] = (None,),
+    raises: tuple[Raise, ...] = (),
+) -> Found:
+    """Answer what a step with KEYS finds; nothing is kept unless it is said."""
+    return Found(floors, ledgers, client, kept, raises)
 
 
 def look(found: Found) -> tuple[Found, Changes]:
@@ -86,21 +109,21 @@ async def declare(store: Store, environment: str, record: EnvironmentRecord) -> 
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
-        (NOTHING, Found(Floors(), (None, None))),
-        (Changes(floors=Floors(1, 2, T0)), Found(Floors(1, 2, T0), (None, None))),
-        (Changes(((DEVICE, LEDGER),)), Found(Floors(), (LEDGER, None))),
+        (NOTHING, finding(Floors(), (None, None))),
+        (Changes(floors=Floors(1, 2, T0)), finding(Floors(1, 2, T0), (None, None))),
+        (Changes(((DEVICE, LEDGER),)), finding(Floors(), (LEDGER, None))),
         (
             Changes(((KEY, Ledger(T0, T0 + DAY, 7)),), Floors(0, 7)),
-            Found(Floors(0, 7), (None, Ledger(T0, T0 + DAY, 7))),
+            finding(Floors(0, 7), (None, Ledger(T0, T0 + DAY, 7))),
         ),
-        (Changes(((KEY, LEDGER), (DEVICE, LEDGER))), Found(Floors(), (LEDGER, LEDGER))),
-        (Changes(((DEVICE, None),)), Found(Floors(), (None, None))),
-        (Changes(client=CLIENT), Found(Floors(), (None, None), CLIENT)),
-        (Changes(session=SESSION), Found(Floors(), (None, None), None, SESSION)),
-        (Changes(session=CHOSEN), Found(Floors(), (None, None), None, CHOSEN)),
+        (Changes(((KEY, LEDGER), (DEVICE, LEDGER))), finding(Floors(), (LEDGER, LEDGER))),
+        (Changes(((DEVICE, None),)), finding(Floors(), (None, None))),
+        (Changes(client=CLIENT), finding(Floors(), (None, None), CLIENT)),
+        (Changes(kept=(KEPT,)), finding(Floors(), (None, None), None, (KEPT,))),
+        (Changes(kept=(LATER,)), finding(Floors(), (None, None), None, (LATER,))),
         (
-            Changes(((DEVICE, LEDGER), (KEY, None)), Floors(1, 1, T0), CLIENT, SESSION, RECORD),
-            Found(Floors(1, 1, T0), (LEDGER, None), CLIENT, SESSION),
+            Changes(((DEVICE, LEDGER), (KEY, None)), Floors(1, 1, T0, 4, 5), CLIENT, (KEPT,), (RECORD,), (RAISE,)),
+            finding(Floors(1, 1, T0, 4, 5), (LEDGER, None), CLIENT, (KEPT,), (RAISE,)),
         ),
     ],
 )
@@ -134,32 +157,32 @@ def test_later_writes_take_the_place_of_earlier_ones(place: Place) -> None:
     later = Ledger(T0 + 1, T0 + 2, 9, ("C",))
 
     async def work(store: Store) -> Found:
-        await store.transact(KEYS, writing(Changes(((DEVICE, LEDGER), (KEY, LEDGER)), Floors(1), session=SESSION)))
-        await store.transact(KEYS, writing(Changes(((DEVICE, later), (KEY, None)), Floors(2, 3, 4), session=CHOSEN)))
+        await store.transact(KEYS, writing(Changes(((DEVICE, LEDGER), (KEY, LEDGER)), Floors(1), kept=(KEPT,))))
+        await store.transact(KEYS, writing(Changes(((DEVICE, later), (KEY, None)), Floors(2, 3, 4), kept=(LATER,))))
         return await store.transact(KEYS, look)
 
-    assert place.use(work) == Found(Floors(2, 3, 4), (later, None), None, CHOSEN)
+    assert place.use(work) == finding(Floors(2, 3, 4), (later, None), None, (LATER,))
 
 
 @pytest.mark.parametrize(
     "keys",
     [
-        Keys(ELSEWHERE, 0, ("REF", "TempPassREF"), (DEVICE, KEY), "client", "K7Q2MXA"),
-        Keys(HERE, 0, ("REF30", "TempPassREF"), (DEVICE, KEY)),
+        Keys(ELSEWHERE, 0, ("REF", "TempPassREF"), (DEVICE, KEY), "client", ("K7Q2MXA",), raises=True),
+        Keys(HERE, 0, ("REF30", "TempPassREF"), (DEVICE, KEY), raises=True),
         Keys(HERE, 0, ("REF", "TempPass"), (DEVICE, KEY)),
         Keys(HERE, 0, ("REF", "TempPass"), (Subject(USER_KEYS, DEVICE.digest), Subject(DEVICES, KEY.digest))),
-        Keys(HERE, 0, None, (), "Client", "K7Q2MXB"),
+        Keys(HERE, 0, None, (), "Client", ("K7Q2MXB",)),
     ],
 )
 def test_nothing_is_shared(place: Place, keys: Keys) -> None:
     """Not between environments, channels, passes, kinds of subject, clients or sessions."""
 
     async def work(store: Store) -> Found:
-        everything = Changes(((DEVICE, LEDGER), (KEY, LEDGER)), Floors(1, 1, T0), CLIENT, SESSION)
+        everything = Changes(((DEVICE, LEDGER), (KEY, LEDGER)), Floors(1, 1, T0), CLIENT, (KEPT,), raises=(RAISE,))
         await store.transact(KEYS, writing(everything))
         return await store.transact(keys, look)
 
-    assert place.use(work) == Found(Floors(), (None,) * len(keys.subjects))
+    assert place.use(work) == Found(Floors(), (None,) * len(keys.subjects), None, (None,) * len(keys.kept))
 
 
 def test_ledgers_are_found_in_the_order_of_the_subjects(place: Place) -> None:
@@ -174,14 +197,15 @@ def test_ledgers_are_found_in_the_order_of_the_subjects(place: Place) -> None:
 
 
 def test_a_record_is_kept_with_what_it_records(place: Place) -> None:
-    bare = Record("r2", T0 + 1, "statement.revoke")
+    bare = Recorded("r2", T0 + 1, b'{"id":"r2"}')
 
-    async def work(store: Store) -> None:
-        await store.transact(KEYS, writing(Changes(record=RECORD)))
+    async def work(store: Store) -> tuple[list[str], list[list[bytes]]]:
+        await store.transact(KEYS, writing(Changes(records=(RECORD,))))
         await store.amend(ELSEWHERE, lambda _old: (None, None, bare))
+        environments = await store.unsealed_environments()
+        return environments, [await store.unsealed(name, 10) for name in environments]
 
-    place.use(work)
-    assert place.records() == [(HERE, RECORD), (ELSEWHERE, bare)]
+    assert place.use(work) == ([ELSEWHERE, HERE], [[bare.document], [RECORD.document]])
 
 
 @pytest.mark.parametrize(("version", "built_on"), [(0, 1), (1, 0), (2, 1), (2, 3)])
@@ -254,7 +278,7 @@ def test_crossing_asks_in_parallel_give_no_subject_more_than_its_pass(place: Pla
 def test_every_step_after_a_reset_of_everybody_sees_it(place: Place) -> None:
     async def work(store: Store) -> Found:
         await store.transact(KEYS, gaining("A"))
-        await store.transact(KEYS, lambda found: (None, trial.reset_everybody(found, OFFER, DEVICES, T0)))
+        await store.transact(KEYS, lambda found: (None, reset.reset_everybody(found, OFFER, [DEVICES], T0, "r1")))
         return await store.transact(KEYS, look)
 
     assert place.use(work).floors == Floors(1, 0)
@@ -268,7 +292,7 @@ def test_a_ledger_of_32_kib_is_read_in_passing(place: Place, titles: tuple[str, 
         await store.transact(KEYS, writing(Changes(((KEY, ledger),))))
         return await store.transact(KEYS, look)
 
-    assert place.use(work) == Found(Floors(), (None, ledger))
+    assert place.use(work) == finding(Floors(), (None, ledger))
 
 
 @pytest.mark.parametrize("titles", [("x" * 2_000,) * 17, ("\x01" * 2_000,) * 3, ("a", "b" * 32_761)])
@@ -287,7 +311,7 @@ def test_a_larger_ledger_is_read_by_who_has_waited_for_it_and_holds_up_nobody_el
             for found in await asyncio.gather(*asks, return_exceptions=True)
         ]
 
-    found, nothing = Found(Floors(), (None, ledger)), Found(Floors(), (None,))
+    found, nothing = finding(Floors(), (None, ledger)), finding(Floors(), (None,))
     assert place.use(work) == [LargeLedger, found, nothing, LargeLedger]
 
 
@@ -324,16 +348,16 @@ def test_an_amendment_sees_the_present_state_and_answers(place: Place) -> None:
 
 
 def test_an_amendment_that_raises_changes_nothing(place: Place) -> None:
-    def failing(_old: EnvironmentRecord | None) -> tuple[None, EnvironmentRecord, Record]:
+    def failing(_old: EnvironmentRecord | None) -> tuple[None, EnvironmentRecord, Recorded]:
         raise KeyError("wrong")
 
-    async def work(store: Store) -> EnvironmentRecord | None:
+    async def work(store: Store) -> tuple[EnvironmentRecord | None, list[bytes]]:
         await declare(store, HERE, ENVIRONMENT)
         with pytest.raises(KeyError):
             await store.amend(HERE, failing)
-        return await store.load(HERE)
+        return await store.load(HERE), await store.unsealed(HERE, 10)
 
-    assert (place.use(work), place.records()) == (ENVIRONMENT, [])
+    assert place.use(work) == (ENVIRONMENT, [])
 
 
 def test_concurrent_amendments_lose_none(place: Place) -> None:
@@ -377,7 +401,109 @@ def test_environments_are_told_by_name(place: Place) -> None:
     assert place.use(work) == [[], [ELSEWHERE, HERE]]
 
 
-# --- erase and sweep
+# --- resets of everybody that stand
+
+
+def test_an_undone_reset_does_not_stand(place: Place) -> None:
+    raises = [Raise(kind, generation, generation - 1, T0, "r") for kind in SubjectKind for generation in (1, 2, 3)]
+
+    async def work(store: Store) -> tuple[Raise, ...]:
+        for raised in raises:
+            await store.transact(KEYS, writing(Changes(floors=Floors(raised.generation), raises=(raised,))))
+        await store.transact(KEYS, writing(Changes(floors=Floors(1), undone=(raises[1], raises[2], raises[5]))))
+        return (await store.transact(KEYS, look)).raises
+
+    assert place.use(work) == (raises[0], raises[3], raises[4])
+
+
+def test_a_reset_that_is_undone_in_the_same_batch_does_not_stand(place: Place) -> None:
+    async def work(store: Store) -> tuple[Raise, ...]:
+        steps = [Changes(floors=Floors(1), raises=(RAISE,)), Changes(floors=Floors(0, 0, 0, 1), undone=(RAISE,))]
+        await asyncio.gather(*(store.transact(KEYS, writing(changes)) for changes in steps))
+        return (await store.transact(KEYS, look)).raises
+
+    assert place.use(work) == ()
+
+
+def test_integrations_are_told_with_what_stands(place: Place) -> None:
+    async def work(store: Store) -> list[tuple[IntegrationKey, Standing]]:
+        await store.transact(KEYS, writing(Changes(floors=Floors(1, 2, T0, 3, 4), raises=(RAISE,))))
+        await store.transact(replace(KEYS, integration=("REF30", "A")), writing(Changes(((DEVICE, LEDGER),))))
+        return await store.integrations()
+
+    assert place.use(work) == [
+        ((HERE, "REF", "TempPassREF"), Standing(Floors(1, 2, T0, 3, 4), (RAISE,))),
+        ((HERE, "REF30", "A"), Standing(Floors())),
+    ]
+
+
+# --- the chain
+
+
+def numbered(head: Link, documents: Sequence[bytes]) -> list[Link]:
+    """Link documents by number alone."""
+    return [Link(head.sequence + n, bytes([n]) * 32) for n, _ in enumerate(documents, 1)]
+
+
+def recording(*numbers: int) -> Callable[[Found], tuple[None, Changes]]:
+    """Record something at each of these moments after T0."""
+    return writing(Changes(records=tuple(Recorded(f"r{n}", T0 + n, b"%d" % n) for n in numbers)))
+
+
+@pytest.mark.parametrize("limit", [1, 2, 10])
+def test_records_get_a_sequence_without_gaps_in_the_order_of_their_moments(place: Place, limit: int) -> None:
+    async def work(store: Store) -> tuple[list[tuple[int, bytes]], list[bytes], Link]:
+        await store.transact(KEYS, recording(3, 1, 2))
+        while await store.seal(HERE, numbered, limit):
+            pass
+        await store.transact(KEYS, recording(0))
+        while await store.seal(HERE, numbered, limit):
+            pass
+        sealed = await store.records(HERE, 0, 10)
+        return [(each.link.sequence, each.document) for each in sealed], await store.unsealed(HERE, 10), sealed[-1].link
+
+    sealed, unsealed, last = place.use(work)
+    assert (sealed, unsealed) == ([(1, b"1"), (2, b"2"), (3, b"3"), (4, b"0")], [])
+    assert last.sequence == 4
+
+
+def test_the_head_of_a_chain_is_its_last_link(place: Place) -> None:
+    async def work(store: Store) -> list[Link]:
+        heads = [await store.head(HERE)]
+        await store.transact(KEYS, recording(1, 2))
+        await store.seal(HERE, numbered, 10)
+        return [*heads, await store.head(HERE), await store.head(ELSEWHERE)]
+
+    assert place.use(work) == [NO_LINK, Link(2, b"\x02" * 32), NO_LINK]
+
+
+def test_sealed_records_are_read_page_by_page(place: Place) -> None:
+    async def work(store: Store) -> list[list[Sealed]]:
+        await store.transact(KEYS, recording(1, 2, 3))
+        await store.seal(HERE, numbered, 10)
+        return [await store.records(HERE, 0, 2), await store.records(HERE, 2, 2), await store.records(HERE, 3, 2)]
+
+    sealed = [Sealed(Link(n, bytes([n]) * 32), b"%d" % n) for n in (1, 2, 3)]
+    assert place.use(work) == [sealed[:2], sealed[2:], []]
+
+
+def test_nodes_that_seal_at_once_give_each_record_one_place(place: Place) -> None:
+    async def work(store: Store, other: Store) -> list[tuple[int, bytes]]:
+        await store.transact(KEYS, recording(*range(20)))
+        sealing = [each.seal(HERE, numbered, 3) for each in (store, other) * 5]
+        await asyncio.gather(*sealing)
+        while await store.seal(HERE, numbered, 100):
+            pass
+        return [(each.link.sequence, each.document) for each in await store.records(HERE, 0, 100)]
+
+    async def both(store: Store) -> list[tuple[int, bytes]]:
+        async with place.open() as other:
+            return await work(store, other)
+
+    assert place.use(both) == [(n + 1, b"%d" % n) for n in range(20)]
+
+
+# --- pages and sweep
 
 
 def _device(number: int) -> Subject:
@@ -385,99 +511,55 @@ def _device(number: int) -> Subject:
 
 
 async def _many_ledgers(store: Store) -> None:
-    """Write ten devices: the even ones from a TV, the first two below the floor; and others that are not meant."""
-    tv, phone = Origin(b"t" * 16), Origin(b"p" * 16)
-    ledgers = tuple((_device(n), Ledger(T0, T0 + DAY, int(n >= 2), (), phone if n % 2 else tv)) for n in range(10))
-    keys = ((Subject(USER_KEYS, _device(4).digest), Ledger(T0, T0 + DAY, 1, (), tv)),)
-    await store.transact(KEYS, writing(Changes(ledgers + keys, Floors(1, 0))))
-    await store.transact(replace(KEYS, trial=("REF30", "TempPassREF")), writing(Changes(ledgers)))
+    """Write ten devices, of which one is removed again, and others that are not meant."""
+    ledgers = tuple((_device(n), Ledger(T0, T0 + DAY + n, n // 5)) for n in range(10))
+    await store.transact(KEYS, writing(Changes((*ledgers, (KEY, LEDGER)), Floors(1, 0))))
+    await store.transact(replace(KEYS, subjects=(_device(3),)), writing(Changes(((_device(3), None),))))
+    await store.transact(replace(KEYS, integration=("REF30", "TempPassREF")), writing(Changes(ledgers)))
     await store.transact(replace(KEYS, environment=ELSEWHERE), writing(Changes(ledgers)))
 
 
-async def _left(store: Store, keys: Keys) -> list[int]:
-    subjects = tuple(_device(number) for number in range(10))
-    found = await store.transact(replace(keys, subjects=subjects), look)
-    return [number for number, ledger in enumerate(found.ledgers) if ledger is not None]
-
-
-@pytest.mark.parametrize("limit", [1, 3, 10, 1000])
-def test_erase_goes_through_all_ledgers_chunk_by_chunk(place: Place, limit: int) -> None:
-    async def work(store: Store) -> tuple[int, int, list[int]]:
+@pytest.mark.parametrize("limit", [1, 3, 9, 1000])
+def test_ledgers_are_told_page_by_page_whether_they_count_or_not(place: Place, limit: int) -> None:
+    async def work(store: Store) -> list[tuple[Subject, Ledger]]:
         await _many_ledgers(store)
-        erased, chunks = 0, 0
-        last: bytes | None = b""
-        while last is not None:
-            more, last = await store.erase(KEYS, DEVICES, Origin(b"t" * 16), last, limit)
-            erased, chunks = erased + more, chunks + 1
-        return erased, chunks, await _left(store, KEYS)
+        told: list[tuple[Subject, Ledger]] = []
+        page = await store.ledgers((HERE, "REF", "TempPassREF"), DEVICES, b"", limit)
+        while page:
+            told += page
+            page = await store.ledgers((HERE, "REF", "TempPassREF"), DEVICES, page[-1][0].digest, limit)
+        return told
 
-    erased, chunks, left = place.use(work)
-    assert (erased, chunks in {10 // limit, 10 // limit + 1}, set(left) - {0}) == (4, True, {1, 3, 5, 7, 9})
-
-
-def test_erase_leaves_everything_else(place: Place) -> None:
-    async def work(store: Store) -> tuple[list[list[int]], Found]:
-        await _many_ledgers(store)
-        await store.erase(KEYS, DEVICES, Origin(b"t" * 16), b"", 1000)
-        others = [replace(KEYS, trial=("REF30", "TempPassREF")), replace(KEYS, environment=ELSEWHERE)]
-        key = Subject(USER_KEYS, _device(4).digest)
-        return [await _left(store, keys) for keys in others], await store.transact(replace(KEYS, subjects=(key,)), look)
-
-    left, found = place.use(work)
-    assert (left, found.ledgers) == ([list(range(10))] * 2, (Ledger(T0, T0 + DAY, 1, (), Origin(b"t" * 16)),))
+    assert place.use(work) == [(_device(n), Ledger(T0, T0 + DAY + n, n // 5)) for n in range(10) if n != 3]
 
 
-@pytest.mark.parametrize(
-    ("origin", "left"),
-    [
-        (ANYWHERE, []),
-        (Origin(b"tv"), [1, 3, 4]),
-        (Origin(None, b"ann"), [2, 3, 4]),
-        (Origin(b"tv", b"ann"), [1, 2, 3, 4]),
-        (Origin(b"ann", b"tv"), [0, 1, 2, 3, 4]),
-    ],
-)
-def test_erase_takes_ledgers_that_match_in_every_part_that_is_named(
-    place: Place, origin: Origin, left: list[int]
-) -> None:
-    origins = [Origin(b"tv", b"ann"), Origin(b"pc", b"ann"), Origin(b"tv", b"bob"), Origin(b"pc"), ANYWHERE]
+def test_there_are_no_ledgers_of_what_nobody_knows(place: Place) -> None:
+    async def work(store: Store) -> list[tuple[Subject, Ledger]]:
+        return await store.ledgers((HERE, "REF", "TempPassREF"), USER_KEYS, b"", 5)
 
-    async def work(store: Store) -> list[int]:
-        ledgers = tuple((_device(n), replace(LEDGER, origin=each)) for n, each in enumerate(origins))
-        await store.transact(KEYS, writing(Changes(ledgers)))
-        await store.erase(KEYS, DEVICES, origin, b"", 10)
-        return await _left(store, KEYS)
-
-    assert place.use(work) == left
+    assert place.use(work) == []
 
 
-def test_erase_of_nothing_is_over_at_once(place: Place) -> None:
-    async def work(store: Store) -> tuple[int, bytes | None]:
-        return await store.erase(KEYS, USER_KEYS, ANYWHERE, b"", 5)
-
-    assert place.use(work) == (0, None)
-
-
-def test_erase_needs_the_present_version(place: Place) -> None:
-    async def work(store: Store) -> None:
-        with pytest.raises(Outdated):
-            await store.erase(replace(KEYS, version=1), DEVICES, ANYWHERE, b"", 5)
-
-    place.use(work)
-
-
-def test_sweep_removes_dead_sessions_up_to_a_limit(place: Place) -> None:
-    """A session is dead from `expires_at` on."""
+def test_sweep_removes_kept_documents_whose_time_is_over_up_to_a_limit(place: Place) -> None:
+    """A document's time is over from `expires_at` on."""
 
     async def work(store: Store) -> tuple[list[int], list[bool]]:
-        sessions = [replace(SESSION, code=f"CODE{n:03}", expires_at=T0 + n) for n in range(5)]
-        for session in sessions:
-            await store.transact(KEYS, writing(Changes(session=session)))
-        swept = [await store.sweep(T0 + 2, 2), await store.sweep(T0 + 2, 2), await store.sweep(T0 + 2, 2)]
-        found = [await store.transact(replace(KEYS, code=session.code), look) for session in sessions]
-        return swept, [each.session is not None for each in found]
+        documents = [replace(KEPT, key=f"CODE{n:03}", expires_at=T0 + n) for n in range(5)]
+        await store.transact(KEYS, writing(Changes(kept=tuple(documents))))
+        swept = [await store.sweep(T0 + 2, 0, 2), await store.sweep(T0 + 2, 0, 2), await store.sweep(T0 + 2, 0, 2)]
+        found = await store.transact(replace(KEYS, kept=tuple(each.key for each in documents)), look)
+        return swept, [each is not None for each in found.kept]
 
     assert place.use(work) == ([2, 1, 0], [False, False, False, True, True])
+
+
+def test_sweep_forgets_resets_that_stand_too_long(place: Place) -> None:
+    async def work(store: Store) -> tuple[int, tuple[Raise, ...]]:
+        raises = tuple(replace(RAISE, generation=n, at=T0 + n) for n in (1, 2, 3))
+        await store.transact(KEYS, writing(Changes(floors=Floors(3), raises=raises)))
+        return await store.sweep(0, T0 + 3, 10), (await store.transact(KEYS, look)).raises
+
+    assert place.use(work) == (2, (replace(RAISE, generation=3, at=T0 + 3),))
 
 
 # --- opening and closing
@@ -485,7 +567,7 @@ def test_sweep_removes_dead_sessions_up_to_a_limit(place: Place) -> None:
 
 def test_what_was_answered_is_found_after_reopening(place: Place) -> None:
     async def write(store: Store) -> None:
-        everything = Changes(((DEVICE, LEDGER), (KEY, LEDGER)), Floors(1, 2, T0), CLIENT, CHOSEN, RECORD)
+        everything = Changes(((DEVICE, LEDGER), (KEY, LEDGER)), Floors(1, 2, T0), CLIENT, (KEPT,), (RECORD,), (RAISE,))
         await store.transact(KEYS, writing(everything))
         await declare(store, HERE, ENVIRONMENT)
 
@@ -493,7 +575,7 @@ def test_what_was_answered_is_found_after_reopening(place: Place) -> None:
         return await store.transact(replace(KEYS, version=1), look), await store.load(HERE)
 
     place.use(write)
-    assert place.use(read) == (Found(Floors(1, 2, T0), (LEDGER, LEDGER), CLIENT, CHOSEN), ENVIRONMENT)
+    assert place.use(read) == (finding(Floors(1, 2, T0), (LEDGER, LEDGER), CLIENT, (KEPT,), (RAISE,)), ENVIRONMENT)
 
 
 def test_closing_finishes_what_waits(place: Place) -> None:
@@ -516,9 +598,10 @@ def test_closing_finishes_what_waits(place: Place) -> None:
         lambda store: store.transact(KEYS, gaining("A")),
         lambda store: store.load("here"),
         lambda store: store.amend("here", lambda _old: (None, None, None)),
-        lambda store: store.erase(KEYS, DEVICES, ANYWHERE, b"", 1),
+        lambda store: store.ledgers((HERE, "REF", "TempPassREF"), DEVICES, b"", 1),
+        lambda store: store.seal(HERE, numbered, 1),
         lambda store: store.environments(),
-        lambda store: store.sweep(T0, 1),
+        lambda store: store.sweep(T0, T0, 1),
         lambda store: store.ping(),
     ],
 )

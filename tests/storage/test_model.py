@@ -18,18 +18,19 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from temppass.administration import Administration
 from temppass.core import oauth
+from temppass.core.act import ByShell
 from temppass.core.catalogue import Application, Catalogue, Channel, Pass, Programmer
 from temppass.core.model import PassKind, Permit, Profile, SubjectKind
 from temppass.core.tokens import Secret
-from temppass.core.world import SCOPE_RESET, SCOPE_V2
-from temppass.service import EVERYBODY, Everybody, Policy, ResetAsk, Service, Viewer
+from temppass.core.world import SCOPE_RESET, SCOPE_V2, EnvironmentRecord
+from temppass.service import serve_from
+from temppass.service.context import Caller, Policy
+from temppass.service.decisions import Viewer
+from temppass.service.resets import EVERYBODY, Everybody, ResetAsk
 from temppass.storage.memory import MemoryStore
 from temppass.store import Store
-from temppass.sweeper import Sweeper
 from temppass.testing import Clock
-from temppass.worlds import Worlds
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Place
@@ -81,18 +82,22 @@ class Party:
 
     def __init__(self, store: Store, clock: Clock) -> None:
         policy = Policy(access_token_ms=3_650 * DAY)
-        worlds = Worlds(store, SECRET, media_algorithm=policy.media_algorithm)
-        self.service = Service(store, worlds, policy, clock)
-        self.service.sweeper = Sweeper(store, pause_s=0)
-        self.administration = Administration(store, SECRET, worlds, policy, clock)
-        self.token = ""
+        self.service = serve_from(store, SECRET, policy, clock, pause_s=0)
+        self.caller = Caller(HERE, None, "REF")
 
-    async def enter(self) -> None:
-        await self.administration.apply(HERE, catalogue(0, "first"), "")
-        statement = await self.administration.mint(HERE, "ops")
-        client = await self.service.register(HERE, oauth.RegistrationRequest(statement, None))
+    async def enter(self, keys: EnvironmentRecord | None = None) -> None:
+        """Begin; with the keys of another party its subjects are the same."""
+        if keys is not None:
+            await self.service.context.store.amend(HERE, lambda _old: (None, keys, None))
+        await self.apply(catalogue(0, "first"))
+        credentials = self.service.credentials
+        statement = await credentials.mint(HERE, "ops")
+        client = await credentials.register(HERE, oauth.RegistrationRequest(statement, None))
         request = oauth.TokenRequest(client.client_id, client.client_secret, frozenset())
-        self.token = (await self.service.issue_token(HERE, request)).access_token
+        self.caller = Caller(HERE, (await credentials.issue_token(HERE, request)).access_token, "REF")
+
+    async def apply(self, new: Catalogue) -> None:
+        await self.service.catalogues.apply(HERE, new, "", ByShell())
 
 
 class Seen(NamedTuple):
@@ -156,7 +161,7 @@ class Both(RuleBasedStateMachine):
     def authorize(self, id_: str, device: bytes, key: str, titles: list[str], app: str | None) -> None:
         async def ask(party: Party) -> list[object]:
             viewer = Viewer(device, identity(key), app)
-            decided = await party.service.authorize(HERE, party.token, "REF", self.mvpd(id_), lambda: (viewer, titles))
+            decided = await party.service.decisions.authorize(party.caller, self.mvpd(id_), (viewer, titles))
             return [verdict for verdict, _ in decided.verdicts]
 
         self.seen(id_)
@@ -177,11 +182,8 @@ class Both(RuleBasedStateMachine):
         viewer = Viewer(device, identity(key) if key else None)
 
         async def ask(party: Party) -> tuple[object, object]:
-            asked = HERE, party.token, "REF", self.mvpd(id_)
-            return (
-                await party.service.preauthorize(*asked, lambda: (viewer, [*TITLES])),
-                await party.service.profile(*asked, lambda: viewer),
-            )
+            decisions, asked = party.service.decisions, (party.caller, self.mvpd(id_))
+            return await decisions.preauthorize(*asked, (viewer, [*TITLES])), await decisions.profile(*asked, viewer)
 
         _, shown = self.both(ask)
         state = getattr(shown, "state", None)
@@ -200,8 +202,8 @@ class Both(RuleBasedStateMachine):
 
     def reset(self, id_: str, kind: SubjectKind, target: bytes | str | Everybody, app: str | None) -> None:
         async def ask(party: Party) -> int | None:
-            asked = ResetAsk("REF", self.mvpd(id_), target, app)
-            return (await party.service.reset(HERE, party.token, kind, lambda: asked)).matched
+            asked = ResetAsk("REF", self.mvpd(id_), kind, target, app)
+            return (await party.service.resets.reset(HERE, party.caller.token, asked)).matched
 
         meant = [
             whose
@@ -223,12 +225,12 @@ class Both(RuleBasedStateMachine):
     def upkeep(self, name: str | None) -> None:
         """Tick, or declare another version of the environment; neither moves anybody's trial."""
         if name is None:
-            self.both(lambda party: party.service.tick())
+            self.both(lambda party: party.service.upkeep.tick())
         else:
             self.declare(name)
 
     def declare(self, name: str) -> None:
-        self.both(lambda party: party.administration.apply(HERE, catalogue(self.example, name), ""))
+        self.both(lambda party: party.apply(catalogue(self.example, name)))
 
     @invariant()
     def nobody_has_more_titles_than_the_pass(self) -> None:
@@ -252,8 +254,8 @@ def test_every_adapter_decides_as_the_model_does(place: Place) -> None:
         try:
             Both.clock, Both.run = clock, staticmethod(runner.run)
             Both.model, Both.other = Party(MemoryStore(), clock), Party(store, clock)
-            for party in (Both.model, Both.other):
-                runner.run(party.enter())
+            runner.run(Both.model.enter())
+            runner.run(Both.other.enter(runner.run(Both.model.service.context.store.load(HERE))))
             run_state_machine_as_test(
                 Both,
                 settings=settings(

@@ -15,20 +15,21 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from temppass.core.catalogue import EMPTY
+from temppass.core.catalogue import EMPTY, Offer
 from temppass.core.model import (
-    ANYWHERE,
     NOTHING,
     Changes,
     Floors,
     Found,
+    Kept,
     Ledger,
     Origin,
-    Record,
-    Session,
+    PassKind,
+    Recorded,
     Subject,
     SubjectKind,
 )
+from temppass.core.reset import Narrowing, reset_subjects
 from temppass.core.world import EnvironmentRecord
 from temppass.storage.postgres import PostgresStore
 from temppass.store import Keys, Stale, Store
@@ -39,9 +40,11 @@ if TYPE_CHECKING:
 Step = Callable[[Found], tuple[Any, Changes]]
 
 DEVICE, KEY = Subject(SubjectKind.DEVICE, b"d" * 16), Subject(SubjectKind.USER_KEY, b"k" * 16)
-SESSION = Session("K7Q2MXA", "4b7f0e3e", "REF", b"d" * 16, 1, 9)
-BOTH = Keys("release-production", 0, ("REF", "TempPassREF"), (DEVICE, KEY), code=SESSION.code)
-TRIAL = ("release-production", "REF", "TempPassREF")
+KEPT = Kept("session", "K7Q2MXA", 9, b"{}")
+BOTH = Keys("release-production", 0, ("REF", "TempPassREF"), (DEVICE, KEY), kept=(KEPT.key,))
+HERE = (BOTH.environment, "REF", "TempPassREF")
+#: takes every ledger, as a sweep does that finds all of them stale
+ALL = Stale(1_000, None)
 _DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 _WAITS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 OLD, NEW = Ledger(1, 9, 0, ("A",)), Ledger(2, 10, 0, ("B",))
@@ -55,8 +58,8 @@ def writing(*ledgers: tuple[Subject, Ledger | None], floors: Floors | None = Non
     return lambda found: (found.ledgers, Changes(ledgers, floors))
 
 
-def keeping(session: Session) -> Step:
-    return lambda found: (found.session, Changes(session=session))
+def keeping(kept: Kept) -> Step:
+    return lambda found: (found.kept[0], Changes(kept=(kept,)))
 
 
 class Deed(NamedTuple):
@@ -117,17 +120,17 @@ def test_a_ledger_that_is_reset_meanwhile_is_not_brought_back(postgres: str) -> 
     assert processes.told(gain) == ([(None, None)], 1)
 
 
-def test_a_ledger_that_is_erased_meanwhile_is_not_brought_back(postgres: str) -> None:
+def test_a_ledger_that_is_swept_meanwhile_is_not_brought_back(postgres: str) -> None:
     processes = Processes(postgres, writing((DEVICE, OLD)))
-    erase = Deed(lambda store: store.erase(BOTH, SubjectKind.DEVICE, ANYWHERE, b"", 10))
-    assert processes.told(processes.meanwhile(erase, writing((DEVICE, NEW)))) == ([(None, None)], 1)
+    sweep = Deed(lambda store: store.sweep_ledgers(HERE, SubjectKind.DEVICE, ALL, b"", 10))
+    assert processes.told(processes.meanwhile(sweep, writing((DEVICE, NEW)))) == ([(None, None)], 1)
 
 
-def test_a_ledger_that_is_erased_and_begun_anew_meanwhile_is_another_one(postgres: str) -> None:
+def test_a_ledger_that_is_swept_and_begun_anew_meanwhile_is_another_one(postgres: str) -> None:
     """Nothing but its version tells, which is why the version of a new row is anywhere."""
 
     async def begin_anew(store: PostgresStore) -> None:
-        await store.erase(BOTH, SubjectKind.DEVICE, ANYWHERE, b"", 10)
+        await store.sweep_ledgers(HERE, SubjectKind.DEVICE, ALL, b"", 10)
         await store.transact(BOTH, writing((DEVICE, NEW)))
 
     processes = Processes(postgres, writing((DEVICE, OLD)))
@@ -165,6 +168,21 @@ def test_two_resets_of_everybody_at_once_both_hold(postgres: str) -> None:
     assert processes.told(reset) == ([Floors(0, 1)], 1)
 
 
+@pytest.mark.parametrize("subjects", [(DEVICE,), (DEVICE, KEY)], ids=["one subject", "two subjects"])
+def test_a_ledger_that_did_not_count_is_not_written_over_where_its_floor_falls(
+    postgres: str, subjects: tuple[Subject, ...]
+) -> None:
+    """The reset was undone between reading and writing: by then the ledger counts again, and is not to be lost."""
+    processes = Processes(postgres, writing((DEVICE, OLD), floors=Floors(1)))
+    undo = writing(floors=Floors(0, 0, 0, 1))
+
+    def begin(found: Found) -> tuple[Floors, Changes]:
+        begun = tuple((subject, NEW) for subject in subjects) if found.floors.device else ()
+        return found.floors, Changes(begun)
+
+    assert processes.told(processes.meanwhile(undo, begin)) == ([Floors(0, 0, 0, 1)], 1)
+
+
 def _both(ledger: Ledger) -> Changes:
     return Changes(((DEVICE, ledger), (KEY, ledger)))
 
@@ -177,30 +195,30 @@ def test_an_answer_is_of_one_moment(postgres: str) -> None:
     assert (seen.ledgers, retries) == ((NEW, None), 0)
 
 
-# --- sessions
+# --- kept documents
 
 
-def test_a_session_that_is_resumed_meanwhile_keeps_what_it_was_told(postgres: str) -> None:
-    chosen = replace(SESSION, pass_id="TempPassREF")
-    processes = Processes(postgres, keeping(SESSION))
-    assert processes.told(processes.meanwhile(keeping(chosen), keeping(SESSION))) == ([chosen], 1)
+def test_a_document_that_is_changed_meanwhile_keeps_what_it_was_told(postgres: str) -> None:
+    chosen = replace(KEPT, document=b"chosen")
+    processes = Processes(postgres, keeping(KEPT))
+    assert processes.told(processes.meanwhile(keeping(chosen), keeping(KEPT))) == ([chosen], 1)
 
 
-def test_a_code_that_is_drawn_twice_at_once_is_seen_to_be_taken(postgres: str) -> None:
-    theirs = replace(SESSION, id="another")
+def test_a_key_that_is_drawn_twice_at_once_is_seen_to_be_taken(postgres: str) -> None:
+    theirs = replace(KEPT, document=b"theirs")
     processes = Processes(postgres)
-    assert processes.told(processes.meanwhile(keeping(theirs), keeping(SESSION))) == ([theirs], 1)
+    assert processes.told(processes.meanwhile(keeping(theirs), keeping(KEPT))) == ([theirs], 1)
 
 
-def test_a_session_that_is_swept_and_opened_anew_meanwhile_is_another_one(postgres: str) -> None:
-    theirs = replace(SESSION, id="another")
+def test_a_document_that_is_swept_and_kept_anew_meanwhile_is_another_one(postgres: str) -> None:
+    theirs = replace(KEPT, document=b"theirs")
 
-    async def open_anew(store: PostgresStore) -> None:
-        await store.sweep(SESSION.expires_at, 10)
+    async def keep_anew(store: PostgresStore) -> None:
+        await store.sweep(KEPT.expires_at, 0, 10)
         await store.transact(BOTH, keeping(theirs))
 
-    processes = Processes(postgres, keeping(SESSION))
-    assert processes.told(processes.meanwhile(Deed(open_anew), keeping(SESSION))) == ([theirs], 1)
+    processes = Processes(postgres, keeping(KEPT))
+    assert processes.told(processes.meanwhile(Deed(keep_anew), keeping(KEPT))) == ([theirs], 1)
 
 
 # --- environments
@@ -212,23 +230,22 @@ def test_an_amendment_rests_on_what_another_process_left(place: Place, postgres:
     """Also where both would be the first; what is done anew leaves one record."""
     seen: list[int] = []
 
-    def change(old: EnvironmentRecord | None) -> tuple[None, EnvironmentRecord, Record]:
+    def change(old: EnvironmentRecord | None) -> tuple[None, EnvironmentRecord, Recorded]:
         version = old.version if old else 0
         seen.append(version)
         changed = EnvironmentRecord(version + 1, EMPTY, {}, {}, b"")
-        record = Record(f"r{len(seen)}", changed.version, "catalogue.apply")
+        record = Recorded(f"r{len(seen)}", changed.version, b"%d" % changed.version)
         if len(seen) == before + 1:
             elsewhere(postgres, Deed(lambda store: store.amend(BOTH.environment, change)))
         return None, changed, record
 
-    async def work(store: Store) -> int:
+    async def work(store: Store) -> tuple[int, list[bytes]]:
         for _ in range(before + 1):
             await store.amend(BOTH.environment, change)
         loaded = await store.load(BOTH.environment)
-        return loaded.version if loaded else 0
+        return loaded.version if loaded else 0, await store.unsealed(BOTH.environment, 10)
 
-    version, recorded = place.use(work), [record.at for _, record in place.records()]
-    assert (version, recorded) == (before + 2, [*range(1, before + 3)])
+    assert place.use(work) == (before + 2, [b"%d" % version for version in range(1, before + 3)])
     assert seen == [*range(before + 1), before, before + 1]
 
 
@@ -265,17 +282,23 @@ def beside(url: str, before: Step, theirs: list[Step], work: Deed) -> tuple[bool
 def test_a_ledger_that_is_written_while_the_sweep_looks_stays(postgres: str) -> None:
     """The sweep has seen the row as it was, waits for the one who writes it, and finds that it has moved on."""
     stale = Stale(0, OLD.expires_at + 1)
-    sweep = Deed(lambda store: store.sweep_ledgers(TRIAL, SubjectKind.DEVICE, stale, b"", 10))
+    sweep = Deed(lambda store: store.sweep_ledgers(HERE, SubjectKind.DEVICE, stale, b"", 10))
     assert beside(postgres, writing((DEVICE, OLD)), [writing((DEVICE, NEW))], sweep) == (True, (0, None), (NEW, None))
 
 
-@pytest.mark.parametrize(("app", "erased"), [(b"tv", 1), (b"phone", 0)])
-def test_erase_takes_a_ledger_for_what_it_is_when_it_goes(postgres: str, app: bytes, erased: int) -> None:
-    """It was reset and begun anew, by the same application or another one, while the erase waited for it."""
+@pytest.mark.parametrize(("app", "matched"), [(b"tv", 1), (b"phone", 0)])
+def test_a_narrowed_reset_judges_a_ledger_as_it_is_when_it_goes(postgres: str, app: bytes, matched: int) -> None:
+    """It was reset and begun anew, by the same application or another one, between reading and writing."""
     old, anew = replace(OLD, origin=Origin(b"tv")), replace(NEW, origin=Origin(app))
-    erase = Deed(lambda store: store.erase(BOTH, SubjectKind.DEVICE, old.origin, b"", 10))
-    told = beside(postgres, writing((DEVICE, old)), [writing((DEVICE, None)), writing((DEVICE, anew))], erase)
-    assert told == (True, (erased, None), (None if erased else anew, None))
+    offer = Offer("REF", "TempPassREF", PassKind.BASIC, 1_800_000, None, None, 5, True, None, "UTC", 0)
+
+    def narrowed(found: Found) -> tuple[int, Changes]:
+        device = Found(found.floors, found.ledgers[:1])
+        return reset_subjects(device, offer, (DEVICE,), Narrowing(old.origin), 3, "r")
+
+    processes = Processes(postgres, writing((DEVICE, old)))
+    told = processes.told(processes.meanwhile(writing((DEVICE, anew)), narrowed))
+    assert told == ([matched], 1)
 
 
 def test_a_reset_of_everybody_waits_for_ledgers_that_rest_on_the_floors_as_they_were(postgres: str) -> None:

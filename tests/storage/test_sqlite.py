@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from msgspec.structs import replace
 
 from temppass.core.catalogue import EMPTY
-from temppass.core.model import NOTHING, Changes, Found, Ledger, Origin, Subject, SubjectKind
+from temppass.core.model import NOTHING, Changes, Floors, Found, Kept, Ledger, Origin, Subject, SubjectKind
 from temppass.core.world import EnvironmentRecord
 from temppass.storage import sqlite_file
 from temppass.storage.hold import Hold
+from temppass.storage.schema import migrations, statements
 from temppass.storage.sqlite import SqliteReader, SqliteStore
 from temppass.store import (
     WAITING_MAX,
@@ -32,16 +34,15 @@ from temppass.store import (
     StoreBusy,
     StoreHeld,
     StoreUnavailable,
-    TrialKey,
 )
 
 A = TypeVar("A")
 
 T0, DAY = 1_767_261_600_000, 86_400_000
 DEVICE = Subject(SubjectKind.DEVICE, b"d" * 16)
-KEYS = Keys("release-production", 0, ("REF", "TempPassREF"), (DEVICE,))
-TRIAL: TrialKey = ("release-production", "REF", "TempPassREF")
-TABLES = ["audit", "client", "environment", "ledger", "session", "trial"]
+KEYS = Keys("release-production", 0, ("REF", "TempPassREF"), (DEVICE,), large=True)
+HERE = ("release-production", "REF", "TempPassREF")
+TABLES = ["audit", "chain", "client", "environment", "integration", "kept", "ledger", "raised"]
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_a_new_file_is_migrated_and_a_current_one_left_as_it_is(path: Path) -> N
 
     told = [use(path, work), use(path, work)]
     tables = select(path, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
-    assert (told, tables, select(path, "PRAGMA user_version")) == ([0, 1], [(name,) for name in TABLES], [(1,)])
+    assert (told, tables, select(path, "PRAGMA user_version")) == ([0, 1], [(name,) for name in TABLES], [(2,)])
 
 
 def test_two_processes_may_open_a_new_file_at_once(path: Path) -> None:
@@ -141,6 +142,44 @@ def test_a_migration_that_fails_leaves_nothing_behind(path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="cannot migrate"):
         SqliteStore(path)
     assert select(path, "SELECT name FROM sqlite_schema") == [("audit",)]
+
+
+def of_before(path: Path) -> None:
+    """Make a file as the first version of this program did, with something in every table that it had."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as file:
+        file.execute("PRAGMA journal_mode = WAL")
+        for statement in statements(migrations("sqlite")[0][1]):
+            file.execute(statement)
+        file.execute("PRAGMA user_version = 1")
+        file.execute("INSERT INTO trial VALUES (7, 'release-production', 'REF', 'TempPassREF', 3, 1, 5)")
+        row = (DEVICE.digest, T0, T0 + DAY, b'["A"]')
+        file.execute("INSERT INTO ledger VALUES (7, 0, ?, 3, ?, ?, ?, NULL, NULL)", row)
+        file.execute("INSERT INTO session VALUES ('release-production', 'K7Q2MXA', 9, x'7b7d')")
+        file.execute("INSERT INTO audit VALUES ('r1', 5, 'release-production', x'7b7d')")
+
+
+def test_a_file_of_the_version_before_is_brought_over(path: Path) -> None:
+    of_before(path)
+
+    async def work(store: SqliteStore) -> tuple[Found, list[bytes]]:
+        keys = replace(KEYS, kept=("K7Q2MXA",))
+        found = await store.transact(keys, lambda found: (found, NOTHING))
+        return found, await store.unsealed("release-production", 10)
+
+    kept = Kept("session", "K7Q2MXA", 9, b"{}")
+    found = Found(Floors(3, 1, 5), (Ledger(T0, T0 + DAY, 3, ("A",)),), None, (kept,))
+    assert (use(path, work), select(path, "PRAGMA journal_mode")) == ((found, [b"{}"]), [("wal",)])
+
+
+def test_a_file_that_a_server_of_the_version_before_has_open_is_left_as_it_is(path: Path) -> None:
+    """Its tables get other names, so that server could not go on."""
+    of_before(path)
+    with closing(sqlite3.connect(path)) as server:
+        server.execute("SELECT * FROM trial").fetchall()
+        with pytest.raises(StoreUnavailable, match="stop that, then begin again"):
+            SqliteStore(path)
+        assert server.execute("SELECT id FROM trial").fetchall() == [(7,)]
+    assert select(path, "PRAGMA user_version") == [(1,)]
 
 
 def test_what_is_no_database_is_no_store(tmp_path: Path) -> None:
@@ -441,8 +480,8 @@ def test_a_sweep_does_not_wait_for_the_disk_and_the_commit_after_it_does(path: P
         said = list[str]()
         await store.transact(KEYS, gaining("A"))
         store._connection.set_trace_callback(said.append)
-        await store.sweep_ledgers(TRIAL, DEVICE.kind, Stale(1, None), b"", 2)
-        await store.sweep(T0, 1)
+        await store.sweep_ledgers(HERE, DEVICE.kind, Stale(1, None), b"", 2)
+        await store.sweep(T0, T0, 1)
         await store.transact(KEYS, gaining("A"))
         return [each for each in said if each.startswith(("PRAGMA", "COMMIT"))]
 
@@ -459,7 +498,7 @@ def test_a_chunk_is_swept_by_one_statement(path: Path) -> None:
         said = list[str]()
         await store.transact(KEYS, lambda _found: (None, Changes(ledgers)))
         store._connection.set_trace_callback(said.append)
-        swept = await store.sweep_ledgers(TRIAL, DEVICE.kind, Stale(1, None), b"", 7)
+        swept = await store.sweep_ledgers(HERE, DEVICE.kind, Stale(1, None), b"", 7)
         return swept, sum("DELETE" in each for each in said)
 
     assert use(path, work) == ((7, subjects[6].digest), 1)

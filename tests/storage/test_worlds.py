@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from temppass import service
-from temppass.administration import Administration
+from temppass.core.act import ByShell
 from temppass.core.catalogue import EMPTY, Application, Catalogue, Channel, Pass, Programmer
 from temppass.core.identity import device
-from temppass.core.model import NOTHING, PassKind, Record, SubjectKind
+from temppass.core.model import NOTHING, PassKind, SubjectKind
 from temppass.core.oauth import RegistrationRequest, TokenRequest
 from temppass.core.refusal import InvalidToken, RevokedApplication, UnapprovedStatement, UnknownChannel
 from temppass.core.tokens import Secret, WrongSecret
 from temppass.core.world import SCOPE_RESET, SCOPE_V2, EnvironmentRecord, World
-from temppass.service import EVERYBODY, Policy, ResetAsk, Service, Viewer
-from temppass.store import Keys, Store, StoreUnavailable
+from temppass.service import resets, serve_from
+from temppass.service.context import Caller
+from temppass.service.decisions import Viewer
+from temppass.service.resets import EVERYBODY, ResetAsk
+from temppass.service.worlds import Plan
+from temppass.store import Amendment, Keys, Store, StoreUnavailable
 from temppass.testing import Clock
-from temppass.worlds import Plan, Worlds
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Place
@@ -41,32 +43,36 @@ class Node:
 
     def __init__(self, store: Store, secret: bytes = b"s" * 32) -> None:
         self.clock = Clock(T0)
-        self.worlds = Worlds(store, Secret(secret), media_algorithm="ES256")
-        self.service = Service(store, self.worlds, Policy(), self.clock)
-        self.administration = Administration(store, Secret(secret), self.worlds, Policy(), self.clock)
+        self.service = serve_from(store, Secret(secret), clock=self.clock)
+        self.worlds = self.service.context.worlds
+        self.credentials = self.service.credentials
+
+    async def apply(self, catalogue: Catalogue) -> None:
+        await self.service.catalogues.apply(HERE, catalogue, "", ByShell())
 
     async def token(self) -> str:
-        statement = await self.administration.mint(HERE, "ops")
-        client = await self.service.register(HERE, RegistrationRequest(statement, None))
-        return (
-            await self.service.issue_token(HERE, TokenRequest(client.client_id, client.client_secret, frozenset()))
-        ).access_token
+        statement = await self.credentials.mint(HERE, "ops")
+        client = await self.credentials.register(HERE, RegistrationRequest(statement, None))
+        request = TokenRequest(client.client_id, client.client_secret, frozenset())
+        return (await self.credentials.issue_token(HERE, request)).access_token
 
-    async def channels(self, token: str) -> list[str]:
-        return await self.service.admit(HERE, token, "REF", lambda world, _channel: list(world.catalogue.channels))
+    async def passes(self, token: str) -> list[str]:
+        """Ask for what channel REF offers."""
+        _, offered = await self.service.decisions.configuration(Caller(HERE, token, "REF"))
+        return [entry.id for entry in offered]
 
 
 def test_a_catalogue_change_holds_on_every_node(place: Place) -> None:
     async def work(store: Store) -> list[list[str]]:
         first, second = Node(store), Node(store)
-        await first.administration.apply(HERE, CATALOGUE, "")
+        await first.apply(CATALOGUE)
         token = await first.token()
-        told = [await second.channels(token)]
-        more = {**CATALOGUE.channels, "REF30": Channel("REF30", "acme", "Another")}
-        await first.administration.apply(HERE, Catalogue(CATALOGUE.programmers, more, {}, CATALOGUE.applications), "")
-        return [*told, await second.channels(token)]
+        told = [await second.passes(token)]
+        more = {**CATALOGUE.passes, "Q": replace(CATALOGUE.passes["P"], id="Q")}
+        await first.apply(replace(CATALOGUE, passes=more))
+        return [*told, await second.passes(token)]
 
-    assert place.use(work) == [["REF"], ["REF", "REF30"]]
+    assert place.use(work) == [["P"], ["P", "Q"]]
 
 
 def test_a_revocation_holds_on_every_node(place: Place) -> None:
@@ -74,41 +80,41 @@ def test_a_revocation_holds_on_every_node(place: Place) -> None:
 
     async def work(store: Store) -> list[str]:
         first, second = Node(store), Node(store)
-        await first.administration.apply(HERE, CATALOGUE, "")
-        token, statement = await first.token(), await first.administration.mint(HERE, "ops")
-        await second.channels(token)
-        await first.administration.revoke(HERE, "ops")
+        await first.apply(CATALOGUE)
+        token, statement = await first.token(), await first.credentials.mint(HERE, "ops")
+        await second.passes(token)
+        await first.credentials.revoke(HERE, "ops", ByShell())
         with pytest.raises(RevokedApplication):
-            await second.channels(token)
+            await second.passes(token)
         with pytest.raises(UnapprovedStatement):
-            await second.service.register(HERE, RegistrationRequest(statement, None))
-        return await second.channels(await first.token())
+            await second.credentials.register(HERE, RegistrationRequest(statement, None))
+        return await second.passes(await first.token())
 
-    assert place.use(work) == ["REF"]
+    assert place.use(work) == ["P"]
 
 
 @pytest.mark.parametrize("by", ["this program", "the program of before"])
 def test_an_application_that_left_returns_without_what_it_was_given(place: Place, by: str) -> None:
     """Design §8.24; the program of before took it out of the catalogue and left its epoch as it was."""
 
-    def forget(old: EnvironmentRecord | None) -> tuple[None, EnvironmentRecord | None, Record | None]:
+    def forget(old: EnvironmentRecord | None) -> Amendment[None]:
         assert old is not None
         return None, replace(old, version=old.version + 1, catalogue=EMPTY), None
 
     async def work(store: Store) -> list[str]:
         first, second = Node(store), Node(store)
-        await first.administration.apply(HERE, CATALOGUE, "")
-        token, statement = await first.token(), await first.administration.mint(HERE, "ops")
-        await second.channels(token)
-        await (first.administration.apply(HERE, EMPTY, "") if by == "this program" else store.amend(HERE, forget))
-        await first.administration.apply(HERE, CATALOGUE, "")
+        await first.apply(CATALOGUE)
+        token, statement = await first.token(), await first.credentials.mint(HERE, "ops")
+        await second.passes(token)
+        await (first.apply(EMPTY) if by == "this program" else store.amend(HERE, forget))
+        await first.apply(CATALOGUE)
         with pytest.raises(RevokedApplication):
-            await second.channels(token)
+            await second.passes(token)
         with pytest.raises(UnapprovedStatement):
-            await second.service.register(HERE, RegistrationRequest(statement, None))
-        return await second.channels(await first.token())
+            await second.credentials.register(HERE, RegistrationRequest(statement, None))
+        return await second.passes(await first.token())
 
-    assert place.use(work) == ["REF"]
+    assert place.use(work) == ["P"]
 
 
 def test_an_application_that_stays_keeps_what_it_was_given(place: Place) -> None:
@@ -116,14 +122,14 @@ def test_an_application_that_stays_keeps_what_it_was_given(place: Place) -> None
 
     async def work(store: Store) -> list[str]:
         node = Node(store)
-        await node.administration.apply(HERE, CATALOGUE, "")
+        await node.apply(CATALOGUE)
         token = await node.token()
         ops, other = (Application(name, "Another", None, (SCOPE_V2,)) for name in ("ops", "other"))
         for applications in ({"ops": ops, "other": other}, {"ops": ops}):
-            await node.administration.apply(HERE, replace(CATALOGUE, applications=applications), "")
-        return await node.channels(token)
+            await node.apply(replace(CATALOGUE, applications=applications))
+        return await node.passes(token)
 
-    assert place.use(work) == ["REF"]
+    assert place.use(work) == ["P"]
 
 
 def test_a_change_leaves_the_keys_as_they_were_read(place: Place) -> None:
@@ -131,9 +137,9 @@ def test_a_change_leaves_the_keys_as_they_were_read(place: Place) -> None:
 
     async def work(store: Store) -> list[World]:
         first, second = Node(store), Node(store)
-        await first.administration.apply(HERE, CATALOGUE, "")
+        await first.apply(CATALOGUE)
         worlds = [await second.service.world(HERE)]
-        await first.administration.revoke(HERE, "ops")
+        await first.credentials.revoke(HERE, "ops", ByShell())
         return [*worlds, await second.service.world(HERE), await second.worlds.load(HERE)]
 
     before, after, loaded = place.use(work)
@@ -145,7 +151,7 @@ def test_an_environment_that_does_not_exist_is_empty_and_not_kept(place: Place) 
         node = Node(store)
         for name in ("one", "two"):
             with pytest.raises(InvalidToken):
-                await node.service.admit(name, "token", "REF", lambda _world, _channel: None)
+                await node.service.decisions.configuration(Caller(name, "token", "REF"))
         world = await node.service.world("one")
         return [world.catalogue, world.keyring], await store.environments(), len(node.worlds._known)
 
@@ -157,14 +163,14 @@ def test_a_refusal_is_as_fresh_as_a_permit(place: Place) -> None:
 
     async def work(store: Store) -> list[str]:
         first, second = Node(store), Node(store)
-        await first.administration.apply(HERE, Catalogue(applications=CATALOGUE.applications), "")
+        await first.apply(Catalogue(applications=CATALOGUE.applications))
         token = await first.token()
         with pytest.raises(UnknownChannel):
-            await second.channels(token)
-        await first.administration.apply(HERE, CATALOGUE, "")
-        return await second.channels(token)
+            await second.passes(token)
+        await first.apply(CATALOGUE)
+        return await second.passes(token)
 
-    assert place.use(work) == ["REF"]
+    assert place.use(work) == ["P"]
 
 
 def test_a_world_that_never_stands_still_is_given_up(place: Place) -> None:
@@ -180,9 +186,9 @@ def test_a_world_that_never_stands_still_is_given_up(place: Place) -> None:
 
 def test_another_secret_is_told_and_not_guessed(place: Place) -> None:
     async def work(store: Store) -> None:
-        await Node(store).administration.apply(HERE, CATALOGUE, "")
+        await Node(store).apply(CATALOGUE)
         with pytest.raises(WrongSecret):
-            await Node(store, b"t" * 32).administration.check()
+            await Node(store, b"t" * 32).service.catalogues.check()
 
     place.use(work)
 
@@ -191,23 +197,23 @@ def test_a_narrowed_reset_goes_on_through_changes_of_the_catalogue(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was admitted when it began; every chunk finds the environment as it is by then."""
-    monkeypatch.setattr(service, "CHUNK", 2)
+    monkeypatch.setattr(resets, "CHUNK", 2)
 
     async def work(store: Store) -> int | None:
         node, other = Node(store), Node(store)
-        await node.administration.apply(HERE, CATALOGUE, "")
+        await node.apply(CATALOGUE)
         token, world = await node.token(), await node.service.world(HERE)
         viewers = [Viewer(str(number).encode(), None, "tv") for number in range(20)]
         for viewer in viewers:
-            await node.service.authorize(HERE, token, "REF", "P", lambda viewer=viewer: (viewer, ["A"]))  # type: ignore[misc]
-        asked = ResetAsk("REF", "P", EVERYBODY, "tv")
-        reset = asyncio.create_task(node.service.reset(HERE, token, SubjectKind.DEVICE, lambda: asked))
+            await node.service.decisions.authorize(Caller(HERE, token, "REF"), "P", (viewer, ["A"]))
+        asked = ResetAsk("REF", "P", SubjectKind.DEVICE, EVERYBODY, "tv")
+        reset = asyncio.create_task(node.service.resets.reset(HERE, token, asked))
         keys = Keys(HERE, 1, ("REF", "P"), tuple(device(viewer.device_id, world.pepper) for viewer in viewers))
         while not reset.done() and await store.transact(keys, lambda found: (None not in found.ledgers, NOTHING)):
             continue  # until the first chunk is gone
         for number in range(3):
             programmers = {"acme": Programmer("acme", f"Acme {number}")}
-            await other.administration.apply(HERE, replace(CATALOGUE, programmers=programmers), "")
+            await other.apply(replace(CATALOGUE, programmers=programmers))
         return (await reset).matched
 
     assert place.use(work) == 20
@@ -216,9 +222,9 @@ def test_a_narrowed_reset_goes_on_through_changes_of_the_catalogue(
 def test_a_step_that_finds_its_world_outdated_is_built_anew(place: Place) -> None:
     async def work(store: Store) -> list[int]:
         node, versions = Node(store), list[int]()
-        await node.administration.apply(HERE, CATALOGUE, "")
+        await node.apply(CATALOGUE)
         await node.service.world(HERE)
-        await Node(store).administration.revoke(HERE, "ops")
+        await Node(store).credentials.revoke(HERE, "ops", ByShell())
 
         def prepare(world: World) -> Plan[None]:
             versions.append(world.version)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from temppass.core.model import Record
 from temppass.core.world import EnvironmentRecord
+from temppass.store import Amendment
 from temppass.testing import Double, build
 
 #: 2026-01-01T10:00:00Z
@@ -184,13 +184,14 @@ def double(_first: Double, _token_of_ops: str) -> Double:
     """A whole service at T0, with the catalogue in its default environment."""
     record = asyncio.run(_first.application.store.load(PRODUCTION))
 
-    def adopt(_old: EnvironmentRecord | None) -> tuple[None, EnvironmentRecord | None, Record | None]:
+    def adopt(_old: EnvironmentRecord | None) -> Amendment[None]:
         return None, record, None
 
     double = build(now=T0, TEMPPASS_SECRET=SECRET)
     asyncio.run(double.application.store.amend(PRODUCTION, adopt))
     # to read the keys takes as long as to make them
-    double.application.service._worlds._known.update(_first.application.service._worlds._known)
+    first, second = (each.application.service.context.worlds for each in (_first, double))
+    second._known.update(first._known)
     return double
 
 

@@ -13,12 +13,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from temppass.core.tokens import Secret
-from temppass.service import Policy, Service
+from temppass.service import serve_from
 from temppass.storage.memory import MemoryStore
 from temppass.store import StoreUnavailable
 from temppass.testing import Double
 from temppass.web.app import Edge
-from temppass.worlds import Worlds
 
 BASIC = "/api/v2/ACME1/decisions/authorize/TempPassBasic30m"
 RESET = "/reset-tempass/v3/reset?requestor_id=ACME1&mvpd_id=TempPassBasic30m"
@@ -307,7 +306,7 @@ def away(client: TestClient, double: Double) -> TestClient:
     record = asyncio.run(double.application.store.load("release-production"))
     asyncio.run(store.amend("release-production", lambda _old: (None, record, None)))
     secret = Secret(b"a secret of the tests, long enough to be one")
-    service = Service(store, Worlds(store, secret, media_algorithm="ES256"), Policy(), double.clock)
+    service = serve_from(store, secret, clock=double.clock)
     there = TestClient(Edge(service), base_url="http://double.test", headers=dict(client.headers))
     assert there.get("/api/v2/ACME1/configuration").status_code == 200
     store.unplugged = True

@@ -342,11 +342,11 @@ def test_a_tick_fires_what_nobody_asked_about_and_only_once(
     client.post(DAILY, json=R1)
     double.clock.now = MIDNIGHT + 1
     for _ in range(ticks):
-        asyncio.run(double.application.service.tick())
+        asyncio.run(double.application.service.upkeep.tick())
     headers = {"Authorization": f"Bearer {token_of('ops')}"}
     begun = client.post(DAILY, json=R1, headers=headers).json()["decisions"][0]
     for _ in range(ticks):
-        asyncio.run(double.application.service.tick())
+        asyncio.run(double.application.service.upkeep.tick())
     double.clock.advance(600_000)
     assert (begun["notBefore"], verdict(client.post(DAILY, json=R1, headers=headers))) == (
         MIDNIGHT + 1,
@@ -361,6 +361,6 @@ def test_a_tick_sweeps_dead_sessions(client: TestClient, double: Double) -> None
     kept = []
     for wait_ms in (1_799_999, 1):
         double.clock.advance(wait_ms)
-        asyncio.run(double.application.service.tick())
-        kept.append(len(store._sessions))
+        asyncio.run(double.application.service.upkeep.tick())
+        kept.append(len(store._kept))
     assert kept == [1, 0]

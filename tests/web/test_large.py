@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from temppass import service
+from temppass.service import context
 from temppass.testing import Double
 
 DEVICE = b"tvbox-4f19c2a0-77d3-4b1e-8c55-90ab31de6f02"
@@ -117,13 +117,13 @@ def test_large_asks_go_one_after_another_and_the_others_in_between(viewer: TestC
 def test_after_a_large_ask_the_others_have_twice_as_long(viewer: TestClient, double: Double) -> None:
     """On a clock of which each look takes 100 ms: four looks, and 200 ms between the second and the last."""
     looks = itertools.count(double.clock.now, 100)
-    double.application.service._clock = lambda: next(looks)
+    double.application.service.context.clock = lambda: next(looks)
     viewer.post(AUTHORIZE + "Many", json={"resources": [f"{number}" for number in range(10)]})
-    assert double.application.service._large_from - double.clock.now == 300 + 2 * 200
+    assert double.application.service.context._large_from - double.clock.now == 300 + 2 * 200
 
 
 def test_a_large_ask_waits_for_its_time_and_the_others_do_not(viewer: TestClient, double: Double) -> None:
-    double.application.service._large_from = double.clock.now + 500
+    double.application.service.context._large_from = double.clock.now + 500
     done: list[str] = []
 
     async def ask(http: httpx2.AsyncClient, titles: list[str]) -> None:
@@ -146,8 +146,8 @@ def test_a_large_ask_waits_for_its_time_and_the_others_do_not(viewer: TestClient
 def test_a_large_ask_whose_turn_does_not_come_is_asked_again_later(
     viewer: TestClient, double: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "LARGE_WAIT_S", 0)
-    asyncio.run(double.application.service._large.acquire())
+    monkeypatch.setattr(context, "LARGE_WAIT_S", 0)
+    asyncio.run(double.application.service.context._large.acquire())
     titles = {"resources": [f"{number}" for number in range(10)]}
     large = viewer.post(AUTHORIZE + "Many", content=json.dumps(titles))
     small = viewer.post(AUTHORIZE + "Many", json={"resources": ["R1"]})

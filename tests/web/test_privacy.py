@@ -8,13 +8,13 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 import structlog
 from starlette.testclient import TestClient
 
+from temppass.core.act import ByApplication, EverybodyReset, Record, SubjectReset
 from temppass.testing import Double, build
 
 T0 = 1_767_261_600_000
@@ -103,16 +103,28 @@ def test_the_store_keeps_digests_only(catalogue: str, device: Header, identity: 
     assert [secret for secret in secrets if secret.encode() in kept] == [APP_ID]
 
 
+async def _resets(double: Double) -> list[Record]:
+    """Answer the records of what came over the wire."""
+    history = double.application.service.history
+    return [
+        record async for _, record in history.records(double.environment) if isinstance(record.actor, ByApplication)
+    ]
+
+
 @pytest.mark.parametrize("kind", ["device", "generic"])
 def test_the_audit_trail_names_the_subject_by_its_digest(
     client: TestClient, double: Double, identity: Header, kind: str
 ) -> None:
-    store: Any = double.application.store
     path = "reset" if kind == "device" else "reset/generic"
     name = "device_id" if kind == "device" else "key"
     pass_ = "requestor_id=ACME1&mvpd_id=TempPassPromo5"
-    done = [client.delete(f"/reset-tempass/v3/{path}?{pass_}&{name}={value}") for value in (quote(DEVICE), "all")]
-    one, everybody = (record for _, record in store.records)
+    done = []
+    for value in (quote(DEVICE), "all"):
+        done.append(client.delete(f"/reset-tempass/v3/{path}?{pass_}&{name}={value}"))
+        double.clock.advance(1)
+    one, everybody = asyncio.run(_resets(double))
     assert [one.id, everybody.id] == [answer.headers["TempPass-Reset-Id"] for answer in done]
-    assert (one.action, one.at, one.matched, len(one.target)) == (everybody.action, T0, 0, 32)
-    assert (everybody.target, everybody.matched, everybody.application_id) == ("all", None, "ops")
+    assert isinstance(one.act, SubjectReset)
+    assert (one.at, one.act.matched, [len(subject.digest) for subject in one.act.subjects]) == (T0, 0, [16])
+    assert isinstance(everybody.act, EverybodyReset)
+    assert (everybody.act.kinds, everybody.actor) == ((one.act.subjects[0].kind,), one.actor)

@@ -125,6 +125,8 @@ class Offer(Struct, frozen=True):
     #: when the recurring reset was introduced; earlier moments are never due (design decision 8.4)
     resets_since: int
     resource_bytes_max: int = RESOURCE_BYTES_MAX
+    #: the environment whose catalogue it is of
+    environment: str = ""
 
     def due_at(self, fired_at: int, now: int) -> int | None:
         """Answer the latest due moment in (last fired, now], if there is one."""
@@ -172,7 +174,9 @@ def channel_of(catalogue: Catalogue, channel_id: str) -> Channel:
     return channel
 
 
-def offer_of(catalogue: Catalogue, channel: Channel, pass_id: str, resets_since: Mapping[str, int]) -> Offer:
+def offer_of(
+    catalogue: Catalogue, channel: Channel, pass_id: str, resets_since: Mapping[str, int], environment: str
+) -> Offer:
     """Refuses: UnknownPass, InactiveIntegration."""
     found = catalogue.passes.get(pass_id)
     if found is None:
@@ -192,6 +196,7 @@ def offer_of(catalogue: Catalogue, channel: Channel, pass_id: str, resets_since:
         channel.timezone,
         resets_since.get(integration(channel.id, found.id), 0),
         found.resource_bytes_max,
+        environment,
     )
 
 

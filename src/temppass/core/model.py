@@ -55,23 +55,65 @@ class Ledger(Struct, frozen=True):
     #: titles permitted so far, in order; always empty for a pass without a limit of titles
     used: tuple[str, ...] = ()
     origin: Origin = ANYWHERE
+    #: titles given on top of what the pass allows
+    bonus: int = 0
 
 
 class Floors(Struct, frozen=True, gc=False):
-    """The generations below which ledgers of one (channel, pass) no longer count."""
+    """
+    Where the ledgers of one integration stand, for each kind of subject: a ledger counts at or above the floor, and a
+    new one is born at the generation, which is the floor or, once a reset was undone, ahead of it.
+    """
 
     device: int = 0
     user_key: int = 0
     #: due moment of the recurring reset that fired last
     fired_at: int = 0
+    device_ahead: int = 0
+    user_key_ahead: int = 0
 
     def of(self, kind: SubjectKind) -> int:
         return self.device if kind is SubjectKind.DEVICE else self.user_key
 
-    def raised(self, kind: SubjectKind) -> "Floors":
+    def generation(self, kind: SubjectKind) -> int:
         if kind is SubjectKind.DEVICE:
-            return Floors(self.device + 1, self.user_key, self.fired_at)
-        return Floors(self.device, self.user_key + 1, self.fired_at)
+            return self.device + self.device_ahead
+        return self.user_key + self.user_key_ahead
+
+    def raised(self, kind: SubjectKind) -> "Floors":
+        """The next generation begins, and only what is born in it counts."""
+        return self._with(kind, self.generation(kind) + 1, 0)
+
+    def lowered(self, kind: SubjectKind, floor: int) -> "Floors":
+        """What counted from `floor` on counts again; the generation stays, because it never goes back."""
+        return self._with(kind, floor, self.generation(kind) - floor)
+
+    def _with(self, kind: SubjectKind, floor: int, ahead: int) -> "Floors":
+        if kind is SubjectKind.DEVICE:
+            return Floors(floor, self.user_key, self.fired_at, ahead, self.user_key_ahead)
+        return Floors(self.device, floor, self.fired_at, self.device_ahead, ahead)
+
+
+class Raise(Struct, frozen=True, gc=False):
+    """
+    A reset of everybody that stands, for one kind of subject: the act `act_id` began `generation` at the moment `at`,
+    when ledgers counted from `floor_before` on.
+    """
+
+    kind: SubjectKind
+    generation: int
+    floor_before: int
+    at: int
+    act_id: str
+
+
+class Kept(Struct, frozen=True):
+    """A document that is kept until `expires_at` and then forgotten. Its `key` is unlike any other kind's."""
+
+    kind: str
+    key: str
+    expires_at: int
+    document: bytes
 
 
 class Client(Struct, frozen=True):
@@ -133,29 +175,23 @@ class Session(Struct, frozen=True):
     screen: Device = Device()
 
 
-class Record(Struct, frozen=True):
-    """One line of the audit trail: an act of an operator, never of a viewer."""
+class Recorded(Struct, frozen=True, gc=False):
+    """A record as it is kept: what core/act.py wrote, under its id and moment."""
 
     id: str
     at: int
-    action: str
-    channel_id: str | None = None
-    pass_id: str | None = None
-    #: hex digest of the one subject that was meant, or "all"
-    target: str | None = None
-    application_id: str | None = None
-    client_id: str | None = None
-    matched: int | None = None
-    detail: str | None = None
+    document: bytes
 
 
 class Found(Struct, frozen=True):
-    """What the store knows of the keys that a step named; `ledgers` in the order of the subjects asked for."""
+    """What the store knows of the keys that a step named; `ledgers` and `kept` in the order of what was named."""
 
     floors: Floors
     ledgers: tuple[Ledger | None, ...] = ()
     client: Client | None = None
-    session: Session | None = None
+    kept: tuple[Kept | None, ...] = ()
+    #: the resets of everybody that stand, by kind, the oldest first; only where they were asked for
+    raises: tuple[Raise, ...] = ()
 
 
 class Changes(Struct, frozen=True):
@@ -164,8 +200,11 @@ class Changes(Struct, frozen=True):
     ledgers: tuple[tuple[Subject, Ledger | None], ...] = ()
     floors: Floors | None = None
     client: Client | None = None
-    session: Session | None = None
-    record: Record | None = None
+    kept: tuple[Kept, ...] = ()
+    records: tuple[Recorded, ...] = ()
+    raises: tuple[Raise, ...] = ()
+    #: resets of everybody that do not stand any more
+    undone: tuple[Raise, ...] = ()
 
 
 NOTHING = Changes()

@@ -28,6 +28,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 from msgspec import Struct
+from msgspec.structs import replace
 
 from temppass.core.refusal import InvalidStatement, InvalidToken
 
@@ -52,32 +53,51 @@ class WrongSecret(Exception):
     """The keys in the store were encrypted under another TEMPPASS_SECRET."""
 
 
+#: under which keys are derived for sealing: now, and by the first version of this program
+_PURPOSE, _OF_BEFORE = "environment", "keys"
+
+
 class Secret:
-    """What is derived from TEMPPASS_SECRET by HKDF (RFC 5869), one key a purpose and environment."""
+    """
+    What is sealed under TEMPPASS_SECRET: one key an environment is derived from it by HKDF (RFC 5869), and everything
+    else that an environment keeps is random. The first version derived peppers and client keys too; those stay.
+    """
 
     def __init__(self, value: bytes) -> None:
         if len(value) < SECRET_BYTES_MIN:
             raise ValueError(f"the secret needs at least {SECRET_BYTES_MIN} bytes, not {len(value)}")
         self._value = value
 
-    def pepper(self, environment: str) -> bytes:
+    def seal(self, environment: str, keys: "StoredKeys", nonce: bytes) -> bytes:
+        """
+        Encrypt what an environment keeps; `nonce` is 12 random bytes, never used twice.
+
+        What the first version of this program derived from the secret, and would derive again, is sealed so that it
+        can still read its part; anything newer so that it cannot, and says so instead of taking viewers for others.
+        """
+        derived = (keys.pepper, keys.client_key) == (self._pepper(environment), self._client_key(environment))
+        purpose = _OF_BEFORE if derived else _PURPOSE
+        key = self._derive(purpose, environment)
+        return nonce + AESGCM(key).encrypt(nonce, _json.encode(keys), environment.encode())
+
+    def open(self, environment: str, sealed: bytes) -> "StoredKeys":
+        """Answer what an environment keeps. Raises WrongSecret."""
+        for purpose in (_PURPOSE, _OF_BEFORE):
+            with contextlib.suppress(InvalidTag):
+                plain = AESGCM(self._derive(purpose, environment)).decrypt(
+                    sealed[:12], sealed[12:], environment.encode()
+                )
+                keys = msgspec.json.decode(plain, type=StoredKeys)
+                if keys.pepper:
+                    return keys
+                return replace(keys, pepper=self._pepper(environment), client_key=self._client_key(environment))
+        raise WrongSecret(f"the keys of environment {environment!r} were stored under another TEMPPASS_SECRET")
+
+    def _pepper(self, environment: str) -> bytes:
         return self._derive("pepper", environment)
 
-    def client_key(self, environment: str) -> bytes:
+    def _client_key(self, environment: str) -> bytes:
         return self._derive("client-secret", environment)
-
-    def encrypt(self, environment: str, plain: bytes, nonce: bytes) -> bytes:
-        """`nonce` is 12 random bytes, never used twice."""
-        return nonce + AESGCM(self._derive("keys", environment)).encrypt(nonce, plain, environment.encode())
-
-    def decrypt(self, environment: str, sealed: bytes) -> bytes:
-        """Raises WrongSecret."""
-        try:
-            return AESGCM(self._derive("keys", environment)).decrypt(sealed[:12], sealed[12:], environment.encode())
-        except InvalidTag:
-            raise WrongSecret(
-                f"the keys of environment {environment!r} were stored under another TEMPPASS_SECRET"
-            ) from None
 
     def _derive(self, purpose: str, environment: str) -> bytes:
         info = f"temppass:{purpose}:{environment}".encode()
@@ -98,27 +118,33 @@ def same(left: bytes, right: bytes) -> bool:
 
 
 class StoredKeys(Struct, frozen=True):
-    """What is encrypted in the store: private JWKs."""
+    """What an environment keeps sealed: private JWKs, and the random keys of its digests, client secrets and chain."""
 
     keys: tuple[dict[str, Any], ...]
+    #: 32 bytes each; empty in what the first version stored
+    pepper: bytes = b""
+    client_key: bytes = b""
+    chain_key: bytes = b""
 
 
-def generate_keys(kids: tuple[str, str]) -> bytes:
-    """Make the keys of a new environment: RSA 2048 for statements and access tokens, P-256 for media tokens."""
+def generate_keys(kids: tuple[str, str], *, pepper: bytes, client_key: bytes, chain_key: bytes) -> StoredKeys:
+    """
+    Make the keys of a new environment: RSA 2048 for statements and access tokens, P-256 for media tokens.
+
+    `pepper`, `client_key` and `chain_key` are 32 random bytes each.
+    """
     rsa_kid, ec_kid = kids
     rsa_key = RSAKey.generate_key(2048, {"kid": rsa_kid, "use": "sig", "alg": "RS256"})
     ec_key = ECKey.generate_key("P-256", {"kid": ec_kid, "use": "sig", "alg": "ES256"})
-    return _json.encode(StoredKeys((dict(rsa_key.as_dict(private=True)), dict(ec_key.as_dict(private=True)))))
+    signing = (dict(rsa_key.as_dict(private=True)), dict(ec_key.as_dict(private=True)))
+    return StoredKeys(signing, pepper, client_key, chain_key)
 
 
 class Keyring:
     """The keys of one environment, ready for use. `jwks` is the public half (RFC 7517 §5)."""
 
-    def __init__(self, stored: bytes, media_algorithm: str) -> None:
-        keys = [
-            RSAKey.import_key(jwk) if jwk["kty"] == "RSA" else ECKey.import_key(jwk)
-            for jwk in msgspec.json.decode(stored, type=StoredKeys).keys
-        ]
+    def __init__(self, stored: StoredKeys, media_algorithm: str) -> None:
+        keys = [RSAKey.import_key(jwk) if jwk["kty"] == "RSA" else ECKey.import_key(jwk) for jwk in stored.keys]
         self.by_kid = {str(key.kid): key for key in keys}
         self.jwks = {"keys": [dict(key.as_dict(private=False)) for key in keys]}
         self._sign = _signer(next(key for key in keys if isinstance(key, RSAKey)))

@@ -4,11 +4,12 @@ The engine. Each subject (a device, a user key) has its own ledger; a trial is t
     started_at = the earliest    expires_at = the earliest    used = the union    nothing found = a new trial
 
 A title is permitted while `now < expires_at`, and, where the pass counts titles, while no ledger would come to hold
-more than `resources_max`: a title new to the union needs room in the union, a title that only some of the ledgers
-hold needs room in each of the others. Time is reported before titles. On a permit every named subject is written: a
-ledger that exists keeps its window and gains the title, a missing one is created with the joined window and the joined
-titles. A denied title changes nothing. Hence the promise: no device and no user key gets more than the TTL or more
-than `resources_max` distinct titles per trial, under any concurrency.
+more than its limit: `resources_max` and the ledger's bonus, the smallest bonus for the join. A title new to the union
+needs room in the union, a title that only some of the ledgers hold needs room in each of the others. Time is reported
+before titles. On a permit every named subject is written: a ledger that exists keeps its window and gains the title, a
+missing one is created with the joined window, titles and bonus. A denied title changes nothing. Hence the promise: no
+device and no user key gets more than the TTL or more than `resources_max` distinct titles (and what it was given on
+top) per trial, under any concurrency.
 
 Every function here is a step: it is given what the store found and answers what is to be said and to be written.
 
@@ -18,6 +19,7 @@ Source: contract §4.2-4.4, design §3, and docs/design.md (2026-11-21) for the 
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from temppass.core.catalogue import Offer
 from temppass.core.model import (
@@ -34,8 +36,8 @@ from temppass.core.model import (
     Profile,
     Spent,
     Subject,
-    SubjectKind,
 )
+from temppass.core.reset import fired, settle
 
 
 class Ask(Struct, frozen=True):
@@ -65,8 +67,11 @@ def authorize(found: Found, ask: Ask, resources: Sequence[str], now: int) -> tup
             answers.append(Permit(resource, trial.started_at, trial.expires_at))
         else:
             answers.append(Deny(resource, code))
-    raised = floors if floors is not found.floors else None
-    return answers, Changes(trial.written(), raised) if trial.changed or raised is not None else NOTHING
+    changes = fired(found.floors, floors, ask.offer, now)
+    if not trial.changed:
+        return answers, changes
+    written = trial.written()
+    return answers, Changes(written) if changes is NOTHING else replace(changes, ledgers=written)
 
 
 def preauthorize(found: Found, ask: Ask, resources: Sequence[str], now: int) -> tuple[list[Permit | Deny], Changes]:
@@ -94,51 +99,17 @@ def profile(found: Found, ask: Ask, now: int) -> Profile | Spent:
         return Spent(DenyCode.DURATION)
     if trial.resources_max is None:
         return Profile(trial.started_at, trial.expires_at, None, ())
-    remaining = trial.resources_max - len(trial.used)
+    remaining = trial.resources_max + trial.bonus - len(trial.used)
     if remaining <= 0:
         return Spent(DenyCode.RESOURCES)
     return Profile(trial.started_at, trial.expires_at, remaining, tuple(trial.used))
-
-
-def reset_subject(found: Found, ask: Ask, now: int) -> tuple[int, Changes]:
-    """
-    Remove the ledger of the one subject of `ask`, if it counts and has the origin that `ask` wants.
-
-    Answers how many ledgers matched: 0 or 1.
-    """
-    floors = settle(found.floors, ask.offer, now)
-    raised = floors if floors is not found.floors else None
-    (subject,), (ledger,) = ask.subjects, found.ledgers
-    if ledger is None or ledger.generation < floors.of(subject.kind) or not ledger.origin.matches(ask.origin):
-        return 0, Changes(floors=raised) if raised else NOTHING
-    return 1, Changes(((subject, None),), raised)
-
-
-def reset_everybody(found: Found, offer: Offer, kind: SubjectKind, now: int) -> Changes:
-    """Raise the floor of one kind of subject: one small write, however many ledgers there are."""
-    return Changes(floors=settle(found.floors, offer, now).raised(kind))
-
-
-def settled(found: Found, offer: Offer, now: int) -> Changes:
-    """Fire a recurring reset that is due, and nothing else."""
-    floors = settle(found.floors, offer, now)
-    return Changes(floors=floors) if floors is not found.floors else NOTHING
-
-
-def settle(floors: Floors, offer: Offer, now: int) -> Floors:
-    """
-    Raise both floors once if a recurring reset is due that has not fired; else answer `floors` itself.
-
-    The due moment is remembered, so across nodes and after downtime each one fires exactly once (design §3).
-    """
-    due_at = offer.due_at(floors.fired_at, now)
-    return floors if due_at is None else Floors(floors.device + 1, floors.user_key + 1, due_at)
 
 
 class _Trial:
     """The join of the ledgers of one ask, while its titles are decided one after another."""
 
     __slots__ = (
+        "bonus",
         "changed",
         "expires_at",
         "floors",
@@ -160,7 +131,7 @@ class _Trial:
         # dictionaries, because titles keep the order in which they were watched; empty where titles are not counted
         self.held: list[dict[str, None]] = []
         self.used: dict[str, None] = {}
-        self.started_at, self.expires_at = now, now + ask.offer.ttl_ms
+        self.started_at, self.expires_at, self.bonus = now, now + ask.offer.ttl_ms, 0
         for subject, ledger in zip(ask.subjects, found.ledgers, strict=True):
             if ledger is None or ledger.generation < floors.of(subject.kind):
                 self.ledgers.append(None)
@@ -168,8 +139,9 @@ class _Trial:
             if self.held:
                 self.started_at = min(self.started_at, ledger.started_at)
                 self.expires_at = min(self.expires_at, ledger.expires_at)
+                self.bonus = min(self.bonus, ledger.bonus)
             else:
-                self.started_at, self.expires_at = ledger.started_at, ledger.expires_at
+                self.started_at, self.expires_at, self.bonus = ledger.started_at, ledger.expires_at, ledger.bonus
             self.ledgers.append(ledger)
             titles = dict.fromkeys(ledger.used)
             self.held.append(titles)
@@ -182,8 +154,9 @@ class _Trial:
         if self.resources_max is None:
             return None
         if resource not in self.used:
-            return None if len(self.used) < self.resources_max else DenyCode.RESOURCES
-        room = all(resource in titles or len(titles) < self.resources_max for titles in self.held)
+            return None if len(self.used) < self.resources_max + self.bonus else DenyCode.RESOURCES
+        counting = zip(self.held, filter(None, self.ledgers), strict=True)
+        room = all(resource in titles or len(titles) < self.resources_max + ledger.bonus for titles, ledger in counting)
         return None if room else DenyCode.RESOURCES
 
     def gain(self, resource: str) -> None:
@@ -199,15 +172,24 @@ class _Trial:
 
     def written(self) -> tuple[tuple[Subject, Ledger | None], ...]:
         """Answer the ledger of every subject as it is to be; only called when something changed."""
-        if not self.changed:
-            return ()
         held = iter(self.held)
         return tuple(
             (
                 subject,
-                Ledger(self.started_at, self.expires_at, self.floors.of(subject.kind), tuple(self.used), self.origin)
+                self._begun(subject)
                 if ledger is None
-                else Ledger(ledger.started_at, ledger.expires_at, ledger.generation, tuple(next(held)), ledger.origin),
+                else Ledger(
+                    ledger.started_at,
+                    ledger.expires_at,
+                    ledger.generation,
+                    tuple(next(held)),
+                    ledger.origin,
+                    ledger.bonus,
+                ),
             )
             for subject, ledger in zip(self.subjects, self.ledgers, strict=True)
         )
+
+    def _begun(self, subject: Subject) -> Ledger:
+        generation = self.floors.generation(subject.kind)
+        return Ledger(self.started_at, self.expires_at, generation, tuple(self.used), self.origin, self.bonus)

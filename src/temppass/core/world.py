@@ -30,7 +30,7 @@ class EnvironmentRecord(Struct, frozen=True):
     resets_since: dict[str, int]
     #: how often each application came, left or was revoked; what carries a lower epoch is dead
     epochs: dict[str, int]
-    #: the signing keys, encrypted (core/tokens.py)
+    #: signing keys, pepper, keys of client secrets and chain, encrypted (core/tokens.py)
     sealed_keys: bytes
 
 
@@ -48,8 +48,9 @@ class World:
         record: EnvironmentRecord,
         *,
         keyring: Keyring | None,
-        pepper: bytes,
-        client_key: bytes,
+        pepper: bytes = b"",
+        client_key: bytes = b"",
+        chain_key: bytes = b"",
     ) -> None:
         self.name = name
         self.version = record.version
@@ -57,6 +58,7 @@ class World:
         self.keyring = keyring
         self.pepper = pepper
         self.client_key = client_key
+        self.chain_key = chain_key
         self._resets_since = record.resets_since
         self._epochs = record.epochs
         self._by_sub = {application_sub(name, id_): entry for id_, entry in catalogue.applications.items()}
@@ -119,7 +121,7 @@ class World:
         """Refuses: UnknownPass, InactiveIntegration."""
         offer = self._offers.get((channel.id, pass_id))
         if offer is None:
-            offer = rules.offer_of(self.catalogue, channel, pass_id, self._resets_since)
+            offer = rules.offer_of(self.catalogue, channel, pass_id, self._resets_since, self.name)
             self._offers[channel.id, pass_id] = offer
         return offer
 

@@ -5,20 +5,31 @@ It is the model that the other adapters are tested against, and a quick store fo
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
 
-from temppass.core.model import Changes, Client, Floors, Found, Ledger, Origin, Record, Session, Subject, SubjectKind
+from temppass.core.act import NO_LINK, Link, Sealed
+from temppass.core.model import Changes, Client, Floors, Found, Kept, Ledger, Raise, Recorded, Subject, SubjectKind
 from temppass.core.world import EnvironmentRecord
-from temppass.store import LEDGER_READ_BYTES_MAX, Keys, LargeLedger, Outdated, Stale, TrialKey
+from temppass.store import (
+    LEDGER_READ_BYTES_MAX,
+    Amendment,
+    IntegrationKey,
+    Keys,
+    LargeLedger,
+    Outdated,
+    Stale,
+    Standing,
+)
 
 A = TypeVar("A")
 
 _encode = msgspec.json.Encoder().encode
 _NO_FLOORS = Floors()
-_Trial = tuple[str, tuple[str, str] | None]
+#: of a step that means no integration
+_NONE: IntegrationKey = ("", "", "")
 
 
 class MemoryStore:
@@ -26,99 +37,125 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._environments: dict[str, EnvironmentRecord] = {}
-        self._floors: dict[_Trial, Floors] = {}
-        self._ledgers: dict[tuple[_Trial, Subject], Ledger] = {}
+        self._floors: dict[IntegrationKey, Floors] = {}
+        self._raises: dict[IntegrationKey, tuple[Raise, ...]] = {}
+        self._ledgers: dict[tuple[IntegrationKey, Subject], Ledger] = {}
         self._clients: dict[tuple[str, str], Client] = {}
-        self._sessions: dict[tuple[str, str], Session] = {}
-        self.records: list[tuple[str, Record]] = []
+        self._kept: dict[tuple[str, str], Kept] = {}
+        self._records: list[tuple[str, Recorded]] = []
+        self._sealed: dict[str, tuple[Sealed, ...]] = {}
 
     async def transact(self, keys: Keys, step: Callable[[Found], tuple[A, Changes]]) -> A:
         await asyncio.sleep(0)  # let others run in between, as every real store does
-        self._check_version(keys)
-        trial = (keys.environment, keys.trial)
-        if not keys.large and any(self._is_large(trial, subject) for subject in keys.subjects):
+        environment = self._environments.get(keys.environment)
+        if keys.version != (environment.version if environment else 0):
+            raise Outdated
+        integration = (keys.environment, *keys.integration) if keys.integration is not None else _NONE
+        if not keys.large and any(self._is_large(integration, subject) for subject in keys.subjects):
             raise LargeLedger
         answer, changes = step(
             Found(
-                self._floors.get(trial, _NO_FLOORS),
-                tuple(self._ledgers.get((trial, subject)) for subject in keys.subjects),
+                self._floors.get(integration, _NO_FLOORS),
+                tuple(self._ledgers.get((integration, subject)) for subject in keys.subjects),
                 self._clients.get((keys.environment, keys.client_id)) if keys.client_id is not None else None,
-                self._sessions.get((keys.environment, keys.code)) if keys.code is not None else None,
+                tuple(self._kept.get((keys.environment, key)) for key in keys.kept),
+                self._raises.get(integration, ()) if keys.raises else (),
             )
         )
         for subject, ledger in changes.ledgers:
             if ledger is None:
-                self._ledgers.pop((trial, subject), None)
+                self._ledgers.pop((integration, subject), None)
             else:
-                self._ledgers[trial, subject] = ledger
+                self._ledgers[integration, subject] = ledger
         if changes.floors is not None:
-            self._floors[trial] = changes.floors
+            self._floors[integration] = changes.floors
         if changes.client is not None:
             self._clients[keys.environment, changes.client.id] = changes.client
-        if changes.session is not None:
-            self._sessions[keys.environment, changes.session.code] = changes.session
-        if changes.record is not None:
-            self.records.append((keys.environment, changes.record))
+        for kept in changes.kept:
+            self._kept[keys.environment, kept.key] = kept
+        if changes.raises or changes.undone:
+            standing = {*self._raises.get(integration, ()), *changes.raises} - {*changes.undone}
+            self._raises[integration] = tuple(sorted(standing, key=lambda each: (each.kind, each.generation)))
+        self._records += [(keys.environment, record) for record in changes.records]
         return answer
 
     async def load(self, environment: str) -> EnvironmentRecord | None:
         return self._environments.get(environment)
 
-    async def amend(
-        self,
-        environment: str,
-        change: Callable[[EnvironmentRecord | None], tuple[A, EnvironmentRecord | None, Record | None]],
-    ) -> A:
+    async def amend(self, environment: str, change: Callable[[EnvironmentRecord | None], Amendment[A]]) -> A:
         answer, changed, record = change(self._environments.get(environment))
         if changed is not None:
             self._environments[environment] = changed
         if record is not None:
-            self.records.append((environment, record))
+            self._records.append((environment, record))
         return answer
-
-    async def erase(
-        self, keys: Keys, kind: SubjectKind, origin: Origin, after: bytes, limit: int
-    ) -> tuple[int, bytes | None]:
-        self._check_version(keys)
-        trial = (keys.environment, keys.trial)
-        floor = self._floors.get(trial, _NO_FLOORS).of(kind)
-        return self._remove(
-            trial, kind, lambda ledger: ledger.generation >= floor and ledger.origin.matches(origin), after, limit
-        )
 
     async def environments(self) -> list[str]:
         return sorted(self._environments)
 
-    async def sweep(self, now: int, limit: int) -> int:
-        dead = [key for key, session in self._sessions.items() if now >= session.expires_at][:limit]
-        for key in dead:
-            del self._sessions[key]
-        return len(dead)
+    async def ledgers(
+        self, integration: IntegrationKey, kind: SubjectKind, after: bytes, limit: int
+    ) -> list[tuple[Subject, Ledger]]:
+        digests = sorted(
+            subject.digest
+            for of_integration, subject in self._ledgers
+            if of_integration == integration and subject.kind is kind and subject.digest > after
+        )
+        subjects = [Subject(kind, digest) for digest in digests[:limit]]
+        return [(subject, self._ledgers[integration, subject]) for subject in subjects]
 
-    async def trials(self) -> list[tuple[TrialKey, Floors]]:
-        named = {trial for trial, _ in self._ledgers} | self._floors.keys()
+    async def records(self, environment: str, after: int, limit: int) -> list[Sealed]:
+        return [*self._sealed.get(environment, ())[after : after + limit]]
+
+    async def unsealed_environments(self) -> list[str]:
+        return sorted({name for name, _ in self._records if self._waiting(name)})
+
+    async def unsealed(self, environment: str, limit: int) -> list[bytes]:
+        return [record.document for record in self._waiting(environment)[:limit]]
+
+    async def head(self, environment: str) -> Link:
+        sealed = self._sealed.get(environment)
+        return sealed[-1].link if sealed else NO_LINK
+
+    async def seal(self, environment: str, step: Callable[[Link, Sequence[bytes]], Sequence[Link]], limit: int) -> int:
+        documents = [record.document for record in self._waiting(environment)[:limit]]
+        links = step(await self.head(environment), documents)
+        sealed = [Sealed(link, document) for link, document in zip(links, documents, strict=True)]
+        self._sealed[environment] = (*self._sealed.get(environment, ()), *sealed)
+        return len(sealed)
+
+    async def sweep(self, now: int, raised_before: int, limit: int) -> int:
+        dead = [key for key, kept in self._kept.items() if now >= kept.expires_at][:limit]
+        for key in dead:
+            del self._kept[key]
+        old = {each for raises in self._raises.values() for each in raises if each.at < raised_before}
+        for integration, raises in self._raises.items():
+            self._raises[integration] = tuple(each for each in raises if each not in old)
+        return max(len(dead), len(old))
+
+    async def integrations(self) -> list[tuple[IntegrationKey, Standing]]:
+        named = {integration for integration, _ in self._ledgers} | self._floors.keys()
         return [
-            ((environment, *trial), self._floors.get((environment, trial), _NO_FLOORS))
-            for environment, trial in named
-            if trial is not None
+            (key, Standing(self._floors.get(key, _NO_FLOORS), tuple(self._raises.get(key, ()))))
+            for key in sorted(named)
         ]
 
     async def sweep_ledgers(
-        self, trial: TrialKey, kind: SubjectKind, stale: Stale, after: bytes, limit: int
+        self, integration: IntegrationKey, kind: SubjectKind, stale: Stale, after: bytes, limit: int
     ) -> tuple[int, bytes | None]:
-        environment, *of_pass = trial
-        return self._remove(
-            (environment, (of_pass[0], of_pass[1])),
-            kind,
-            lambda ledger: (
-                ledger.generation < stale.generation_min
-                or (stale.expired_before is not None and ledger.expires_at < stale.expired_before)
-            ),
-            after,
-            limit,
-        )
+        looked_at = await self.ledgers(integration, kind, after, limit)
+        removed = [
+            subject
+            for subject, ledger in looked_at
+            if ledger.generation < stale.generation_min
+            or (stale.expired_before is not None and ledger.expires_at < stale.expired_before)
+        ]
+        for subject in removed:
+            del self._ledgers[integration, subject]
+        return len(removed), looked_at[-1][0].digest if len(looked_at) == limit else None
 
-    async def migrate(self, *, distributed: bool = False) -> None: ...
+    async def migrate(self, *, distributed: bool = False) -> bool:  # noqa: ARG002 - there is nothing to spread
+        return True
 
     async def check(self) -> None: ...
 
@@ -126,26 +163,14 @@ class MemoryStore:
 
     async def close(self) -> None: ...
 
-    def _is_large(self, trial: _Trial, subject: Subject) -> bool:
-        ledger = self._ledgers.get((trial, subject))
+    def _is_large(self, integration: IntegrationKey, subject: Subject) -> bool:
+        ledger = self._ledgers.get((integration, subject))
         used = ledger.used if ledger else ()
         # nothing takes more than six times its characters and quotes as JSON, so few have to be written down
         return bool(used) and 6 * sum(map(len, used)) + 3 * len(used) > LEDGER_READ_BYTES_MAX < len(_encode(used))
 
-    def _check_version(self, keys: Keys) -> None:
-        environment = self._environments.get(keys.environment)
-        if keys.version != (environment.version if environment else 0):
-            raise Outdated
-
-    def _remove(
-        self, trial: _Trial, kind: SubjectKind, wanted: Callable[[Ledger], bool], after: bytes, limit: int
-    ) -> tuple[int, bytes | None]:
-        looked_at = sorted(
-            subject.digest
-            for of_trial, subject in self._ledgers
-            if of_trial == trial and subject.kind is kind and subject.digest > after
-        )[:limit]
-        removed = [digest for digest in looked_at if wanted(self._ledgers[trial, Subject(kind, digest)])]
-        for digest in removed:
-            del self._ledgers[trial, Subject(kind, digest)]
-        return len(removed), looked_at[-1] if len(looked_at) == limit else None
+    def _waiting(self, environment: str) -> list[Recorded]:
+        """Answer the records without a place in the chain, in the order in which they get one."""
+        sealed = {entry.document for entry in self._sealed.get(environment, ())}
+        waiting = [record for name, record in self._records if name == environment and record.document not in sealed]
+        return sorted(waiting, key=lambda record: (record.at, record.id))

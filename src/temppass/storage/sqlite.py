@@ -12,12 +12,13 @@ import queue
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from temppass.core.act import NO_LINK, Link, Sealed
 from temppass.core.model import (
     ANYWHERE,
     NOTHING,
@@ -25,10 +26,11 @@ from temppass.core.model import (
     Client,
     Floors,
     Found,
+    Kept,
     Ledger,
     Origin,
-    Record,
-    Session,
+    Raise,
+    Recorded,
     Subject,
     SubjectKind,
 )
@@ -39,13 +41,15 @@ from temppass.store import (
     BATCH_MAX,
     LEDGER_READ_BYTES_MAX,
     WAITING_MAX,
+    Amendment,
+    IntegrationKey,
     Keys,
     LargeLedger,
     Outdated,
     Stale,
+    Standing,
     StoreBusy,
     StoreUnavailable,
-    TrialKey,
 )
 
 A = TypeVar("A")
@@ -55,7 +59,6 @@ A = TypeVar("A")
 _DURABLE, _LATER = "FULL", "NORMAL"
 
 _encode = msgspec.json.Encoder().encode
-_decode_session = msgspec.json.Decoder(Session).decode
 _decode_environment = msgspec.json.Decoder(EnvironmentRecord).decode
 
 
@@ -82,32 +85,43 @@ class _Asks:
     async def load(self, environment: str) -> EnvironmentRecord | None:
         return await self._submit(lambda transaction: transaction.load(environment))
 
-    async def amend(
-        self,
-        environment: str,
-        change: Callable[[EnvironmentRecord | None], tuple[A, EnvironmentRecord | None, Record | None]],
-    ) -> A:
+    async def amend(self, environment: str, change: Callable[[EnvironmentRecord | None], Amendment[A]]) -> A:
         return await self._submit(lambda transaction: transaction.amend(environment, change))
-
-    async def erase(
-        self, keys: Keys, kind: SubjectKind, origin: Origin, after: bytes, limit: int
-    ) -> tuple[int, bytes | None]:
-        return await self._submit(lambda transaction: transaction.erase(keys, kind, origin, after, limit))
 
     async def environments(self) -> list[str]:
         return await self._submit(lambda transaction: transaction.environments())
 
-    async def sweep(self, now: int, limit: int) -> int:
-        return await self._submit(lambda transaction: transaction.sweep(now, limit), is_chore=True)
+    async def ledgers(
+        self, integration: IntegrationKey, kind: SubjectKind, after: bytes, limit: int
+    ) -> list[tuple[Subject, Ledger]]:
+        return await self._submit(lambda transaction: transaction.ledgers(integration, kind, after, limit))
 
-    async def trials(self) -> list[tuple[TrialKey, Floors]]:
-        return await self._submit(lambda transaction: transaction.trials())
+    async def records(self, environment: str, after: int, limit: int) -> list[Sealed]:
+        return await self._submit(lambda transaction: transaction.records(environment, after, limit))
+
+    async def unsealed_environments(self) -> list[str]:
+        return await self._submit(lambda transaction: transaction.unsealed_environments())
+
+    async def unsealed(self, environment: str, limit: int) -> list[bytes]:
+        return await self._submit(lambda transaction: [row[1] for row in transaction.unsealed(environment, limit)])
+
+    async def head(self, environment: str) -> Link:
+        return await self._submit(lambda transaction: transaction.head(environment))
+
+    async def seal(self, environment: str, step: Callable[[Link, Sequence[bytes]], Sequence[Link]], limit: int) -> int:
+        return await self._submit(lambda transaction: transaction.seal(environment, step, limit))
+
+    async def sweep(self, now: int, raised_before: int, limit: int) -> int:
+        return await self._submit(lambda transaction: transaction.sweep(now, raised_before, limit), is_chore=True)
+
+    async def integrations(self) -> list[tuple[IntegrationKey, Standing]]:
+        return await self._submit(lambda transaction: transaction.integrations())
 
     async def sweep_ledgers(
-        self, trial: TrialKey, kind: SubjectKind, stale: Stale, after: bytes, limit: int
+        self, integration: IntegrationKey, kind: SubjectKind, stale: Stale, after: bytes, limit: int
     ) -> tuple[int, bytes | None]:
         return await self._submit(
-            lambda transaction: transaction.sweep_ledgers(trial, kind, stale, after, limit), is_chore=True
+            lambda transaction: transaction.sweep_ledgers(integration, kind, stale, after, limit), is_chore=True
         )
 
     async def check(self) -> None:
@@ -128,7 +142,7 @@ class SqliteReader(_Asks):
         self._path = path
         sqlite_file.read(path, lambda _connection: None)
 
-    async def migrate(self, *, distributed: bool = False) -> None:  # noqa: ARG002 - the port's shape
+    async def migrate(self, *, distributed: bool = False) -> bool:  # noqa: ARG002 - the port's shape
         raise StoreUnavailable(f"{self._path.name} was opened to be read")
 
     async def close(self) -> None: ...
@@ -163,10 +177,11 @@ class SqliteStore(_Asks):
         self._thread = threading.Thread(target=self._run, name="temppass-sqlite", daemon=True)
         self._thread.start()
 
-    async def migrate(self, *, distributed: bool = False) -> None:
+    async def migrate(self, *, distributed: bool = False) -> bool:
         """Nothing is left to do: opening the file has done it."""
         if distributed:
             raise StoreUnavailable("SQLite cannot be distributed")
+        return True
 
     async def close(self) -> None:
         if not self._closed:
@@ -253,62 +268,55 @@ class _Transaction:
         self._execute = connection.execute
         self._titles = Titles()
         self._versions: dict[str, int] = {}
-        self._trials: dict[tuple[str, str, str], tuple[int | None, Floors]] = {}
+        self._integrations: dict[IntegrationKey, tuple[int | None, Floors]] = {}
 
     def transact(self, keys: Keys, step: Callable[[Found], tuple[A, Changes]]) -> A:
         if self._version(keys.environment) != keys.version:
             raise Outdated
-        trial, floors = self._trial(keys)
+        integration, floors = self._integration(keys)
         answer, changes = step(
             Found(
                 floors,
-                tuple([self._ledger(trial, subject, keys.large) for subject in keys.subjects]),
+                tuple([self._ledger(integration, subject, keys.large) for subject in keys.subjects]),
                 self._client(keys.environment, keys.client_id) if keys.client_id is not None else None,
-                self._session(keys.environment, keys.code) if keys.code is not None else None,
+                tuple([self._kept(keys.environment, key) for key in keys.kept]) if keys.kept else (),
+                self._raises(integration) if keys.raises else (),
             )
         )
         if changes is NOTHING:
             return answer
         try:
-            self._write(keys, trial, changes)
+            self._write(keys, integration, changes)
         except (OverflowError, ValueError) as error:  # beyond what a column holds: part of it may be written already
             raise sqlite3.DataError(str(error)) from None
         return answer
 
-    def _write(self, keys: Keys, trial: int | None, changes: Changes) -> None:
-        if changes.floors is not None or (changes.ledgers and trial is None):
-            trial = self._write_floors(keys, changes.floors or Floors())
+    def _write(self, keys: Keys, integration: int | None, changes: Changes) -> None:
+        if changes.floors is not None or (changes.ledgers and integration is None):
+            integration = self._write_floors(keys, changes.floors or Floors())
         for subject, ledger in changes.ledgers:
             if ledger is None:
-                self._execute(_REMOVE_LEDGER, (trial, subject.kind, subject.digest))
+                self._execute(_REMOVE_LEDGER, (integration, subject.kind, subject.digest))
             else:
-                self._execute(_WRITE_LEDGER, (trial, subject.kind, subject.digest, *self._ledger_row(ledger)))
+                self._execute(_WRITE_LEDGER, (integration, subject.kind, subject.digest, *self._ledger_row(ledger)))
         if (client := changes.client) is not None:
-            self._execute(
-                _ADD_CLIENT,
-                (
-                    keys.environment,
-                    client.id,
-                    client.application_id,
-                    client.epoch,
-                    client.secret_hash,
-                    client.issued_at,
-                ),
-            )
-        if (session := changes.session) is not None:
-            self._execute(_WRITE_SESSION, (keys.environment, session.code, session.expires_at, _encode(session)))
-        if changes.record is not None:
-            self._add_record(keys.environment, changes.record)
+            row = (client.id, client.application_id, client.epoch, client.secret_hash, client.issued_at)
+            self._execute(_ADD_CLIENT, (keys.environment, *row))
+        for kept in changes.kept:
+            self._execute(_WRITE_KEPT, (keys.environment, kept.key, kept.kind, kept.expires_at, kept.document))
+        for raised in changes.raises:
+            key = (integration, raised.kind, raised.generation)
+            self._execute(_ADD_RAISE, (*key, raised.floor_before, raised.at, raised.act_id))
+        for raised in changes.undone:
+            self._execute(_REMOVE_RAISE, (integration, raised.kind, raised.generation))
+        for record in changes.records:
+            self._add_record(keys.environment, record)
 
     def load(self, environment: str) -> EnvironmentRecord | None:
         row = self._execute("SELECT document FROM environment WHERE name = ?", (environment,)).fetchone()
         return _decode_environment(row[0]) if row else None
 
-    def amend(
-        self,
-        environment: str,
-        change: Callable[[EnvironmentRecord | None], tuple[A, EnvironmentRecord | None, Record | None]],
-    ) -> A:
+    def amend(self, environment: str, change: Callable[[EnvironmentRecord | None], Amendment[A]]) -> A:
         answer, changed, record = change(self.load(environment))
         if changed is not None:
             self._execute(_WRITE_ENVIRONMENT, (environment, changed.version, _encode(changed)))
@@ -317,41 +325,57 @@ class _Transaction:
             self._add_record(environment, record)
         return answer
 
-    def erase(
-        self, keys: Keys, kind: SubjectKind, origin: Origin, after: bytes, limit: int
-    ) -> tuple[int, bytes | None]:
-        if self._version(keys.environment) != keys.version:
-            raise Outdated
-        trial, floors = self._trial(keys)
-        floor = floors.of(kind)
-        looked_at = self._execute(_LEDGERS_AFTER, (trial, kind, after, limit)).fetchall()
-        erased = [
-            (trial, kind, subject)
-            for subject, generation, app_id, device_user in looked_at
-            if generation >= floor and Origin(app_id, device_user).matches(origin)
-        ]
-        for key in erased:
-            self._execute(_REMOVE_LEDGER, key)
-        return len(erased), looked_at[-1][0] if len(looked_at) == limit else None
+    def environments(self) -> list[str]:
+        return [name for (name,) in self._execute("SELECT name FROM environment ORDER BY name")]
 
-    def trials(self) -> list[tuple[TrialKey, Floors]]:
-        return [((row[0], row[1], row[2]), Floors(*row[3:])) for row in self._execute(_TRIALS)]
+    def ledgers(
+        self, integration: IntegrationKey, kind: SubjectKind, after: bytes, limit: int
+    ) -> list[tuple[Subject, Ledger]]:
+        id_, _ = self._row(integration)
+        rows = self._execute(_LEDGERS_AFTER, (id_, kind, after, limit))
+        return [(Subject(kind, row[0]), self._ledger_of(row[1:])) for row in rows]
+
+    def records(self, environment: str, after: int, limit: int) -> list[Sealed]:
+        rows = self._execute(_SEALED, (environment, after, limit))
+        return [Sealed(Link(sequence, digest), document) for sequence, digest, document in rows]
+
+    def unsealed_environments(self) -> list[str]:
+        return [name for (name,) in self._execute(_UNSEALED_ENVIRONMENTS)]
+
+    def unsealed(self, environment: str, limit: int) -> list[tuple[str, bytes]]:
+        return self._execute(_UNSEALED, (environment, limit)).fetchall()
+
+    def head(self, environment: str) -> Link:
+        row = self._execute("SELECT sequence, hash FROM chain WHERE environment = ?", (environment,)).fetchone()
+        return Link(*row) if row else NO_LINK
+
+    def seal(self, environment: str, step: Callable[[Link, Sequence[bytes]], Sequence[Link]], limit: int) -> int:
+        unsealed = self.unsealed(environment, limit)
+        if not unsealed:
+            return 0
+        links = step(self.head(environment), [document for _, document in unsealed])
+        for link, (id_, _) in zip(links, unsealed, strict=True):
+            self._execute("UPDATE audit SET sequence = ?, hash = ? WHERE id = ?", (link.sequence, link.hash, id_))
+        self._execute(_WRITE_HEAD, (environment, links[-1].sequence, links[-1].hash))
+        return len(links)
+
+    def sweep(self, now: int, raised_before: int, limit: int) -> int:
+        kept = self._execute(_SWEEP_KEPT, (now, limit)).rowcount
+        return max(kept, self._execute(_SWEEP_RAISES, (raised_before, limit)).rowcount)
+
+    def integrations(self) -> list[tuple[IntegrationKey, Standing]]:
+        rows = self._execute(_INTEGRATIONS).fetchall()
+        return [((row[1], row[2], row[3]), Standing(Floors(*row[4:]), self._raises(row[0]))) for row in rows]
 
     def sweep_ledgers(
-        self, trial: TrialKey, kind: SubjectKind, stale: Stale, after: bytes, limit: int
+        self, integration: IntegrationKey, kind: SubjectKind, stale: Stale, after: bytes, limit: int
     ) -> tuple[int, bytes | None]:
-        row = self._execute(_TRIAL, trial).fetchone()
-        chunk = (row[0] if row else None, kind, after)
+        id_, _ = self._row(integration)
+        chunk = (id_, kind, after)
         last, looked_at = self._execute(_LAST_OF_CHUNK, (*chunk, limit)).fetchone()
         # in one statement: row by row it takes eight times as long, and asks wait for this thread meanwhile
         removed = self._execute(_SWEEP_LEDGERS, (*chunk, last, stale.generation_min, stale.expired_before)).rowcount
         return removed, last if looked_at == limit else None
-
-    def environments(self) -> list[str]:
-        return [name for (name,) in self._execute("SELECT name FROM environment ORDER BY name")]
-
-    def sweep(self, now: int, limit: int) -> int:
-        return self._execute(_SWEEP_SESSIONS, (now, limit)).rowcount
 
     def _version(self, environment: str) -> int:
         version = self._versions.get(environment)
@@ -360,34 +384,40 @@ class _Transaction:
             version = self._versions[environment] = row[0] if row else 0
         return version
 
-    def _trial(self, keys: Keys) -> tuple[int | None, Floors]:
-        if keys.trial is None:
+    def _integration(self, keys: Keys) -> tuple[int | None, Floors]:
+        if keys.integration is None:
             return None, Floors()
-        key = (keys.environment, *keys.trial)
-        known = self._trials.get(key)
+        return self._row((keys.environment, *keys.integration))
+
+    def _row(self, key: IntegrationKey) -> tuple[int | None, Floors]:
+        known = self._integrations.get(key)
         if known is None:
-            row = self._execute(_TRIAL, key).fetchone()
-            known = self._trials[key] = (row[0], Floors(*row[1:])) if row else (None, Floors())
+            row = self._execute(_INTEGRATION, key).fetchone()
+            known = self._integrations[key] = (row[0], Floors(*row[1:])) if row else (None, Floors())
         return known
 
     def _write_floors(self, keys: Keys, floors: Floors) -> int:
-        assert keys.trial is not None
-        key = (keys.environment, *keys.trial)
-        (id_,) = self._execute(_WRITE_TRIAL, (*key, floors.device, floors.user_key, floors.fired_at)).fetchone()
-        self._trials[key] = (id_, floors)
+        assert keys.integration is not None
+        key = (keys.environment, *keys.integration)
+        row = (floors.device, floors.user_key, floors.fired_at, floors.device_ahead, floors.user_key_ahead)
+        (id_,) = self._execute(_WRITE_INTEGRATION, (*key, *row)).fetchone()
+        self._integrations[key] = (id_, floors)
         return int(id_)
 
-    def _ledger(self, trial: int | None, subject: Subject, large: bool) -> Ledger | None:  # noqa: FBT001 - of Keys
-        if trial is None:
+    def _ledger(self, integration: int | None, subject: Subject, large: bool) -> Ledger | None:  # noqa: FBT001 - of Keys
+        if integration is None:
             return None
-        row = self._execute(_LEDGER, (trial, subject.kind, subject.digest)).fetchone()
+        row = self._execute(_LEDGER, (integration, subject.kind, subject.digest)).fetchone()
         if row is None:
             return None
-        started_at, expires_at, generation, used, app_id, device_user = row
-        if used and len(used) > LEDGER_READ_BYTES_MAX and not large:
+        if (used := row[3]) and len(used) > LEDGER_READ_BYTES_MAX and not large:
             raise LargeLedger
+        return self._ledger_of(row)
+
+    def _ledger_of(self, row: tuple[Any, ...]) -> Ledger:
+        started_at, expires_at, generation, used, app_id, device_user, bonus = row
         origin = Origin(app_id, device_user) if app_id or device_user else ANYWHERE
-        return Ledger(started_at, expires_at, generation, self._titles.read(used), origin)
+        return Ledger(started_at, expires_at, generation, self._titles.read(used), origin, bonus)
 
     def _ledger_row(self, ledger: Ledger) -> tuple[Any, ...]:
         return (
@@ -397,69 +427,103 @@ class _Transaction:
             self._titles.write(ledger.used),
             ledger.origin.app_id,
             ledger.origin.device_user,
+            ledger.bonus,
         )
 
     def _client(self, environment: str, client_id: str) -> Client | None:
         row = self._execute(_CLIENT, (environment, client_id)).fetchone()
         return Client(*row) if row else None
 
-    def _session(self, environment: str, code: str) -> Session | None:
-        row = self._execute(_SESSION, (environment, code)).fetchone()
-        return _decode_session(row[0]) if row else None
+    def _kept(self, environment: str, key: str) -> Kept | None:
+        row = self._execute(_KEPT, (environment, key)).fetchone()
+        return Kept(*row) if row else None
 
-    def _add_record(self, environment: str, record: Record) -> None:
-        self._execute(_ADD_RECORD, (record.id, record.at, environment, _encode(record)))
+    def _raises(self, integration: int | None) -> tuple[Raise, ...]:
+        rows = self._execute(_RAISES, (integration,))
+        return tuple([Raise(SubjectKind(row[0]), *row[1:]) for row in rows])
+
+    def _add_record(self, environment: str, record: Recorded) -> None:
+        self._execute(_ADD_RECORD, (record.id, record.at, environment, record.document))
 
 
-_TRIAL = """
-SELECT id, device_floor, user_key_floor, fired_at FROM trial WHERE environment = ? AND channel = ? AND pass = ?
+_INTEGRATION = """
+SELECT id, device_floor, user_key_floor, fired_at, device_ahead, user_key_ahead FROM integration
+WHERE environment = ? AND channel = ? AND pass = ?
 """
-_TRIALS = "SELECT environment, channel, pass, device_floor, user_key_floor, fired_at FROM trial"
-_WRITE_TRIAL = """
-INSERT INTO trial (environment, channel, pass, device_floor, user_key_floor, fired_at) VALUES (?, ?, ?, ?, ?, ?)
+_INTEGRATIONS = """
+SELECT id, environment, channel, pass, device_floor, user_key_floor, fired_at, device_ahead, user_key_ahead
+FROM integration ORDER BY environment, channel, pass
+"""
+_WRITE_INTEGRATION = """
+INSERT INTO integration (
+    environment, channel, pass, device_floor, user_key_floor, fired_at, device_ahead, user_key_ahead
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (environment, channel, pass) DO UPDATE SET
-    device_floor = excluded.device_floor, user_key_floor = excluded.user_key_floor, fired_at = excluded.fired_at
+    device_floor = excluded.device_floor, user_key_floor = excluded.user_key_floor, fired_at = excluded.fired_at,
+    device_ahead = excluded.device_ahead, user_key_ahead = excluded.user_key_ahead
 RETURNING id
 """
 _LEDGER = """
-SELECT started_at, expires_at, generation, used, app_id, device_user FROM ledger
-WHERE trial = ? AND kind = ? AND subject = ?
+SELECT started_at, expires_at, generation, used, app_id, device_user, bonus FROM ledger
+WHERE integration = ? AND kind = ? AND subject = ?
 """
 _WRITE_LEDGER = """
-INSERT INTO ledger (trial, kind, subject, generation, started_at, expires_at, used, app_id, device_user)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (trial, kind, subject) DO UPDATE SET
+INSERT INTO ledger (integration, kind, subject, generation, started_at, expires_at, used, app_id, device_user, bonus)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (integration, kind, subject) DO UPDATE SET
     generation = excluded.generation, started_at = excluded.started_at, expires_at = excluded.expires_at,
-    used = excluded.used, app_id = excluded.app_id, device_user = excluded.device_user
+    used = excluded.used, app_id = excluded.app_id, device_user = excluded.device_user, bonus = excluded.bonus
 """
-_REMOVE_LEDGER = "DELETE FROM ledger WHERE trial = ? AND kind = ? AND subject = ?"
+_REMOVE_LEDGER = "DELETE FROM ledger WHERE integration = ? AND kind = ? AND subject = ?"
 _LEDGERS_AFTER = """
-SELECT subject, generation, app_id, device_user FROM ledger
-WHERE trial = ? AND kind = ? AND subject > ? ORDER BY subject LIMIT ?
+SELECT subject, started_at, expires_at, generation, used, app_id, device_user, bonus FROM ledger
+WHERE integration = ? AND kind = ? AND subject > ? ORDER BY subject LIMIT ?
 """
 _LAST_OF_CHUNK = """
 SELECT max(subject), count(*) FROM (
-    SELECT subject FROM ledger WHERE trial = ? AND kind = ? AND subject > ? ORDER BY subject LIMIT ?
+    SELECT subject FROM ledger WHERE integration = ? AND kind = ? AND subject > ? ORDER BY subject LIMIT ?
 )
 """
 _SWEEP_LEDGERS = """
-DELETE FROM ledger WHERE trial = ? AND kind = ? AND subject > ? AND subject <= ? AND (generation < ? OR expires_at < ?)
+DELETE FROM ledger
+WHERE integration = ? AND kind = ? AND subject > ? AND subject <= ? AND (generation < ? OR expires_at < ?)
+"""
+_RAISES = """
+SELECT kind, generation, floor_before, at, act FROM raised WHERE integration = ? ORDER BY kind, generation
+"""
+_ADD_RAISE = "INSERT INTO raised (integration, kind, generation, floor_before, at, act) VALUES (?, ?, ?, ?, ?, ?)"
+_REMOVE_RAISE = "DELETE FROM raised WHERE integration = ? AND kind = ? AND generation = ?"
+_SWEEP_RAISES = """
+DELETE FROM raised WHERE (integration, kind, generation) IN (
+    SELECT integration, kind, generation FROM raised WHERE at < ? LIMIT ?
+)
 """
 _CLIENT = "SELECT id, application, epoch, secret_hash, issued_at FROM client WHERE environment = ? AND id = ?"
 _ADD_CLIENT = """
 INSERT INTO client (environment, id, application, epoch, secret_hash, issued_at) VALUES (?, ?, ?, ?, ?, ?)
 """
-_SESSION = "SELECT document FROM session WHERE environment = ? AND code = ?"
-_WRITE_SESSION = """
-INSERT INTO session (environment, code, expires_at, document) VALUES (?, ?, ?, ?)
-ON CONFLICT (environment, code) DO UPDATE SET expires_at = excluded.expires_at, document = excluded.document
+_KEPT = "SELECT kind, key, expires_at, document FROM kept WHERE environment = ? AND key = ?"
+_WRITE_KEPT = """
+INSERT INTO kept (environment, key, kind, expires_at, document) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (environment, key) DO UPDATE SET
+    kind = excluded.kind, expires_at = excluded.expires_at, document = excluded.document
 """
-_SWEEP_SESSIONS = """
-DELETE FROM session
-WHERE (environment, code) IN (SELECT environment, code FROM session WHERE expires_at <= ? LIMIT ?)
+_SWEEP_KEPT = """
+DELETE FROM kept WHERE (environment, key) IN (SELECT environment, key FROM kept WHERE expires_at <= ? LIMIT ?)
 """
 _WRITE_ENVIRONMENT = """
 INSERT INTO environment (name, version, document) VALUES (?, ?, ?)
 ON CONFLICT (name) DO UPDATE SET version = excluded.version, document = excluded.document
 """
 _ADD_RECORD = "INSERT INTO audit (id, at, environment, document) VALUES (?, ?, ?, ?)"
+_SEALED = """
+SELECT sequence, hash, document FROM audit WHERE environment = ? AND sequence > ? ORDER BY sequence LIMIT ?
+"""
+_UNSEALED_ENVIRONMENTS = "SELECT DISTINCT environment FROM audit WHERE sequence IS NULL ORDER BY environment"
+_UNSEALED = """
+SELECT id, document FROM audit WHERE environment = ? AND sequence IS NULL ORDER BY at, id LIMIT ?
+"""
+_WRITE_HEAD = """
+INSERT INTO chain (environment, sequence, hash) VALUES (?, ?, ?)
+ON CONFLICT (environment) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash
+"""

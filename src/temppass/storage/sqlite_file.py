@@ -6,12 +6,12 @@ tables hold, `sqlite.py` knows.
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from importlib import resources
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from temppass import private
+from temppass.storage.schema import migrations, statements
 from temppass.store import SchemaOutdated, StoreUnavailable
 
 A = TypeVar("A")
@@ -56,6 +56,9 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     try:
+        (present,) = connection.execute("PRAGMA user_version").fetchone()
+        if 0 < present < migrations("sqlite")[-1][0]:
+            _migrate_alone(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA cache_size = -65536")  # 64 MiB
@@ -74,38 +77,42 @@ def _files(path: Path) -> list[Path]:
     return [file, *(file.with_name(file.name + suffix) for suffix in ("-wal", "-shm"))]
 
 
-def _migrations() -> list[tuple[int, str]]:
-    """Answer (number, script) of every schema file, in order."""
-    folder = resources.files("temppass.storage") / "schema" / "sqlite"
-    return sorted((int(file.name.partition("_")[0]), file.read_text("utf-8")) for file in folder.iterdir())
+def _migrate_alone(connection: sqlite3.Connection, path: Path) -> None:
+    """
+    Migrate a file that nobody else has open: a server of the version before would not find its tables any more.
+
+    SQLite leaves WAL for one connection alone, and refuses it beside another: that is how one is seen.
+    Source: https://www.sqlite.org/wal.html#persistence_of_wal_mode
+    """
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    try:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.OperationalError:
+        raise StoreUnavailable(
+            f"{path} is of the version before and open in another process; stop that, then begin again"
+        ) from None
+    _migrate(connection)
+    connection.execute("PRAGMA locking_mode = NORMAL")
+    connection.execute("PRAGMA user_version").fetchone()  # the lock goes with the next reading
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
     """Run the scripts that this file has not seen, all or none; safe beside another process that does the same."""
-    migrations = _migrations()
+    files = migrations("sqlite")
     try:
         connection.execute("BEGIN IMMEDIATE")
         (present,) = connection.execute("PRAGMA user_version").fetchone()
-        if present > migrations[-1][0]:
+        if present > files[-1][0]:
             # read inside the transaction, so that nobody migrates in between
             raise SchemaOutdated(f"the file's schema ({present}) is newer than this program's; use a newer temppass")
-        for number, script in migrations:
+        for number, script in files:
             if number > present:
-                for statement in _statements(script):
+                for statement in statements(script):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {number}")
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         raise StoreUnavailable(f"cannot migrate the store: {error}") from None
-
-
-def _statements(script: str) -> Iterator[str]:
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
 
 
 # --- to read
@@ -159,7 +166,7 @@ def _reason(path: Path, error: sqlite3.Error) -> str:
 
 
 def _read(path: Path, how: str, work: Callable[[sqlite3.Connection], A]) -> A:
-    url, needed = f"{path.absolute().as_uri()}?mode=ro&{how}", _migrations()[-1][0]
+    url, needed = f"{path.absolute().as_uri()}?mode=ro&{how}", migrations("sqlite")[-1][0]
     with contextlib.closing(sqlite3.connect(url, BUSY_MS / 1000, uri=True, isolation_level=None)) as connection:
         connection.execute("BEGIN")
         (present,) = connection.execute("PRAGMA user_version").fetchone()

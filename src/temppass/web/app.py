@@ -110,7 +110,7 @@ class Own:
 
     async def readyz(self, _request: Request) -> Response:
         """Say that the store answers; 503 where it does not."""
-        await self._service.ready()
+        await self._service.context.store.ping()
         return Response(b'{"status":"ready"}', media_type=JSON)
 
     async def metrics(self, _request: Request) -> Response:
@@ -176,14 +176,18 @@ class _Tally(Collector):
         decisions = CounterMetricFamily(
             "temppass_decisions", "Titles decided by authorize, by verdict.", labels=["verdict"]
         )
-        for verdict, count in self._service.decisions.items():
+        for verdict, count in self._service.decisions.verdicts.items():
             decisions.add_metric([verdict], count)
         yield decisions
         yield CounterMetricFamily(
-            "temppass_swept_ledgers", "Ledgers removed that could not count any more.", self._service.sweeper.removed
+            "temppass_swept_ledgers",
+            "Ledgers removed that could not count any more.",
+            self._service.upkeep.sweeper.removed,
         )
         yield CounterMetricFamily(
-            "temppass_store_retries", "Batches run again after a race with another process.", self._service.retries
+            "temppass_store_retries",
+            "Batches run again after a race with another process.",
+            self._service.context.store.retries,
         )
 
 

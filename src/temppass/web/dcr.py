@@ -22,7 +22,7 @@ _FORM = "application/x-www-form-urlencoded"
 
 class Registrar:
     def __init__(self, service: Service) -> None:
-        self._service = service
+        self._credentials = service.credentials
 
     def routes(self) -> list[GuardedRoute]:
         return [
@@ -35,7 +35,7 @@ class Registrar:
         headers = Headers(request.scope["headers"])
         fields = _fields(headers.get(b"content-type") or "", await read_body(request, headers))
         asked = oauth.read_registration(fields)
-        made = await self._service.register(request.scope["environment"], asked)
+        made = await self._credentials.register(request.scope["environment"], asked)
         return _created(
             wire.RegistrationAnswer(
                 made.client_id,
@@ -58,7 +58,7 @@ class Registrar:
         for name, value in _fields(headers.get(b"content-type") or "", body).items():
             if fields.setdefault(name, value) != value:
                 raise InvalidRequest(f"{name[:64]} has one value in the query and another in the body.")
-        issued = await self._service.issue_token(request.scope["environment"], oauth.read_token_request(fields))
+        issued = await self._credentials.issue_token(request.scope["environment"], oauth.read_token_request(fields))
         return _created(
             wire.TokenAnswer(
                 issued.id,

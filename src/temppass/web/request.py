@@ -5,8 +5,8 @@ A repeated header is joined with a comma (RFC 9110 §5.3), so that no second val
 """
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -14,7 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from temppass.core.identity import decode_base64
-from temppass.core.refusal import InvalidRequest
+from temppass.core.refusal import InvalidRequest, Refusal
+
+A = TypeVar("A")
 
 BODY_BYTES_MAX = 65_536
 #: a body that is not here by then is not awaited any longer, in seconds
@@ -23,6 +25,14 @@ FIELD_CHARACTERS_MAX = 256
 
 Pairs = list[tuple[str, str]]
 _object = msgspec.json.Decoder(dict[str, Any])
+
+
+def attempt(read: Callable[..., A], *arguments: Any) -> A | Refusal:
+    """Answer what `read` makes of `arguments`, or the refusal that it raises, for the use case to raise in its turn."""
+    try:
+        return read(*arguments)
+    except Refusal as refusal:
+        return refusal
 
 
 class Headers:

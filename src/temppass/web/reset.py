@@ -10,10 +10,11 @@ from starlette.responses import Response
 from temppass.core.identity import IDENTITY_BYTES_MAX
 from temppass.core.model import SubjectKind
 from temppass.core.refusal import InvalidRequest
-from temppass.service import EVERYBODY, Everybody, ResetAsk, Service
+from temppass.service import Service
+from temppass.service.resets import EVERYBODY, Everybody, ResetAsk
 from temppass.web.host import profile_of_host
 from temppass.web.problems import PLAIN, RESET_SURFACE, Endpoint, GuardedRoute, plain
-from temppass.web.request import Headers, query_bytes
+from temppass.web.request import Headers, attempt, query_bytes
 
 _SUCCESSOR = {"Link": '</reset-tempass/v3/reset>; rel="successor-version"'}
 _PROFILES = ("staging", "production")
@@ -25,7 +26,7 @@ _NAMED_MAX = 5
 
 class Resetter:
     def __init__(self, service: Service) -> None:
-        self._service = service
+        self._resets = service.resets
 
     def routes(self) -> list[GuardedRoute]:
         def route(path: str, endpoint: Endpoint, methods: list[str]) -> GuardedRoute:
@@ -54,9 +55,8 @@ class Resetter:
         return plain(410, PLAIN[410], "Use DELETE /reset-tempass/v3/reset with a bearer token.", _SUCCESSOR)
 
     async def _reset(self, request: Request, kind: SubjectKind) -> Response:
-        done = await self._service.reset(
-            request.scope["environment"], Headers(request.scope["headers"]).token, kind, lambda: _read(request, kind)
-        )
+        token = Headers(request.scope["headers"]).token
+        done = await self._resets.reset(request.scope["environment"], token, attempt(_read, request, kind))
         headers = {"TempPass-Reset-Id": done.id}
         if done.matched is not None:
             headers["TempPass-Matched"] = str(done.matched)
@@ -95,6 +95,7 @@ def _read(request: Request, kind: SubjectKind) -> ResetAsk:
     return ResetAsk(
         _required(given, "requestor_id"),
         _required(given, "mvpd_id"),
+        kind,
         target,
         _text(given, "appId") or None,
         _text(given, "deviceUser") or None,

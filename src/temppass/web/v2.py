@@ -13,22 +13,19 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from temppass import wire
-from temppass.core.catalogue import RESOURCE_BYTES_MAX, Channel
+from temppass.core.catalogue import RESOURCE_BYTES_MAX, Channel, Pass
 from temppass.core.identity import device_from_header
 from temppass.core.model import Deny, Permit, Profile, Session, Spent
-from temppass.core.refusal import InvalidCode, InvalidResources
-from temppass.core.world import World
-from temppass.service import Opened, Service, SessionForm, Shown, Viewer
+from temppass.core.refusal import InvalidCode, InvalidResources, Refusal
+from temppass.service import Service
+from temppass.service.context import Caller, given
+from temppass.service.decisions import Shown, TitlesAsked, Viewer
+from temppass.service.sessions import Opened, SessionForm
 from temppass.store import StoreBusy, StoreUnavailable
 from temppass.web.device import read_device, shape
 from temppass.web.problems import CODES, EXECUTION_TIME, JSON, V2_SURFACE, Endpoint, GuardedRoute, enhanced_error
-from temppass.web.request import Headers, field_text, query_bytes, read_body
+from temppass.web.request import Headers, attempt, field_text, query_bytes, read_body
 
-#: a body of decisions that is longer, or has more commas and so perhaps titles, is one of the large asks (service.py)
-BODY_PASSING_BYTES_MAX = 8_192
-AUTHORIZE_COMMAS_MAX = 8
-#: preauthorize signs nothing
-PREAUTHORIZE_COMMAS_MAX = 32
 #: a text that a session's form gives
 SESSION_TEXT_MAX = 2048
 #: a longer name of a domain is none (RFC 1035 §2.3.4)
@@ -41,7 +38,8 @@ _decode_resources = msgspec.json.Decoder(wire.AuthorizeBody).decode
 
 class RestV2:
     def __init__(self, service: Service) -> None:
-        self._service = service
+        self._decisions = service.decisions
+        self._sessions = service.sessions
 
     def routes(self) -> list[GuardedRoute]:
         """Answer every route, the busiest first; aliases as contract §6 and §12 #24 have them."""
@@ -77,18 +75,12 @@ class RestV2:
 
     async def authorize(self, request: Request) -> Response:
         """Decide titles; the first permit begins the trial."""
-        headers, channel_id, pass_id, body = await _decision(request)
+        caller, pass_id, asked = await _decision(request)
+        channel_id = caller.channel_id
         try:
-            decided = await self._service.authorize(
-                request.scope["environment"],
-                headers.token,
-                channel_id,
-                pass_id,
-                lambda: _titles_asked(headers, body),
-                large=_is_large(body, AUTHORIZE_COMMAS_MAX),
-            )
+            decided = await self._decisions.authorize(caller, pass_id, asked)
         except StoreUnavailable as error:
-            return _not_in_time(request, channel_id, pass_id, body, error)
+            return _not_in_time(request, channel_id, pass_id, asked, error)
         decisions = []
         for verdict, token in decided.verdicts:
             match verdict:
@@ -108,18 +100,12 @@ class RestV2:
 
     async def preauthorize(self, request: Request) -> Response:
         """Judge titles for a catalogue page; begin and consume nothing."""
-        headers, channel_id, pass_id, body = await _decision(request)
+        caller, pass_id, asked = await _decision(request)
+        channel_id = caller.channel_id
         try:
-            verdicts = await self._service.preauthorize(
-                request.scope["environment"],
-                headers.token,
-                channel_id,
-                pass_id,
-                lambda: _titles_asked(headers, body),
-                large=_is_large(body, PREAUTHORIZE_COMMAS_MAX),
-            )
+            verdicts = await self._decisions.preauthorize(caller, pass_id, asked)
         except StoreUnavailable as error:
-            return _not_in_time(request, channel_id, pass_id, body, error)
+            return _not_in_time(request, channel_id, pass_id, asked, error)
         return _ok(
             wire.Decisions(
                 [
@@ -135,37 +121,21 @@ class RestV2:
 
     async def profile(self, request: Request) -> Response:
         """Show a trial, or the one that an authorize would begin now."""
-        headers, path = Headers(request.scope["headers"]), request.path_params
-        shown = await self._service.profile(
-            request.scope["environment"],
-            headers.token,
-            path["service_provider"],
-            path["mvpd"],
-            lambda: _viewer(headers),
-        )
-        return _profile(request, shown)
+        headers = Headers(request.scope["headers"])
+        viewer = attempt(_viewer, headers)
+        return _profile(request, await self._decisions.profile(_caller(request, headers), _pass_id(request), viewer))
 
     async def profile_of_code(self, request: Request) -> Response:
         """Show the trial of the device that opened an authentication session, to a second screen."""
-        headers, path = Headers(request.scope["headers"]), request.path_params
-        shown = await self._service.profile_of_code(
-            request.scope["environment"],
-            headers.token,
-            path["service_provider"],
-            lambda: _code(path["code"]),
-            headers.get(b"ap-temppass-identity"),
-        )
+        headers = Headers(request.scope["headers"])
+        identity = headers.get(b"ap-temppass-identity")
+        shown = await self._sessions.profile(_caller(request, headers), _code_of(request), identity)
         return _profile(request, shown) if shown is not None else _ok(wire.Profiles({}))
 
     async def profiles(self, request: Request) -> Response:
         """List the profiles of operators; Temp Pass is never among them (contract §6.6)."""
         headers = Headers(request.scope["headers"])
-        await self._service.admit(
-            request.scope["environment"],
-            headers.token,
-            request.path_params["service_provider"],
-            lambda _world, _channel: _viewer(headers),
-        )
+        await self._decisions.log_out(_caller(request, headers), attempt(_viewer, headers))
         return _ok(wire.Profiles({}))
 
     # --- configuration and logout
@@ -173,9 +143,7 @@ class RestV2:
     async def configuration(self, request: Request) -> Response:
         """List what a channel offers: its enabled integrations."""
         headers = Headers(request.scope["headers"])
-        requestor = await self._service.admit(
-            request.scope["environment"], headers.token, request.path_params["service_provider"], _requestor
-        )
+        channel, offered = await self._decisions.configuration(_caller(request, headers))
         info = headers.device_info
 
         def told(*keys: str) -> str | None:
@@ -184,7 +152,7 @@ class RestV2:
         type_, system = told("primaryHardwareType"), told("osName", "osVersion")
         return _ok(
             wire.Configuration(
-                requestor,
+                _requestor(channel, offered),
                 type_.lower() if type_ else msgspec.UNSET,
                 "html5" if told("browserName", "browserVersion") else msgspec.UNSET,
                 system.partition(" ")[0] if system else msgspec.UNSET,
@@ -193,51 +161,37 @@ class RestV2:
 
     async def logout(self, request: Request) -> Response:
         """Say that there is nothing to log out of; the trial stays as it is."""
-        headers, path = Headers(request.scope["headers"]), request.path_params
-
-        def read(world: World, channel: Channel) -> str:
-            _viewer(headers)
-            return world.offer(channel, path["mvpd"]).pass_id
-
-        pass_id = await self._service.admit(request.scope["environment"], headers.token, path["service_provider"], read)
+        headers, pass_id = Headers(request.scope["headers"]), _pass_id(request)
+        await self._decisions.log_out(_caller(request, headers), attempt(_viewer, headers), pass_id)
         return _ok(wire.Logouts({pass_id: wire.LogoutAction("complete", "none", pass_id)}))
 
     async def logout_of_all(self, request: Request) -> Response:
         """Log out of every operator: of none, here."""
-        await self.profiles(request)
+        headers = Headers(request.scope["headers"])
+        await self._decisions.log_out(_caller(request, headers), attempt(_viewer, headers))
         return _ok(wire.Logouts({}))
 
     # --- sessions
 
     async def create_session(self, request: Request) -> Response:
         """Create an authentication session, or send the application straight to authorize."""
-        headers, channel_id = Headers(request.scope["headers"]), request.path_params["service_provider"]
+        headers = Headers(request.scope["headers"])
         form = _session_form(await read_body(request, headers))
-        opened = await self._service.create_session(
-            request.scope["environment"],
-            headers.token,
-            channel_id,
-            lambda: (_viewer(headers), form),
-            lambda: read_device(headers.device_info, headers.get(b"user-agent")),
-        )
-        return _opened(channel_id, form, opened, "resume")
+        caller, screen = _caller(request, headers), read_device(headers.device_info, headers.get(b"user-agent"))
+        opened = await self._sessions.create(caller, attempt(_viewer, headers), form, screen)
+        return _opened(caller.channel_id, form, opened, "resume")
 
     async def resume_session(self, request: Request) -> Response:
         """Add what was missing to an authentication session."""
-        headers, path = Headers(request.scope["headers"]), request.path_params
+        headers = Headers(request.scope["headers"])
         form = _session_form(await read_body(request, headers))
-        channel_id = path["service_provider"]
-        opened = await self._service.resume_session(
-            request.scope["environment"], headers.token, channel_id, lambda: (_code(path["code"]), form)
-        )
-        return _opened(channel_id, form, opened, "retry")
+        caller = _caller(request, headers)
+        opened = await self._sessions.resume(caller, _code_of(request), form)
+        return _opened(caller.channel_id, form, opened, "retry")
 
     async def session(self, request: Request) -> Response:
         """Tell a second screen what an authentication session has and lacks."""
-        headers, path = Headers(request.scope["headers"]), request.path_params
-        found = await self._service.session(
-            request.scope["environment"], headers.token, path["service_provider"], lambda: _code(path["code"])
-        )
+        found = await self._sessions.find(_caller(request, Headers(request.scope["headers"])), _code_of(request))
         existing = {
             "mvpd": found.pass_id,
             "domain": found.domain,
@@ -257,19 +211,27 @@ class RestV2:
 
     async def authenticate(self, request: Request) -> Response:
         """Send a browser back where it came from: Temp Pass needs no operator."""
-        path = request.path_params
-        url = await self._service.destination(
-            request.scope["environment"], path["service_provider"], lambda: _code(path["code"])
-        )
+        channel_id = request.path_params["service_provider"]
+        url = await self._sessions.destination(request.scope["environment"], channel_id, _code_of(request))
         return RedirectResponse(url, 302, {"Cache-Control": "no-store"})
 
 
-# --- reading
+# --- reading: what cannot be read is handed on as its refusal, which is due only after the token's and the channel's
 
 
-async def _decision(request: Request) -> tuple[Headers, str, str, bytes]:
-    path, headers = request.path_params, Headers(request.scope["headers"])
-    return headers, path["service_provider"], path["mvpd"], await read_body(request, headers)
+async def _decision(request: Request) -> tuple[Caller, str, TitlesAsked | Refusal]:
+    headers = Headers(request.scope["headers"])
+    body = await read_body(request, headers)
+    return _caller(request, headers), _pass_id(request), attempt(_titles_asked, headers, body)
+
+
+def _caller(request: Request, headers: Headers) -> Caller:
+    return Caller(request.scope["environment"], headers.token, request.path_params["service_provider"])
+
+
+def _pass_id(request: Request) -> str:
+    pass_id: str = request.path_params["mvpd"]
+    return pass_id
 
 
 def _viewer(headers: Headers) -> Viewer:
@@ -281,10 +243,6 @@ def _viewer(headers: Headers) -> Viewer:
 def _titles_asked(headers: Headers, body: bytes) -> tuple[Viewer, list[str]]:
     """Refuses: InvalidDeviceIdentifier, InvalidResources."""
     return _viewer(headers), _titles(body)
-
-
-def _is_large(body: bytes, commas_max: int) -> bool:
-    return len(body) > BODY_PASSING_BYTES_MAX or body.count(b",") > commas_max
 
 
 def _titles(body: bytes) -> list[str]:
@@ -307,11 +265,9 @@ def _fits(resource: str) -> bool:
         return False
 
 
-def _code(code: str) -> str:
-    """Refuses: InvalidCode."""
-    if not _CODE.fullmatch(code.upper()):
-        raise InvalidCode("An authentication code has 7 letters and digits.")
-    return code.upper()
+def _code_of(request: Request) -> str | Refusal:
+    code = request.path_params["code"].upper()
+    return code if _CODE.fullmatch(code) else InvalidCode("An authentication code has 7 letters and digits.")
 
 
 def _session_form(body: bytes) -> SessionForm:
@@ -354,13 +310,14 @@ def _denied(request: Request, channel_id: str, pass_id: str, resource: str, code
     return wire.DecisionShape(resource, channel_id, pass_id, "temppass", authorized=False, error=error)
 
 
-def _not_in_time(request: Request, channel_id: str, pass_id: str, body: bytes, error: StoreUnavailable) -> Response:
+def _not_in_time(
+    request: Request, channel_id: str, pass_id: str, asked: TitlesAsked | Refusal, error: StoreUnavailable
+) -> Response:
     """Say on every title that no decision was possible (contract §7.1); a full queue is the whole server's answer."""
     if isinstance(error, StoreBusy):
         raise error
-    return _ok(
-        wire.Decisions([_denied(request, channel_id, pass_id, title, EXECUTION_TIME) for title in _titles(body)])
-    )
+    _, titles = given(asked)
+    return _ok(wire.Decisions([_denied(request, channel_id, pass_id, title, EXECUTION_TIME) for title in titles]))
 
 
 def _opened(channel_id: str, form: SessionForm, opened: Opened, otherwise: str) -> Response:
@@ -409,11 +366,10 @@ def _profile_shape(profile: Profile, user_id: str) -> wire.ProfileShape:
     return wire.ProfileShape(profile.started_at, profile.expires_at, "Adobe", "temporary", attributes)
 
 
-def _requestor(world: World, channel: Channel) -> wire.Requestor:
+def _requestor(channel: Channel, offered: list[Pass]) -> wire.Requestor:
     mvpds = [
         wire.Mvpd(entry.id, entry.name, entry.logo_url, auth_per_aggregator=True, is_temp_pass=True)
-        for entry in world.catalogue.passes.values()
-        if entry.channels.get(channel.id, False)
+        for entry in offered
     ]
     domains = [wire.Domain(domain, mvpd_initiated=False) for domain in channel.domains]
     return wire.Requestor(channel.id, channel.name, domains, mvpds)

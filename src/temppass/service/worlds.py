@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple, NoReturn, TypeVar
 
 from temppass.core.catalogue import EMPTY
-from temppass.core.model import Changes, Found
+from temppass.core.model import NOTHING, Changes, Found
 from temppass.core.refusal import InvalidToken, Refusal
 from temppass.core.tokens import Grant, Keyring, Secret
 from temppass.core.world import EnvironmentRecord, World
@@ -51,7 +51,7 @@ class Worlds:
 
         Raises what `prepare` and its step refuse; StoreUnavailable.
         """
-        known = self._known.get(environment)
+        known = self._known.get(environment)  # not by way of `known`: a coroutine for each request costs
         world = known.world if known is not None else await self.load(environment)
         for _ in range(RELOADS_MAX):
             try:
@@ -63,6 +63,15 @@ class Worlds:
             except Outdated:
                 world = await self.load(environment)
         raise StoreUnavailable("the environment changes faster than it can be read")
+
+    async def present(self, environment: str) -> World:
+        """Answer the world as it is now, by way of the store, as fresh as a decision."""
+        return await self.ask(environment, lambda world: (Keys(world.name, world.version), lambda _: (world, NOTHING)))
+
+    async def known(self, environment: str) -> World:
+        """Answer the world that was known last; it may have moved on."""
+        known = self._known.get(environment)
+        return known.world if known is not None else await self.load(environment)
 
     async def load(self, environment: str) -> World:
         """
@@ -108,20 +117,27 @@ class Worlds:
         return grant
 
     def _world(self, environment: str, record: EnvironmentRecord | None) -> World:
-        known = self._known.get(environment)
-        keyring: Keyring | None
         if record is None:
-            record, keyring = EnvironmentRecord(0, EMPTY, {}, {}, b""), None
-        elif known is not None and known.sealed_keys == record.sealed_keys:
-            keyring = known.world.keyring
-        else:
-            keyring = Keyring(self._secret.decrypt(environment, record.sealed_keys), self._media_algorithm)
+            return World(environment, EnvironmentRecord(0, EMPTY, {}, {}, b""), keyring=None)
+        known = self._known.get(environment)
+        if known is not None and known.sealed_keys == record.sealed_keys:
+            world = known.world
+            return World(
+                environment,
+                record,
+                keyring=world.keyring,
+                pepper=world.pepper,
+                client_key=world.client_key,
+                chain_key=world.chain_key,
+            )
+        keys = self._secret.open(environment, record.sealed_keys)
         return World(
             environment,
             record,
-            keyring=keyring,
-            pepper=self._secret.pepper(environment),
-            client_key=self._secret.client_key(environment),
+            keyring=Keyring(keys, self._media_algorithm),
+            pepper=keys.pepper,
+            client_key=keys.client_key,
+            chain_key=keys.chain_key,
         )
 
 

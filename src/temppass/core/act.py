@@ -1,0 +1,215 @@
+"""
+What somebody did to the state, never what a viewer asked: one struct an act, who acted, and the record of it at rest.
+
+A record is committed together with what it records. It gets its place in the chain of its environment afterwards
+(`sealed`), under a key that only the service has: a sealed record that was changed, inserted, moved or taken out is
+found by `faults`. Whoever has seen sequence n has seen everything up to n, because sequences are given in one order
+to what is committed already.
+
+Source: docs/design.md (acts and records).
+"""
+
+import hmac
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from temppass.core.model import Origin, Recorded, Subject, SubjectKind
+
+#: of a link of the chain: HMAC-SHA-256
+LINK_BYTES = 32
+
+_RECURRING = uuid.UUID("0f0d1c0e-7b3a-5e7e-9d1f-6a5f0f9f4c52")
+
+
+# --- who acted
+
+
+class ByApplication(Struct, frozen=True, tag="application", tag_field="kind"):
+    """An application over the vendor's wire, through one of its clients."""
+
+    id: str
+    client_id: str
+
+
+class BySchedule(Struct, frozen=True, tag="schedule", tag_field="kind"):
+    """The service itself, because a pass declares it."""
+
+
+class ByShell(Struct, frozen=True, tag="shell", tag_field="kind"):
+    """A person at a shell who can open the store; `user` is the name that the system knows, "" where it knows none."""
+
+    user: str = ""
+
+
+Actor = ByApplication | BySchedule | ByShell
+
+
+# --- what was done
+
+
+class SubjectReset(Struct, frozen=True, tag="reset", tag_field="kind"):
+    """One viewer is new to a pass again. `matched` counts the ledgers that were removed."""
+
+    channel_id: str
+    pass_id: str
+    subjects: tuple[Subject, ...]
+    matched: int
+    origin: Origin | None = None
+
+
+class EverybodyReset(Struct, frozen=True, tag="reset.everybody", tag_field="kind"):
+    """A floor was raised for each of `kinds`."""
+
+    channel_id: str
+    pass_id: str
+    kinds: tuple[SubjectKind, ...]
+
+
+class NarrowedReset(Struct, frozen=True, tag="reset.narrowed", tag_field="kind"):
+    """Ledgers of one origin are removed chunk by chunk; this record precedes the first of them."""
+
+    channel_id: str
+    pass_id: str
+    subject_kind: SubjectKind
+    origin: Origin
+
+
+class NarrowedResetEnd(Struct, frozen=True, tag="reset.narrowed.end", tag_field="kind"):
+    """The narrowed reset `reset_id` has gone through all ledgers; one without such an end was broken off."""
+
+    reset_id: str
+    matched: int
+
+
+class RecurringReset(Struct, frozen=True, tag="reset.recurring", tag_field="kind"):
+    """Both floors were raised because the moment `due_at` had come."""
+
+    channel_id: str
+    pass_id: str
+    due_at: int
+
+
+class CatalogueApply(Struct, frozen=True, tag="catalogue.apply", tag_field="kind"):
+    version: int
+    description: str
+    differences: tuple[str, ...]
+
+
+class StatementRevoke(Struct, frozen=True, tag="statement.revoke", tag_field="kind"):
+    """All that the application was given so far has ended."""
+
+    application_id: str
+
+
+class OlderAct(Struct, frozen=True, tag="older", tag_field="kind"):
+    """What the first version of this program recorded, as it stands in its document."""
+
+    action: str
+    detail: dict[str, Any]
+
+
+Act = (
+    SubjectReset
+    | EverybodyReset
+    | NarrowedReset
+    | NarrowedResetEnd
+    | RecurringReset
+    | CatalogueApply
+    | StatementRevoke
+    | OlderAct
+)
+
+
+# --- the record
+
+
+class Record(Struct, frozen=True):
+    """An act at rest. `id` is known to whoever acted (`TempPass-Reset-Id`), `at` is Unix milliseconds."""
+
+    id: str
+    at: int
+    actor: Actor
+    act: Act
+    reason: str | None = None
+
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+_decode = msgspec.json.Decoder(Record).decode
+_older = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def recorded(record: Record) -> Recorded:
+    """Answer the record as it is kept: canonical JSON, the same bytes for the same record, which the chain rests on."""
+    return Recorded(record.id, record.at, _encode(record))
+
+
+def read_record(document: bytes) -> Record:
+    """Read a record that `recorded` or the first version of this program wrote."""
+    fields = _older(document)
+    if "act" in fields:
+        return _decode(document)
+    id_, at, action = fields.pop("id"), fields.pop("at"), fields.pop("action")
+    application_id, client_id = fields.pop("application_id", None), fields.pop("client_id", None)
+    actor: Actor = ByApplication(application_id, client_id or "") if application_id else ByShell()
+    return Record(
+        id_, at, actor, OlderAct(action, {name: value for name, value in fields.items() if value is not None})
+    )
+
+
+def recurring_id(environment: str, channel_id: str, pass_id: str, due_at: int) -> str:
+    """Name a recurring reset by what it is, so that two nodes cannot make two of it."""
+    return str(uuid.uuid5(_RECURRING, f"{environment}/{channel_id}/{pass_id}/{due_at}"))
+
+
+# --- the chain
+
+
+class Link(Struct, frozen=True):
+    """A record's place in its chain: `sequence` counts from 1 without gaps, `hash` covers it and all before it."""
+
+    sequence: int
+    hash: bytes
+
+
+#: before the first record
+NO_LINK = Link(0, bytes(LINK_BYTES))
+
+
+class Sealed(Struct, frozen=True):
+    """A record's document and its place in the chain."""
+
+    link: Link
+    document: bytes
+
+
+def sealed(key: bytes, head: Link, documents: Iterable[bytes]) -> list[Link]:
+    """Answer the links of `documents`, in their order, that follow `head`."""
+    links = []
+    for document in documents:
+        head = Link(head.sequence + 1, _hash(key, head, document))
+        links.append(head)
+    return links
+
+
+def faults(key: bytes, chain: Iterable[Sealed], head: Link, *, after: Link = NO_LINK) -> Iterator[str]:
+    """
+    Tell, a sentence each, what is wrong with a chain: nothing where every record is as it was sealed.
+
+    `chain` is in the order of its sequences and follows `after`; `head` is where it has to end.
+    """
+    for entry in chain:
+        if entry.link.sequence != after.sequence + 1:
+            yield f"record {entry.link.sequence} follows record {after.sequence}: what was between them is gone"
+        elif entry.link.hash != _hash(key, after, entry.document):
+            yield f"record {entry.link.sequence} is not what was sealed at its place"
+        after = entry.link
+    if after != head:
+        yield f"the chain ends at record {after.sequence}, its head is record {head.sequence}"
+
+
+def _hash(key: bytes, before: Link, document: bytes) -> bytes:
+    return hmac.digest(key, before.hash + (before.sequence + 1).to_bytes(8, "big") + document, "sha256")

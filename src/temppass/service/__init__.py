@@ -1,0 +1,59 @@
+"""
+The use cases, one room each: plain values in, values or refusals out, one call into the store. No adapter and no HTTP
+is known here.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from temppass.core.tokens import Secret
+from temppass.core.world import World
+from temppass.service.catalogues import Catalogues
+from temppass.service.context import Context, Policy, wall_clock
+from temppass.service.credentials import Credentials
+from temppass.service.decisions import Decisions
+from temppass.service.history import History
+from temppass.service.resets import Resets
+from temppass.service.sessions import Sessions
+from temppass.service.upkeep import PAUSE_S, Upkeep
+from temppass.store import Store
+
+
+class Service(NamedTuple):
+    """Every room of one service on one store."""
+
+    context: Context
+    decisions: Decisions
+    sessions: Sessions
+    credentials: Credentials
+    resets: Resets
+    catalogues: Catalogues
+    history: History
+    upkeep: Upkeep
+
+    async def world(self, environment: str) -> World:
+        """Answer the present world, for its public keys and domains."""
+        return await self.context.worlds.present(environment)
+
+
+def serve_from(
+    store: Store,
+    secret: Secret,
+    policy: Policy = Policy(),  # noqa: B008 - it is frozen
+    clock: Callable[[], int] = wall_clock,
+    *,
+    pause_s: float = PAUSE_S,
+) -> Service:
+    """Build all rooms on one store; `pause_s` is how long the sweeper rests after each chunk."""
+    context = Context(store, secret, policy, clock)
+    decisions, history = Decisions(context), History(context)
+    return Service(
+        context,
+        decisions,
+        Sessions(context, decisions),
+        Credentials(context),
+        Resets(context),
+        Catalogues(context),
+        history,
+        Upkeep(context, history, pause_s),
+    )

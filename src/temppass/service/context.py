@@ -1,0 +1,128 @@
+"""
+What every use case is given: the store, the worlds, what the operator chose, the clock. The only place where time and
+random numbers enter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import secrets
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import NamedTuple, TypeVar
+
+from msgspec import Struct
+
+from temppass.core.catalogue import Application, Channel, Offer
+from temppass.core.model import Subject
+from temppass.core.refusal import Refusal
+from temppass.core.tokens import ISSUER, Secret
+from temppass.core.world import SCOPE_V2, World
+from temppass.service.worlds import Worlds
+from temppass.store import Keys, Store, StoreBusy
+
+A = TypeVar("A")
+
+
+class Policy(Struct, frozen=True):
+    """What the operator may choose; all lengths of time in milliseconds."""
+
+    issuer: str = ISSUER
+    access_token_ms: int = 21_600_000
+    media_token_ms: int = 420_000
+    media_algorithm: str = "ES256"
+    #: for each application, in each process
+    sessions_per_s: int = 50
+
+
+class Caller(NamedTuple):
+    """Who calls, and for which channel: nothing of it is checked yet."""
+
+    environment: str
+    token: str | None
+    channel_id: str
+
+
+def wall_clock() -> int:
+    """Answer the time in Unix milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def new_id() -> str:
+    return str(uuid.uuid4())
+
+
+#: how long a large ask waits for those before it, in seconds
+LARGE_WAIT_S = 5
+#: after a large ask the others have so many times as long for themselves
+LARGE_PAUSE = 2
+
+
+class Context:
+    """The surroundings of every use case; `clock` answers Unix milliseconds."""
+
+    def __init__(self, store: Store, secret: Secret, policy: Policy, clock: Callable[[], int] = wall_clock) -> None:
+        self.store = store
+        self.secret = secret
+        self.policy = policy
+        self.clock = clock
+        self._large, self._large_from = asyncio.Lock(), 0
+        self.worlds = Worlds(store, secret, media_algorithm=policy.media_algorithm)
+        #: tell two tokens of one millisecond apart, on every node, without a system call each (contract §8)
+        self._node, self._numbers = secrets.token_hex(8), itertools.count()
+
+    @contextlib.asynccontextmanager
+    async def large_turn(self) -> AsyncIterator[None]:
+        """
+        Wait until no other large ask is under way: what is asked of many titles takes long, and everybody else waits
+        for one of those at most, one time in three. Raises StoreBusy where the turn does not come.
+        """
+        try:
+            await asyncio.wait_for(self._large.acquire(), LARGE_WAIT_S)
+        except TimeoutError:
+            raise StoreBusy(f"large asks wait for one another for more than {LARGE_WAIT_S} s") from None
+        try:
+            # no longer, in case somebody puts the clock back
+            await asyncio.sleep(min((self._large_from - self.clock()) / 1000, LARGE_WAIT_S))
+            began = self.clock()
+            try:
+                yield
+            finally:
+                ended = self.clock()
+                self._large_from = ended + LARGE_PAUSE * max(0, ended - began)
+        finally:
+            self._large.release()
+
+    def nonce(self) -> str:
+        return f"{self._node}{next(self._numbers):x}"
+
+    def channel(self, world: World, caller: Caller, now: int) -> Channel:
+        """
+        Answer the channel for which the caller may use REST v2.
+
+        Refuses: InvalidToken, RevokedApplication, MissingScope, UnknownChannel, UnassignedChannel.
+        """
+        return world.channel_for(self.application(world, caller, now), caller.channel_id)
+
+    def application(self, world: World, caller: Caller, now: int) -> Application:
+        """Answer the application that may use REST v2. Refuses: InvalidToken, RevokedApplication, MissingScope."""
+        return world.admit(self.worlds.grant(world, caller.token, now), SCOPE_V2, now)
+
+
+def given(asked: A | Refusal) -> A:
+    """
+    Answer what was read from a request, or refuse as reading it did: at the place that the contract's order of checks
+    gives to it (contract §6.2, design decisions 8.14 and 8.15).
+    """
+    if isinstance(asked, Refusal):
+        raise asked
+    return asked
+
+
+def keys_of(world: World, offer: Offer | None = None, subjects: Sequence[Subject] = (), *, large: bool = False) -> Keys:
+    """Name what a step needs found: the ledgers of `subjects` under an offer, if one is meant; `large` as in Keys."""
+    integration = (offer.channel_id, offer.pass_id) if offer is not None else None
+    return Keys(world.name, world.version, integration, tuple(subjects), large=large)

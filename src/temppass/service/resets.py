@@ -1,0 +1,159 @@
+"""
+Resets that come over the vendor's wire: one viewer, everybody, or everybody of one origin. Each is an act, recorded in
+the transaction of what it changes, with what an undo needs.
+
+Source: contract §5, design §3 and decisions 8.1 and 8.14.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from temppass.core import act, reset
+from temppass.core.catalogue import Offer
+from temppass.core.identity import canonical_user_key, device, user_key
+from temppass.core.model import ANYWHERE, Changes, Found, PassKind, Subject, SubjectKind
+from temppass.core.refusal import Refusal
+from temppass.core.world import SCOPE_RESET, World
+from temppass.service.context import Context, given, keys_of, new_id
+from temppass.service.decisions import origin_of
+from temppass.service.worlds import Plan
+
+#: ledgers that one chunk of a narrowed reset looks at
+CHUNK = 500
+
+
+class Everybody:
+    """The target of a reset that means all devices or all keys: a value of its own, never the absence of one."""
+
+
+EVERYBODY = Everybody()
+
+
+class ResetAsk(NamedTuple):
+    """What a reset names. `target` is a device id, or the raw or hashed user key, or EVERYBODY of `kind`."""
+
+    channel_id: str
+    pass_id: str
+    kind: SubjectKind
+    target: bytes | str | Everybody
+    #: the v1 parameters that narrow a device reset, None where absent or empty (design decision 8.1)
+    app_id: str | None = None
+    device_user: str | None = None
+
+
+class Done(Struct, frozen=True, gc=False):
+    """A reset that was done. `matched` is None where counting would need a scan."""
+
+    id: str
+    matched: int | None
+
+
+class _Narrowed(NamedTuple):
+    """A reset of everybody of one origin, admitted and recorded, that still has its ledgers to remove."""
+
+    id: str
+    offer: Offer
+    kind: SubjectKind
+    narrowing: reset.Narrowing
+    actor: act.Actor
+
+
+class Resets:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def reset(self, environment: str, token: str | None, asked: ResetAsk | Refusal) -> Done:
+        """
+        Make one subject, or everybody of a kind, new to a pass; idempotent, and true for the very next ask.
+
+        Nobody is known to a basic pass by user key, so there such a reset matches nothing (contract §4.6).
+        Refuses: InvalidToken, RevokedApplication, MissingScope, what reading refused, then the channel and the pass.
+        """
+        context = self._context
+        now, id_ = context.clock(), new_id()
+
+        def prepare(world: World) -> Plan[Done | _Narrowed]:
+            grant = context.worlds.grant(world, token, now)
+            application = world.admit(grant, SCOPE_RESET, now)
+            ask = given(asked)
+            offer = world.offer(world.channel_for(application, ask.channel_id), ask.pass_id)
+            origin = origin_of(world, ask.app_id, ask.device_user)
+            subjects, actor = _subjects(world, ask), act.ByApplication(application.id, grant.client_id)
+            known = ask.kind is SubjectKind.DEVICE or offer.kind is not PassKind.BASIC
+
+            def recording(what: act.Act, changes: Changes) -> Changes:
+                record = act.recorded(act.Record(id_, now, actor, what))
+                return replace(changes, records=(*changes.records, record))
+
+            def step(found: Found) -> tuple[Done | _Narrowed, Changes]:
+                channel_id, pass_id, narrowing = offer.channel_id, offer.pass_id, reset.Narrowing(origin)
+                if subjects:
+                    matched, changes = (
+                        reset.reset_subjects(found, offer, subjects, narrowing, now, id_) if known else (0, Changes())
+                    )
+                    what = act.SubjectReset(
+                        channel_id, pass_id, subjects, matched, origin if origin != ANYWHERE else None
+                    )
+                    return Done(id_, matched), recording(what, changes)
+                if not known:
+                    return Done(id_, 0), recording(act.EverybodyReset(channel_id, pass_id, ()), Changes())
+                if origin != ANYWHERE:
+                    begun = act.NarrowedReset(channel_id, pass_id, ask.kind, origin)
+                    changes = recording(begun, reset.fire(found, offer, now))
+                    return _Narrowed(id_, offer, ask.kind, narrowing, actor), changes
+                raised = reset.reset_everybody(found, offer, (ask.kind,), now, id_)
+                return Done(id_, None), recording(act.EverybodyReset(channel_id, pass_id, (ask.kind,)), raised)
+
+            return keys_of(world, offer, subjects, large=True), step
+
+        answer = await context.worlds.ask(environment, prepare)
+        return answer if isinstance(answer, Done) else await self._go_through(environment, answer)
+
+    async def _go_through(self, environment: str, narrowed: _Narrowed) -> Done:
+        """
+        Remove the ledgers of a narrowed reset, chunk by chunk: no floor can tell them from the others. It was admitted
+        when it began, so what the catalogue says meanwhile does not stop it.
+        """
+        context, offer = self._context, narrowed.offer
+        integration = (environment, offer.channel_id, offer.pass_id)
+        matched, chunk, last = 0, 0, b""
+        while page := await context.store.ledgers(integration, narrowed.kind, last, CHUNK):
+            last, chunk, now = page[-1][0].digest, chunk + 1, context.clock()
+            subjects = [subject for subject, ledger in page if narrowed.narrowing.fits(ledger, now)]
+            if subjects:
+                matched += await context.worlds.ask(environment, _removing(narrowed, subjects, chunk, now))
+        end = act.Record(new_id(), context.clock(), narrowed.actor, act.NarrowedResetEnd(narrowed.id, matched))
+        changes = Changes(records=(act.recorded(end),))
+        await context.worlds.ask(environment, lambda world: (keys_of(world), lambda _found: (None, changes)))
+        return Done(narrowed.id, matched)
+
+
+def _removing(narrowed: _Narrowed, subjects: list[Subject], chunk: int, now: int) -> Callable[[World], Plan[int]]:
+    """Plan to remove the ledgers of `subjects`; what an undo needs of it is kept under the reset's id and `chunk`."""
+
+    def prepare(world: World) -> Plan[int]:
+        def step(found: Found) -> tuple[int, Changes]:
+            part = f"{narrowed.id}:{chunk}"
+            return reset.reset_subjects(found, narrowed.offer, subjects, narrowed.narrowing, now, part)
+
+        return keys_of(world, narrowed.offer, subjects, large=True), step
+
+    return prepare
+
+
+def _subjects(world: World, ask: ResetAsk) -> tuple[Subject, ...]:
+    """Answer the one subject that a reset names, none where it means everybody. Refuses: InvalidIdentity."""
+    match ask.target:
+        case bytes() as device_id:
+            assert ask.kind is SubjectKind.DEVICE
+            return (device(device_id, world.pepper),)
+        case str() as key:
+            assert ask.kind is SubjectKind.USER_KEY
+            return (user_key(canonical_user_key(key), world.pepper),)
+        case _:
+            return ()

@@ -1,0 +1,168 @@
+"""
+One batch in memory: what it found, what its steps have made of that, and what has to hold when it is written.
+
+Steps run one after another over what was read plus what earlier steps of the batch changed. Nothing is locked
+meanwhile, so every row that a step changed is guarded by the version that was read, and what an answer rests on beyond
+those rows is named here, to be held until the commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from temppass.core.model import NOTHING, Changes, Client, Floors, Found, Kept, Ledger, Raise, Recorded, Subject
+from temppass.storage.titles import Titles
+from temppass.store import LEDGER_READ_BYTES_MAX, IntegrationKey, Keys, LargeLedger, Outdated
+
+LedgerKey = tuple[IntegrationKey, Subject]
+#: of a step that means no integration
+NO_KEY: IntegrationKey = ("", "", "")
+
+
+class Job(NamedTuple):
+    keys: Keys
+    #: whose floors and ledgers are meant, NO_KEY where none are
+    integration: IntegrationKey
+    step: Callable[[Found], tuple[Any, Changes]]
+    answered: asyncio.Future[Any]
+
+
+class Integration(NamedTuple):
+    """A row of `integration`, as read or as changed; `version` is None while there is none."""
+
+    floors: Floors
+    version: int | None
+    raises: tuple[Raise, ...] = ()
+
+
+class Row(NamedTuple):
+    """A row of `ledgers`; `ledger` is None while there is none, or once it is to be removed."""
+
+    ledger: Ledger | None
+    version: int | None
+
+
+class KeptRow(NamedTuple):
+    """A row of `kept`."""
+
+    kept: Kept | None
+    version: int | None
+
+
+NO_INTEGRATION = Integration(Floors(), None)
+NO_ROW = Row(None, None)
+NOT_KEPT = KeptRow(None, None)
+
+
+class Later(Exception):
+    """The next batch has to answer this, from a snapshot of its own."""
+
+
+class Batch:
+    """What one batch found, and what its steps have made of it so far."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self.titles = Titles()
+        #: ledgers of many titles, which are read for large keys only
+        self.large: set[LedgerKey] = set()
+        self._wanted = {(job.integration, subject) for job in jobs if job.keys.large for subject in job.keys.subjects}
+        self.versions: dict[str, int] = {}
+        self.integrations: dict[IntegrationKey, Integration] = {}
+        self.rows: dict[LedgerKey, Row] = {}
+        self.clients: dict[tuple[str, str], Client] = {}
+        self.kept: dict[tuple[str, str], KeptRow] = {}
+        self.changed_integrations: set[IntegrationKey] = set()
+        self.changed_rows: set[LedgerKey] = set()
+        self.changed_kept: set[tuple[str, str]] = set()
+        #: integrations whose floors must not move before the commit
+        self.held: set[IntegrationKey] = set()
+        self.new_clients: list[tuple[str, Client]] = []
+        self.records: list[tuple[str, Recorded]] = []
+        self.new_raises: list[tuple[IntegrationKey, Raise]] = []
+        self.undone: list[tuple[IntegrationKey, Raise]] = []
+
+    def may_read(self, key: LedgerKey, used: bytes | None) -> bool:
+        """Tell whether the titles of a ledger are few enough to be read in passing, or somebody asked for them."""
+        if used is None or len(used) <= LEDGER_READ_BYTES_MAX:
+            return True
+        self.large.add(key)
+        return key in self._wanted
+
+    @property
+    def is_changed(self) -> bool:
+        return bool(self.changed_rows or self.changes_more_than_ledgers)
+
+    @property
+    def changes_more_than_ledgers(self) -> bool:
+        return bool(self.changed_integrations or self.changed_kept or self.new_clients or self.records)
+
+    def run(self, job: Job) -> Any:
+        """
+        Run one step over the present state and keep its changes. Raises what the step raises; Outdated; LargeLedger;
+        Later.
+        """
+        keys = job.keys
+        environment = keys.environment
+        if self.versions.get(environment, 0) != keys.version:
+            raise Outdated
+        integration = job.integration
+        if self.large and not keys.large and any((integration, subject) in self.large for subject in keys.subjects):
+            raise LargeLedger
+        standing = self.integrations.get(integration, NO_INTEGRATION)
+        answer, changes = job.step(
+            Found(
+                standing.floors,
+                tuple([self.rows.get((integration, subject), NO_ROW).ledger for subject in keys.subjects]),
+                self.clients.get((environment, keys.client_id)) if keys.client_id is not None else None,
+                tuple([self.kept.get((environment, key), NOT_KEPT).kept for key in keys.kept]) if keys.kept else (),
+                standing.raises if keys.raises else (),
+            )
+        )
+        if (self.changed_rows or self.changed_integrations) and self._is_mixed(integration, keys.subjects, changes):
+            raise Later
+        if changes is not NOTHING:
+            self._keep(environment, integration, changes)
+        return answer
+
+    def _is_mixed(self, integration: IntegrationKey, subjects: tuple[Subject, ...], changes: Changes) -> bool:
+        """
+        Tell whether an answer rests on what this batch changed and also on rows whose versions the batch will not
+        guard: those may be as they were no longer when the batch is committed, and no moment would explain the answer.
+        """
+        unguarded = [subject for subject in subjects if (integration, subject) not in self.changed_rows]
+        if len(unguarded) == len(subjects) and integration not in self.changed_integrations:
+            return False
+        written = {subject for subject, _ in changes.ledgers}
+        return not written.issuperset(unguarded)
+
+    def _keep(self, environment: str, integration: IntegrationKey, changes: Changes) -> None:
+        standing = self.integrations.get(integration, NO_INTEGRATION)
+        for subject, ledger in changes.ledgers:
+            before = self.rows.get((integration, subject), NO_ROW)
+            if before.ledger is not None and before.ledger.generation < standing.floors.of(subject.kind):
+                self.held.add(integration)  # it did not count, and would again if the floor fell before the commit
+            self.rows[integration, subject] = Row(ledger, before.version)
+            self.changed_rows.add((integration, subject))
+        if len(changes.ledgers) > 1:
+            self.held.add(integration)  # they rest on one another
+        if changes.floors is not None:
+            undone = set(changes.undone)
+            raises = (*(each for each in standing.raises if each not in undone), *changes.raises)
+            self.integrations[integration] = Integration(changes.floors, standing.version, raises)
+            self.changed_integrations.add(integration)
+            self.new_raises += [(integration, each) for each in changes.raises]
+            for each in changes.undone:
+                if (integration, each) in self.new_raises:  # of this batch, so it is not there yet
+                    self.new_raises.remove((integration, each))
+                else:
+                    self.undone.append((integration, each))
+        if changes.client is not None:
+            self.clients[environment, changes.client.id] = changes.client
+            self.new_clients.append((environment, changes.client))
+        for kept in changes.kept:
+            key = (environment, kept.key)
+            self.kept[key] = KeptRow(kept, self.kept.get(key, NOT_KEPT).version)
+            self.changed_kept.add(key)
+        self.records += [(environment, record) for record in changes.records]

@@ -1,0 +1,219 @@
+"""
+Every statement that the PostgreSQL store sends, by name. Rows go in as arrays that `unnest` turns back into rows, so a
+statement is the same for one row and for a batch; every look-up is by primary key.
+"""
+
+# --- environments and their chains
+
+ENVIRONMENTS = "SELECT name FROM temppass.environment ORDER BY name"
+ENVIRONMENT = "SELECT document FROM temppass.environment WHERE name = $1"
+WRITE_ENVIRONMENT = """
+INSERT INTO temppass.environment AS present (name, version, document) VALUES ($1, $2, $3)
+ON CONFLICT (name) DO UPDATE SET version = excluded.version, document = excluded.document
+WHERE present.version = $4
+RETURNING true
+"""
+ADD_RECORD = "INSERT INTO temppass.audit (id, at, environment, document) VALUES ($1, $2, $3, $4)"
+SEALED = """
+SELECT sequence, hash, document FROM temppass.audit
+WHERE environment = $1 AND sequence > $2 ORDER BY environment, sequence LIMIT $3
+"""
+UNSEALED_ENVIRONMENTS = """
+SELECT DISTINCT environment FROM temppass.audit WHERE sequence IS NULL ORDER BY environment
+"""
+UNSEALED = """
+SELECT id, document FROM temppass.audit
+WHERE environment = $1 AND sequence IS NULL ORDER BY environment, at, id LIMIT $2
+"""
+HEAD = "SELECT sequence, hash FROM temppass.chain WHERE environment = $1"
+# the head is written first and guarded by the one that was read, so of two nodes that seal one waits and does nothing
+MOVE_HEAD = """
+INSERT INTO temppass.chain AS present (environment, sequence, hash) VALUES ($1, $2, $3)
+ON CONFLICT (environment) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash
+WHERE present.sequence = $4
+RETURNING true
+"""
+SEAL = """
+UPDATE temppass.audit SET sequence = k.sequence, hash = k.hash
+FROM unnest($1::text[], $2::bigint[], $3::bytea[]) AS k (id, sequence, hash) WHERE audit.id = k.id
+"""
+
+# --- what a batch reads
+
+INTEGRATION_IDS = """
+SELECT id, environment, channel, pass FROM temppass.integration
+JOIN unnest($1::text[], $2::text[], $3::text[]) AS k (environment, channel, pass) USING (environment, channel, pass)
+"""
+# where the integration is there already, or its id is another's, nothing is added, and the batch runs and asks again
+ADD_INTEGRATIONS = """
+INSERT INTO temppass.integration (id, environment, channel, pass, device_floor, user_key_floor, fired_at, version)
+SELECT id, environment, channel, pass, 0, 0, 0, 0
+FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[]) AS k (id, environment, channel, pass)
+ON CONFLICT DO NOTHING
+"""
+# the versions of environments, the floors of integrations and the ledgers of one batch, of one moment
+ENVIRONMENT_ROW, INTEGRATION_ROW, LEDGER_ROW = 0, 1, 2
+READ = """
+SELECT 0, n::integer, version, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bytea, NULL::bytea, NULL::bytea,
+    NULL::integer, NULL::integer
+FROM unnest($1::text[]) WITH ORDINALITY AS k (name, n) JOIN temppass.environment USING (name)
+UNION ALL
+SELECT 1, id, version, device_floor, user_key_floor, fired_at, NULL, NULL, NULL, device_ahead, user_key_ahead
+FROM temppass.integration WHERE id = ANY ($2::integer[])
+UNION ALL
+SELECT 2, n::integer, version, generation, started_at, expires_at, used, app_id, device_user, bonus, NULL
+FROM unnest($3::smallint[], $4::integer[], $5::smallint[], $6::bytea[])
+    WITH ORDINALITY AS k (slot, integration, kind, subject, n)
+JOIN temppass.ledgers USING (slot, integration, kind, subject)
+"""
+CLIENTS = """
+SELECT environment, id, application, epoch, secret_hash, issued_at FROM temppass.client
+JOIN unnest($1::text[], $2::text[]) AS k (environment, id) USING (environment, id)
+"""
+KEPT = """
+SELECT environment, key, version, kind, expires_at, document FROM temppass.kept
+JOIN unnest($1::text[], $2::text[]) AS k (environment, key) USING (environment, key)
+"""
+RAISES = """
+SELECT integration, kind, generation, floor_before, at, act FROM temppass.raised
+WHERE integration = ANY ($1::integer[]) ORDER BY integration, kind, generation
+"""
+
+# --- what a batch writes
+
+# the key is named by its constraint, which has the slot or, while servers of the first version run, has it not
+_UPSERT_LEDGERS = """
+upserted AS (
+    INSERT INTO temppass.ledgers AS present (
+        slot, integration, kind, subject, generation, started_at, expires_at, version, used, app_id, device_user, bonus
+    )
+    SELECT * FROM unnest(
+        $1::smallint[], $2::integer[], $3::smallint[], $4::bytea[], $5::integer[], $6::bigint[], $7::bigint[],
+        $8::bigint[], $9::bytea[], $10::bytea[], $11::bytea[], $12::smallint[]
+    )
+    ON CONFLICT ON CONSTRAINT ledger_pkey DO UPDATE SET
+        generation = excluded.generation, started_at = excluded.started_at, expires_at = excluded.expires_at,
+        version = present.version + 1, used = excluded.used, app_id = excluded.app_id,
+        device_user = excluded.device_user, bonus = excluded.bonus
+    WHERE present.version = -excluded.version
+    RETURNING version
+)"""
+LEDGER_COLUMNS = 12
+_UPSERTED = "(SELECT count(*) FROM upserted WHERE version > 0)"
+_HELD = "CASE WHEN $13::integer[] = '{}' THEN 0 ELSE temppass.hold($13, $14, '{}') END"
+WRITE_LEDGERS = f"WITH {_UPSERT_LEDGERS} SELECT temppass.expect({_UPSERTED} + {_HELD}, $15)"
+WRITE_ALL = f"""
+WITH {_UPSERT_LEDGERS}, moved AS (
+    UPDATE temppass.integration SET
+        device_floor = k.device_floor, user_key_floor = k.user_key_floor, fired_at = k.fired_at,
+        device_ahead = k.device_ahead, user_key_ahead = k.user_key_ahead, version = k.version + 1
+    FROM unnest(
+        $13::integer[], $14::integer[], $15::integer[], $16::bigint[], $17::integer[], $18::integer[], $19::bigint[]
+    ) AS k (id, device_floor, user_key_floor, fired_at, device_ahead, user_key_ahead, version)
+    WHERE integration.id = k.id AND integration.version = k.version
+    RETURNING 1
+), raised AS (
+    INSERT INTO temppass.raised (integration, kind, generation, floor_before, at, act)
+    SELECT * FROM unnest($20::integer[], $21::smallint[], $22::integer[], $23::integer[], $24::bigint[], $25::text[])
+), undone AS (
+    DELETE FROM temppass.raised USING unnest($26::integer[], $27::smallint[], $28::integer[])
+        AS k (integration, kind, generation)
+    WHERE raised.integration = k.integration AND raised.kind = k.kind AND raised.generation = k.generation
+), kept AS (
+    INSERT INTO temppass.kept AS present (environment, key, kind, expires_at, document, version)
+    SELECT * FROM unnest($29::text[], $30::text[], $31::text[], $32::bigint[], $33::bytea[], $34::bigint[])
+    ON CONFLICT (environment, key) DO UPDATE SET
+        kind = excluded.kind, expires_at = excluded.expires_at, document = excluded.document,
+        version = excluded.version
+    WHERE present.version = excluded.version - 1
+    RETURNING 1
+), registered AS (
+    INSERT INTO temppass.client (environment, id, application, epoch, secret_hash, issued_at)
+    SELECT * FROM unnest($35::text[], $36::text[], $37::text[], $38::integer[], $39::bytea[], $40::bigint[])
+), recorded AS (
+    INSERT INTO temppass.audit (id, at, environment, document)
+    SELECT * FROM unnest($41::text[], $42::bigint[], $43::text[], $44::bytea[])
+)
+SELECT temppass.expect(
+    {_UPSERTED} + (SELECT count(*) FROM moved) + (SELECT count(*) FROM kept) + temppass.hold($45, $46, $47),
+    $48
+)
+"""  # noqa: S608 - what is put in is our own
+
+# --- upkeep
+
+INTEGRATIONS = """
+SELECT id, environment, channel, pass, device_floor, user_key_floor, fired_at, device_ahead, user_key_ahead
+FROM temppass.integration ORDER BY environment, channel, pass
+"""
+_INTEGRATION_ID = "(SELECT id FROM temppass.integration WHERE environment = $1 AND channel = $2 AND pass = $3)"
+LEDGERS = f"""
+SELECT subject, started_at, expires_at, generation, used, app_id, device_user, bonus FROM temppass.ledgers
+WHERE slot = 0 AND integration = {_INTEGRATION_ID} AND kind = $4 AND subject > $5 AND generation >= 0
+ORDER BY slot, integration, kind, subject LIMIT $6
+"""  # noqa: S608 - as above
+SWEEP_LEDGERS = f"""
+WITH looked_at AS (
+    SELECT ledgers.slot, ledgers.integration, ledgers.kind, ledgers.subject, ledgers.version,
+        generation < $7 OR expires_at < $8::bigint AS stale
+    FROM temppass.ledgers
+    WHERE ledgers.slot = 0 AND ledgers.integration = {_INTEGRATION_ID} AND ledgers.kind = $4 AND ledgers.subject > $5
+    ORDER BY ledgers.slot, ledgers.integration, ledgers.kind, ledgers.subject LIMIT $6
+), removed AS (
+    DELETE FROM temppass.ledgers USING looked_at
+    WHERE looked_at.stale AND ledgers.version = looked_at.version AND ledgers.slot = looked_at.slot
+        AND ledgers.integration = looked_at.integration AND ledgers.kind = looked_at.kind
+        AND ledgers.subject = looked_at.subject
+    RETURNING 1
+)
+SELECT
+    (SELECT count(*) FROM looked_at) AS looked_at,
+    (SELECT subject FROM looked_at ORDER BY subject DESC LIMIT 1) AS last,
+    (SELECT count(*) FROM removed) AS removed
+"""  # noqa: S608 - as above
+SWEEP_KEPT = """
+WITH swept AS (
+    DELETE FROM temppass.kept WHERE (environment, key) IN (
+        SELECT environment, key FROM temppass.kept WHERE expires_at <= $1 LIMIT $2
+    ) RETURNING 1
+)
+SELECT count(*) FROM swept
+"""
+SWEEP_RAISES = """
+WITH swept AS (
+    DELETE FROM temppass.raised WHERE (integration, kind, generation) IN (
+        SELECT integration, kind, generation FROM temppass.raised WHERE at < $1 LIMIT $2
+    ) RETURNING 1
+)
+SELECT count(*) FROM swept
+"""
+
+# --- the schema
+
+SCHEMA_NUMBER = "SELECT coalesce(max(number), 0) FROM temppass.schema"
+#: whether the key of the ledgers has the slot already
+IS_FINISHED = "SELECT to_regclass('temppass.ledger') IS NULL"
+# servers of the first version call themselves so; what is asked of the catalogue of all sessions needs no rights
+OLDER_SERVERS = """
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'temppass'
+"""
+# an index whose building was broken off is there all the same, and good for nothing
+BROKEN_INDEX = """
+SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass('temppass.ledgers_by_slot') AND NOT indisvalid
+"""
+DROP_INDEX = "DROP INDEX CONCURRENTLY IF EXISTS temppass.ledgers_by_slot"
+BUILD_INDEX = """
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS ledgers_by_slot ON temppass.ledgers (slot, integration, kind, subject)
+"""
+FINISH = """
+DROP VIEW temppass.trial, temppass.ledger, temppass.session;
+ALTER TABLE temppass.ledgers DROP CONSTRAINT ledger_pkey;
+ALTER TABLE temppass.ledgers ADD CONSTRAINT ledger_pkey PRIMARY KEY USING INDEX ledgers_by_slot;
+"""
+# ledgers by subject over the workers; what is small, and what a ledger is read with, on each of them
+DISTRIBUTE = """
+CREATE EXTENSION IF NOT EXISTS citus;
+SELECT create_reference_table('temppass.environment');
+SELECT create_reference_table('temppass.integration');
+SELECT create_distributed_table('temppass.ledgers', 'slot');
+"""
