@@ -2,25 +2,28 @@
 PYTHON ?= python3
 BIN := .venv/bin
 TESTS ?= tests
+JOBS ?= 2
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,postgres,dev]'
 	touch $@
 
-.PHONY: setup serve test walk bench fix
+.PHONY: setup serve check test walk bench fix
 .DEFAULT_GOAL := setup
 setup: .venv/ready
 
 serve: .venv/ready
 	$(BIN)/temppass serve --demo --port 8080
 
-test: .venv/ready
+# what a hand runs after each change, and what CI runs
+check: SOME := -m "not process"
+check test: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest $(TESTS)
+	$(BIN)/pytest -n $(JOBS) $(SOME) $(TESTS)
 
 fix: .venv/ready
 	$(BIN)/ruff check --fix .

@@ -1,13 +1,15 @@
 """
-A real PostgreSQL for whoever asks: from a wheel, or the one that TEMPPASS_TEST_POSTGRES names.
+Which tests `make check` does without, and a real PostgreSQL for whoever asks: from a wheel, or the one that
+TEMPPASS_TEST_POSTGRES names.
 """
 
 import asyncio
 import os
 import secrets
+import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -19,6 +21,38 @@ _EMPTY = """
 TRUNCATE temppass.environment, temppass.integration, temppass.ledgers, temppass.client, temppass.kept, temppass.audit,
     temppass.raised, temppass.chain
 """
+
+_STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "pty.spawn"}
+#: the test that runs
+_running: list[pytest.Item] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a server or a database, by its folder and its fixtures; other tests are marked where they are."""
+    for item in items:
+        params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        database = "postgres_server" in getattr(item, "fixturenames", ()) or params.get("place") == "postgres"
+        if database or item.path.is_relative_to(Path(__file__).parent / "e2e"):
+            item.add_marker("process")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    _running.append(item)
+    try:
+        return (yield)
+    finally:
+        _running.clear()
+
+
+def _no_process_unseen(event: str, _arguments: object) -> None:
+    """See to it that the mark is true (PEP 578)."""
+    if event in _STARTS and _running and _running[0].get_closest_marker("process") is None:
+        raise RuntimeError("this test starts a process, so that `make check` must not run it; mark it `process`")
+
+
+sys.addaudithook(_no_process_unseen)
 
 
 @pytest.fixture(scope="session")

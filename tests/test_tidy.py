@@ -286,6 +286,7 @@ def test_every_command_in_the_pages_exists(page: Path) -> None:
         assert set(re.findall(r" (--[a-z-]+)", called)) - options == set(), called
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=by_name)
 def test_every_python_example_passes(page: Path, tmp_path: Path) -> None:
     """The Python of a page is one test module, run by pytest as its reader would."""
@@ -301,6 +302,11 @@ def test_every_backup_in_the_pages_is_for_its_owner_only() -> None:
 
 
 # --- the code
+
+
+def test_what_is_not_marked_as_starting_a_process_cannot() -> None:
+    with pytest.raises(RuntimeError, match="mark it `process`"):
+        subprocess.run([sys.executable, "-c", ""], check=True)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=by_name)
@@ -321,6 +327,7 @@ def test_every_exported_name_is_in_all() -> None:
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("module", ["temppass", "temppass.cli"])
 def test_the_client_loads_nothing_of_the_server(module: str) -> None:
     own = ["service", "store", "storage", "web", "server", "wiring", "testing", "demo"]

@@ -101,6 +101,7 @@ with Client(place_at(sys.argv[1]), sys.stdin.read(), vault=FileVault(Path(sys.ar
 """
 
 
+@pytest.mark.process
 def test_four_processes_on_a_cold_vault_register_once(double: Double, tmp_path: Path) -> None:
     before, statement = registrations(double), double.mint("demo")
     command = [sys.executable, "-c", _CHILD, double.url, str(tmp_path)]

@@ -12,6 +12,8 @@ import tomllib
 from itertools import chain
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent.parent
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
 NOT_INSTALLED = sorted(
@@ -56,6 +58,7 @@ print(json.dumps([done, asked, sorted(ours)]))
 """
 
 
+@pytest.mark.process
 def test_the_double_says_what_to_install_where_nothing_of_the_server_is() -> None:
     program = _USER.partition("import httpx2")[0] + "import temppass.testing"
     command = [sys.executable, "-c", program, json.dumps(NOT_INSTALLED)]
@@ -66,6 +69,7 @@ def test_the_double_says_what_to_install_where_nothing_of_the_server_is() -> Non
     )
 
 
+@pytest.mark.process
 def test_the_client_works_where_nothing_of_the_server_is_installed() -> None:
     command = [sys.executable, "-W", "error", "-c", _USER, json.dumps(NOT_INSTALLED)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

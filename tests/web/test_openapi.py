@@ -15,6 +15,7 @@ import schemathesis
 from hypothesis import settings
 from prometheus_client import CollectorRegistry
 from schemathesis import checks
+from schemathesis.python import asgi
 from schemathesis.specs.openapi import checks as openapi_checks
 from starlette.testclient import TestClient
 
@@ -196,12 +197,27 @@ def test_the_scope_that_is_named_opens_an_operation_and_the_other_does_not(
     assert (status_for("player"), status_for("resetter")) == ((opens, 401) if named == [SCOPE_V2] else (403, opens))
 
 
-@SCHEMA.parametrize()
+@pytest.fixture(scope="module")
+def session() -> Iterator[asgi.ASGIClient]:
+    """One for all cases; its own would each begin and end the application, and read every variable for a proxy."""
+    app: Any = DOUBLE.app
+    with asgi.get_client(app) as session:
+        session.trust_env = False
+        yield session
+
+
+#: a retired path answers every method alike; test_walk.py has each
+ASKED = SCHEMA.exclude(method=["POST", "PUT", "PATCH", "DELETE"], path_regex=r"^/(reset-tempass/v[12][./]|oauth2/)")
+
+
+@ASKED.parametrize()
 @settings(max_examples=20, derandomize=True, database=None, deadline=None)
-def test_no_answer_is_a_surprise(case: schemathesis.Case[Any], bearer: Callable[[str], dict[str, str]]) -> None:
-    case.call_and_validate(checks=CHECKS)
+def test_no_answer_is_a_surprise(
+    case: schemathesis.Case[Any], session: asgi.ASGIClient, bearer: Callable[[str], dict[str, str]]
+) -> None:
+    case.call_and_validate(checks=CHECKS, session=session)
     headers = bearer("demo")
-    case.call_and_validate(checks=CHECKS, headers=headers)
+    case.call_and_validate(checks=CHECKS, session=session, headers=headers)
     for part in (case.path_parameters, case.query):
         part |= {name: KNOWN[name] for name in part if name in KNOWN}
-    case.call_and_validate(checks=CHECKS, headers=headers)
+    case.call_and_validate(checks=CHECKS, session=session, headers=headers)
