@@ -64,7 +64,7 @@ def test_the_double_says_what_to_install_where_nothing_of_the_server_is() -> Non
     command = [sys.executable, "-c", program, json.dumps(NOT_INSTALLED)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr.splitlines()[-1] == (
-        "ImportError: temppass.testing needs temppass[server], of which httptools is not installed; "
+        "ImportError: temppass.testing needs temppass[server], of which structlog is not installed; "
         "pip install '.[server]' in the folder of the source"
     )
 
