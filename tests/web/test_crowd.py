@@ -67,6 +67,17 @@ def test_who_has_spoken_since_the_look_is_not_dropped_for_what_it_saw() -> None:
     assert ([*answers, crowd.admit(9.0)], left(crowd)) == ([True, True], {8.0, 9.0})
 
 
+def test_who_has_left_since_the_look_makes_no_room() -> None:
+    crowd = crowd_of(3, [1.0, 2.0, 3.0])
+    answers = [crowd.admit(8.0)]
+    for guest in tuple(crowd.handshakes):
+        if guest.waits_since() == 2.0:
+            guest.drop()  # it ends by itself
+    Guest(crowd, 8.0)
+    Guest(crowd, 9.0)
+    assert ([*answers, crowd.admit(9.0)], left(crowd), crowd.dropped) == ([True, True], {8.0, 9.0}, 2)
+
+
 def test_where_everybody_is_being_answered_nobody_is_dropped_and_nobody_let_in() -> None:
     crowd = crowd_of(2, [None, None])
     assert (crowd.admit(9.0), left(crowd), crowd.dropped) == (False, {None}, 0)

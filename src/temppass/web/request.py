@@ -19,7 +19,7 @@ from temppass.core.refusal import InvalidRequest, Refusal
 A = TypeVar("A")
 
 BODY_BYTES_MAX = 65_536
-#: a body that is not here by then is not awaited any longer, in seconds
+#: a body that is not here by then is not awaited any longer, in seconds; `connection` bounds the wait for its beginning
 BODY_WAIT_S = 10
 FIELD_CHARACTERS_MAX = 256
 
