@@ -86,7 +86,10 @@ CLIENT_COMMANDS = {
     "reset": ("reset:reset", "Make a viewer, a file of viewers, or everybody new to a pass."),
     "authorize": ("viewer:authorize", "Decide titles as an application would; the first permit begins the trial."),
     "preauthorize": ("viewer:preauthorize", "Judge titles as a catalogue page would; begin and consume nothing."),
-    "profile": ("viewer:profile", "Show the state of a trial: when it ends, what was watched, what remains."),
+    "profile": (
+        "viewer:profile",
+        "Show where a trial stands: new, running, over or used up, from when until when, what was watched.",
+    ),
     "configuration": ("viewer:configuration", "List the passes and operators of a channel."),
     "id": ("identity:id_", "Show every form of one identity, and how it was read; nothing is sent."),
     "token": (

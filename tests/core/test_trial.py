@@ -27,8 +27,10 @@ from temppass.core.model import (
     Profile,
     Raise,
     Spent,
+    Standing,
     Subject,
     SubjectKind,
+    TrialState,
 )
 
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
@@ -295,6 +297,38 @@ def test_a_profile_tells_what_is_left_until_nothing_is() -> None:
         shelf.authorize(T0, title, DEVICE, KEY)
         told.append(shelf.profile(T0, DEVICE, KEY))
     assert told == [Profile(T0, T0 + 28 * DAY, 1, ("A",)), Spent(TITLES)]
+
+
+@pytest.mark.parametrize(
+    ("watched", "after", "state"),
+    [
+        ("", 0, TrialState.NEW),
+        ("A", 0, TrialState.RUNNING),
+        ("A", 28 * DAY - 1, TrialState.RUNNING),
+        ("AB", 0, TrialState.USED_UP),
+        ("A", 28 * DAY, TrialState.OVER),
+        ("AB", 28 * DAY, TrialState.OVER),  # time goes before titles
+    ],
+)
+def test_a_standing_has_window_and_titles_whatever_the_state(watched: str, after: int, state: TrialState) -> None:
+    offer = replace(PROMO, resources_max=2)
+    shelf = Shelf(offer)
+    for title in watched:
+        shelf.authorize(T0, title, DEVICE, KEY)
+    found, ask = shelf.found(DEVICE, KEY), trial.Ask(offer, (DEVICE, KEY))
+    assert trial.standing(found, ask, T0 + after) == Standing(state, T0, T0 + 28 * DAY, tuple(watched), 2)
+
+
+def test_a_bonus_counts_in_a_standing() -> None:
+    ledger = Ledger(T0, T0 + DAY, 0, ("A", "B"), bonus=1)
+    found, ask = Found(Floors(), (ledger,)), trial.Ask(replace(PROMO, resources_max=2), (DEVICE,))
+    assert trial.standing(found, ask, T0) == Standing(TrialState.RUNNING, T0, T0 + DAY, ("A", "B"), 3)
+
+
+def test_an_ask_that_can_only_be_denied_has_no_standing() -> None:
+    assert (
+        trial.standing(Found(Floors(), (None,)), trial.Ask(BASIC, (DEVICE,), fault=DenyCode.CONFIGURATION), T0) is None
+    )
 
 
 def test_a_lowered_maximum_leaves_the_titles_already_used() -> None:

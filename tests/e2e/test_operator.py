@@ -336,6 +336,32 @@ def test_decisions_and_profiles_are_shown_as_a_table_and_as_json(desk: Desk) -> 
     assert ([verdict["authorized"] for verdict in verdicts], state["available"]) == ([True, True], True)
 
 
+def test_a_profile_says_where_each_ledger_stands(desk: Desk) -> None:
+    for title in ("A", "B", "C"):
+        desk.wire.decide("tv-9", title, "Promo", "nine@example.com")
+    promo = ("profile", "--mvpd", "Promo")
+    both = desk(*promo, "--device", "tv-9", "--email", "stranger@example.com")
+    alone = desk(*promo, "--email", "nine@example.com", "--json")
+    state = json.loads(alone.out)
+    assert [line.split()[:2] for line in both.out.splitlines()[-3:]] == [
+        ["LEDGER", "STATE"], ["device", "used"], ["user", "key"],
+    ]  # fmt: skip
+    assert (both.code, both.out.count("A, B, C"), "new" in both.out.splitlines()[-1]) == (0, 2, True)
+    assert (state["available"], state["state"], state["used"]) == (False, "used up", ["A", "B", "C"])
+
+
+def test_a_key_says_nothing_of_a_basic_pass(desk: Desk) -> None:
+    done = desk("profile", "--email", "nine@example.com")
+    assert (done.code, done.out, "knows viewers by device only" in done.err) == (2, "", True)
+
+
+@pytest.mark.parametrize("command", ["reset", "authorize A", "preauthorize A", "profile", "doctor"])
+def test_white_space_around_a_device_is_refused_as_in_a_file(desk: Desk, command: str) -> None:
+    done = [desk(*command.split(), "--device", device) for device in (" tv-1", "tv-1\t")]
+    told = "error: --device has white space around it, which would be hashed with it"
+    assert [(each.code, each.out, each.err.splitlines()[0]) for each in done] == [(2, "", told)] * 2
+
+
 def test_a_title_that_is_denied_is_an_answer(desk: Desk) -> None:
     titles = ["A", "B", "C", "D"]
     done = desk("authorize", *titles, "--mvpd", "Promo", "--device", "tv-4", "--email", "other@example.com", "--json")

@@ -12,6 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from temppass.testing import Double
+from temppass.web.v2 import TITLES_BYTES_MAX
 
 T0 = 1_767_261_600_000
 DEVICE = b"tvbox-4f19c2a0-77d3-4b1e-8c55-90ab31de6f02"
@@ -90,6 +91,44 @@ def test_a_promotional_profile_counts_titles(
         (403, "temporary_access_resources_limit_exceeded"),
         (403, "temporary_access_duration_limit_exceeded"),
     ]
+
+
+def test_a_header_tells_where_a_trial_stands_in_every_case(
+    client: TestClient, double: Double, identity: Header, token_of: Callable[..., str]
+) -> None:
+    """Over or used up, it is the only place where window and titles are."""
+    path, headers, told = f"{PROFILES}/TempPassPromo5", identity("viewer"), []
+    for watched in ([], ["FILM, 1", "\u00fc"], ["R3", "R4", "R5"], "a month later"):
+        if isinstance(watched, list) and watched:
+            client.post(f"{AUTHORIZE}/TempPassPromo5", json={"resources": watched}, headers=headers)
+        elif watched:
+            double.clock.advance(MONTH)
+            headers = headers | {"Authorization": f"Bearer {token_of('ops')}"}
+        answer = client.get(path, headers=headers)
+        told.append((answer.status_code, answer.headers["TempPass-Trial"], answer.headers["TempPass-Titles"]))
+    window, two = f"started_at={T0}; expires_at={T0 + MONTH}", "FILM%2C%201, %C3%BC"
+    assert told == [
+        (200, f"state=new; {window}; used=0; resources_max=5", ""),
+        (200, f"state=running; {window}; used=2; resources_max=5", two),
+        (403, f"state=used_up; {window}; used=5; resources_max=5", f"{two}, R3, R4, R5"),
+        (403, f"state=over; {window}; used=5; resources_max=5", f"{two}, R3, R4, R5"),
+    ]
+
+
+def test_the_header_of_a_basic_pass_has_no_titles_and_a_pass_without_ttl_has_none(client: TestClient) -> None:
+    told = [client.get(f"{PROFILES}/{mvpd}").headers for mvpd in ("TempPassBasic30m", "NoTtl")]
+    assert [(headers.get("TempPass-Trial"), headers.get("TempPass-Titles")) for headers in told] == [
+        (f"state=new; started_at={T0}; expires_at={T0 + HALF_HOUR}", None),
+        (None, None),
+    ]
+
+
+def test_a_header_of_titles_is_of_bounded_length(client: TestClient, identity: Header) -> None:
+    headers, long = identity("viewer"), "x" * (TITLES_BYTES_MAX // 2)
+    titles = [f"{number}{long}"[:2048] for number in range(3)]
+    client.post(f"{AUTHORIZE}/TempPassPromo5", json={"resources": titles}, headers=headers)
+    answer = client.get(f"{PROFILES}/TempPassPromo5", headers=headers)
+    assert (answer.headers["TempPass-Titles"], "used=3" in answer.headers["TempPass-Trial"]) == (titles[0], True)
 
 
 @pytest.mark.parametrize(

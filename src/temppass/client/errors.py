@@ -31,6 +31,8 @@ class TempPassError(Exception):
         self.code: str = code
         self.action: str = action
         self.hint: str = hint
+        #: what temppass adds to the wire, headers by lower-case name; the vendor sends none
+        self.told: dict[str, str] = {}
 
 
 class InvalidTarget(TempPassError):

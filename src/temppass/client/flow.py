@@ -439,12 +439,20 @@ def authorize(
 
 def profile(party: Party, requestor: str, mvpd: str, viewer: Viewer) -> Flow[ProfileState | Deny]:
     """Answer the state of a trial, or why there is none to show. Raises what `spoken` raises."""
+    state, _ = yield from profile_and_more(party, requestor, mvpd, viewer)
+    return state
+
+
+def profile_and_more(
+    party: Party, requestor: str, mvpd: str, viewer: Viewer
+) -> Flow[tuple[ProfileState | Deny, dict[str, str]]]:
+    """Answer a profile, and the headers that temppass adds to it. Raises what `spoken` raises."""
     url = _v2(party, requestor, f"profiles/{_segment(mvpd)}")
     try:
         answer = yield from spoken(party, Send("GET", url, {**_JSON, **viewer.headers()}))
     except TempPassError as error:
         if error.code.startswith("temporary_access_"):  # how a profile says no (contract §6.1)
-            return Deny("", error.code, error.status or 403, error.action, str(error))
+            return Deny("", error.code, error.status or 403, error.action, str(error)), error.told
         raise
     profiles = _object(answer).get("profiles")
     shown = profiles.get(mvpd) if isinstance(profiles, dict) else None
@@ -453,7 +461,7 @@ def profile(party: Party, requestor: str, mvpd: str, viewer: Viewer) -> Flow[Pro
     values = {name: _dict(entry).get("value") for name, entry in _dict(shown.get("attributes")).items()}
     used = values.get("used_assets")
     remaining = values.get("remaining_resources")
-    return ProfileState(
+    state = ProfileState(
         mvpd,
         _moment(shown.get("notBefore")),
         _moment(shown.get("notAfter")),
@@ -461,6 +469,7 @@ def profile(party: Party, requestor: str, mvpd: str, viewer: Viewer) -> Flow[Pro
         _number(remaining) if remaining is not None else None,
         tuple(map(str, used)) if isinstance(used, list) else None,
     )
+    return state, _told(answer)
 
 
 def configuration(party: Party, requestor: str) -> Flow[dict[str, Any]]:
@@ -555,7 +564,15 @@ def _refuse(answer: Answer, secrets: tuple[str, ...]) -> NoReturn:
         case _:
             kind = RequestRefused
     action = _words(fields.get("action") or ("retry" if answer.status >= 500 else "none"), secrets)
-    raise kind(_words(message, secrets), status=answer.status, code=code, action=action, hint=_HINTS.get(code, ""))
+    error = kind(_words(message, secrets), status=answer.status, code=code, action=action, hint=_HINTS.get(code, ""))
+    error.told = _told(answer, secrets)
+    raise error
+
+
+def _told(answer: Answer, secrets: tuple[str, ...] = ()) -> dict[str, str]:
+    """Answer what temppass adds to the wire: the headers whose name says so."""
+    told = {name: value for name, value in answer.headers.items() if name.startswith("temppass-")}
+    return {name: value for name, value in told.items() if not any(secret in value for secret in filter(None, secrets))}
 
 
 def _words(said: object, secrets: tuple[str, ...] = ()) -> str:

@@ -11,7 +11,7 @@ from temppass.client.client import Client
 from temppass.client.curl import ACCESS_TOKEN, CLIENT_ID, CLIENT_SECRET
 from temppass.client.doctor import LINKS, Checkup, State, checkup, requests
 from temppass.client.vault import Held, LookedThrough
-from temppass.commands.shared import Asked, client_command, failure, say, show_json, show_table
+from temppass.commands.shared import Asked, client_command, failure, refuse_padding, say, show_json, show_table
 from temppass.failure import USAGE, Failure
 
 
@@ -32,6 +32,7 @@ def doctor(*, asked: Asked, device: str | None) -> None:
     """
     if device == "":
         raise Failure("--device is empty", "is a variable unset?", USAGE)
+    refuse_padding(device=device)
     if device is not None and device.lower().startswith("fingerprint "):
         raise Failure("--device wants the decoded id, not the header", "`temppass id` tells it", USAGE)
     device_id = device if device is not None else f"temppass-doctor-{secrets.token_hex(16)}"

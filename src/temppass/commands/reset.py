@@ -25,6 +25,7 @@ from temppass.commands.shared import (
     client_command,
     failure,
     printable,
+    refuse_padding,
     say,
     show_json,
     show_table,
@@ -107,6 +108,7 @@ def _singles(device: str | None, key: str | None, email: str | None) -> list[One
     """Raises InvalidTarget for what is empty, or a header in place of an id."""
     if any(value is not None and not value.strip() for value in (device, key, email)):
         raise InvalidTarget("the target is empty, which would mean everybody", hint="is a variable unset?")
+    refuse_padding(device=device, key=key, email=email)
     if email is not None and not is_email(email):
         raise InvalidTarget("--email holds no e-mail address", hint="--key hashes any text, exactly as typed")
     if device is not None and len(device.encode(errors="replace")) > IDENTITY_BYTES_MAX:

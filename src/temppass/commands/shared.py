@@ -210,6 +210,14 @@ _HINT_OF_KIND: dict[type[TempPassError], str] = {
 }
 
 
+def refuse_padding(**options: str | None) -> None:
+    """Raises InvalidTarget for an identity with white space around it, as a file of targets does."""
+    for name, value in options.items():
+        if value is not None and value != value.strip():
+            hint = "`temppass id` shows what becomes of it; the library takes it as it stands"
+            raise InvalidTarget(f"--{name} has white space around it, which would be hashed with it", hint=hint)
+
+
 def profiles() -> Profiles:
     return Profiles(Path(platformdirs.user_config_dir("temppass")))
 
@@ -280,7 +288,14 @@ def show_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def moment(ms: int) -> str:
-    """Write a moment, Unix milliseconds, as RFC 3339 in UTC; "-" for 0."""
+    """Write a moment, Unix milliseconds, as RFC 3339 in UTC; "-" for 0, and a number that no calendar has as it is."""
     from datetime import UTC, datetime, timedelta  # noqa: PLC0415 - 3 ms that --help does not need
 
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%SZ") if ms else "-"
+    try:
+        return (
+            (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%SZ")
+            if ms
+            else "-"
+        )
+    except OverflowError:  # a service may say anything
+        return str(ms)

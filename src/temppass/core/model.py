@@ -245,6 +245,27 @@ class Spent(Struct, frozen=True, gc=False):
     code: DenyCode
 
 
+class TrialState(StrEnum):
+    #: no ledger of the ask counts: an authorize would begin a trial
+    NEW = "new"
+    RUNNING = "running"
+    #: the time is over, whatever the titles
+    OVER = "over"
+    #: time is left, and no title
+    USED_UP = "used_up"
+
+
+class Standing(Struct, frozen=True):
+    """Where a trial stands: its window and titles in every state, projected where it is new."""
+
+    state: TrialState
+    started_at: int
+    expires_at: int
+    used: tuple[str, ...]
+    #: with the bonus; None for a basic pass
+    resources_max: int | None
+
+
 class Reset(Struct, frozen=True, gc=False):
     """A reset that was done. `matched` is None where counting would need a scan."""
 

@@ -35,7 +35,9 @@ from temppass.core.model import (
     Permit,
     Profile,
     Spent,
+    Standing,
     Subject,
+    TrialState,
 )
 from temppass.core.reset import fired, settle
 
@@ -103,6 +105,21 @@ def profile(found: Found, ask: Ask, now: int) -> Profile | Spent:
     if remaining <= 0:
         return Spent(DenyCode.RESOURCES)
     return Profile(trial.started_at, trial.expires_at, remaining, tuple(trial.used))
+
+
+def standing(found: Found, ask: Ask, now: int) -> Standing | None:
+    """Tell where the trial stands, also where `profile` only says which limit was met; None for an ask with a fault."""
+    if ask.fault is not None:
+        return None
+    trial = _Trial(found, settle(found.floors, ask.offer, now), ask, now)
+    titles_max = trial.resources_max + trial.bonus if trial.resources_max is not None else None
+    if now >= trial.expires_at:
+        state = TrialState.OVER
+    elif titles_max is not None and len(trial.used) >= titles_max:
+        state = TrialState.USED_UP
+    else:
+        state = TrialState.RUNNING if trial.held else TrialState.NEW
+    return Standing(state, trial.started_at, trial.expires_at, tuple(trial.used), titles_max)
 
 
 class _Trial:

@@ -26,6 +26,7 @@ from temppass.core.model import (
     Permit,
     Profile,
     Spent,
+    Standing,
     Subject,
 )
 from temppass.core.refusal import InvalidIdentity, InvalidResources, Refusal, TooManyResources
@@ -70,6 +71,7 @@ class Shown(NamedTuple):
     pass_id: str
     state: Profile | Spent
     user_id: str
+    standing: Standing | None
 
 
 _Judged = tuple[World, trial.Ask, list[Permit | Deny], int]
@@ -213,7 +215,8 @@ def _check_titles(titles: Sequence[str], bytes_max: int) -> None:
 
 def _showing(world: World, ask: trial.Ask, now: int, *, large: bool) -> Plan[Shown]:
     def step(found: Found) -> tuple[Shown, Changes]:
-        return Shown(ask.offer.pass_id, trial.profile(found, ask, now), user_id(ask.subjects[0])), NOTHING
+        state, standing = trial.profile(found, ask, now), trial.standing(found, ask, now)
+        return Shown(ask.offer.pass_id, state, user_id(ask.subjects[0]), standing), NOTHING
 
     return keys_of(world, ask.offer, ask.subjects, large=large), step
 

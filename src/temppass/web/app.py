@@ -46,7 +46,8 @@ _ALLOWED_HEADERS = (
     "AP-TempPass-Identity, AP-Visitor-Identifier, X-Device-Info, X-Forwarded-For, pass_sfp"
 )
 _EXPOSED_HEADERS = (
-    "pass_sfp, Authzf-Error-Code, Authzf-Sub-Error-Code, Authzf-Error-Details, TempPass-Reset-Id, TempPass-Matched"
+    "pass_sfp, Authzf-Error-Code, Authzf-Sub-Error-Code, Authzf-Error-Details, TempPass-Reset-Id, TempPass-Matched, "
+    "TempPass-Trial, TempPass-Titles"
 )
 #: a browser may remember a preflight this long, in seconds
 _PREFLIGHT_AGE_S = "600"

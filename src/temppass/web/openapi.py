@@ -83,12 +83,15 @@ HEADERS = {
     "Pragma": "`no-cache`.",
     "Retry-After": "Seconds to wait before the next try.",
     "TempPass-Matched": "How many ledgers were removed, where that is known without a scan.",
+    "TempPass-Titles": "Of a promotional pass: titles watched, percent-encoded, between commas; at most 4,096 bytes.",
+    "TempPass-Trial": "Where the trial stands: `state` (new, running, over, used_up), `started_at` and `expires_at` in "
+    "milliseconds; of a promotional pass also `used` and `resources_max`.",
     "TempPass-Reset-Id": "The id of the reset in the audit trail.",
     "Vary": "Which header of the request the answer depends on.",
     "WWW-Authenticate": "`Bearer` (RFC 6750 §3).",
 }
 #: of the headers above, those that an answer which lists them may lack
-_OPTIONAL = {"TempPass-Matched"}
+_OPTIONAL = {"TempPass-Matched", "TempPass-Titles", "TempPass-Trial"}
 _BY_STATUS = {401: ("WWW-Authenticate",), 405: ("Allow",), 410: ("Link",), 429: ("Retry-After",), 503: ("Retry-After",)}
 
 
@@ -158,6 +161,7 @@ _TOKEN = (r.InvalidToken, r.RevokedApplication, r.MissingScope, r.UnknownChannel
 _PASS = (r.UnknownPass, r.InactiveIntegration)
 _DEVICE = ("AP-Device-Identifier", "X-Device-Info", "X-Forwarded-For", "AP-Visitor-Identifier")
 _VIEWER = (*_DEVICE, "AP-TempPass-Identity")
+_TRIAL = ("TempPass-Trial", "TempPass-Titles")
 _READING = (405, 408, 413)
 
 
@@ -197,9 +201,9 @@ def _own(
 ENDPOINTS = {
     "authorize": _decision(),
     "preauthorize": _decision(),
-    "profile": _v2(wire.Profiles, _VIEWER, r.InvalidDeviceIdentifier, *_PASS, spent=True),
+    "profile": _v2(wire.Profiles, _VIEWER, r.InvalidDeviceIdentifier, *_PASS, spent=True, headers=_TRIAL),
     "profile_of_code": _v2(
-        wire.Profiles, ("AP-TempPass-Identity",), r.InvalidCode, r.UnknownSession, *_PASS, spent=True
+        wire.Profiles, ("AP-TempPass-Identity",), r.InvalidCode, r.UnknownSession, *_PASS, spent=True, headers=_TRIAL
     ),
     "profiles": _v2(wire.Profiles, _DEVICE, r.InvalidDeviceIdentifier),
     "configuration": _v2(wire.Configuration, ("X-Device-Info",)),
@@ -306,7 +310,16 @@ def _answers(endpoint: Endpoint) -> dict[int, Json]:
         words.setdefault(row.status, set()).add(row.code)
     return {
         endpoint.status: _answer(endpoint.status, endpoint.answer, endpoint.headers, endpoint.also),
-        **{status: _no(surface.struct, surface.word, words[status], status, surface.headers) for status in words},
+        **{
+            status: _no(
+                surface.struct,
+                surface.word,
+                words[status],
+                status,
+                surface.headers + (endpoint.headers if endpoint.spent and status == HTTPStatus.FORBIDDEN else ()),
+            )
+            for status in words
+        },
         **{status: _ref("responses", PLAIN[status]) for status in endpoint.plain},
     }
 

@@ -7,6 +7,7 @@ body with the error's own status (contract §6.1). Checks run in the order of co
 
 import re
 from typing import Any, assert_never
+from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
@@ -15,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from temppass import wire
 from temppass.core.catalogue import RESOURCE_BYTES_MAX, Channel, Pass
 from temppass.core.identity import device_from_header
-from temppass.core.model import Deny, Permit, Profile, Session, Spent
+from temppass.core.model import Deny, Permit, Profile, Session, Spent, Standing
 from temppass.core.refusal import InvalidCode, InvalidResources, Refusal
 from temppass.service import Service
 from temppass.service.context import Caller, given
@@ -26,6 +27,8 @@ from temppass.web.device import read_device, shape
 from temppass.web.problems import CODES, EXECUTION_TIME, JSON, V2_SURFACE, Endpoint, GuardedRoute, enhanced_error
 from temppass.web.request import Headers, attempt, field_text, query_bytes, read_body
 
+#: the titles that a profile's header names; `used` beside them counts all
+TITLES_BYTES_MAX = 4096
 #: a text that a session's form gives
 SESSION_TEXT_MAX = 2048
 #: a longer name of a domain is none (RFC 1035 §2.3.4)
@@ -349,12 +352,30 @@ def _opened(channel_id: str, form: SessionForm, opened: Opened, otherwise: str) 
 def _profile(request: Request, shown: Shown) -> Response:
     match shown.state:
         case Profile() as profile:
-            return _ok(wire.Profiles({shown.pass_id: _profile_shape(profile, shown.user_id)}))
+            profiles = wire.Profiles({shown.pass_id: _profile_shape(profile, shown.user_id)})
+            return Response(wire.encode(profiles), 200, _standing(shown.standing), JSON)
         case Spent(code):
             error = enhanced_error(request, code.value)
-            return Response(wire.encode(error), CODES[code.value].status, None, JSON)
+            return Response(wire.encode(error), CODES[code.value].status, _standing(shown.standing), JSON)
         case _:
             assert_never(shown.state)
+
+
+def _standing(standing: Standing | None) -> dict[str, str]:
+    """Tell in headers of our own where a trial stands: the vendor's body has no window once it is over."""
+    if standing is None:
+        return {}
+    told = f"state={standing.state}; started_at={standing.started_at}; expires_at={standing.expires_at}"
+    if standing.resources_max is None:
+        return {"TempPass-Trial": told}
+    titles = ""
+    for title in standing.used:
+        longer = f"{titles}, {quote(title, safe='')}" if titles else quote(title, safe="")
+        if len(longer) > TITLES_BYTES_MAX:
+            break
+        titles = longer
+    told += f"; used={len(standing.used)}; resources_max={standing.resources_max}"
+    return {"TempPass-Trial": told, "TempPass-Titles": titles}
 
 
 def _profile_shape(profile: Profile, user_id: str) -> wire.ProfileShape:
