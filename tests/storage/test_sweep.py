@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from temppass.core.model import NOTHING, Changes, Floors, Found, Ledger, Raise, Subject, SubjectKind
+from temppass.core.model import NOTHING, Changes, Floors, Found, Kept, Ledger, Raise, Subject, SubjectKind
 from temppass.core.reset import UNDO_KEPT_MS
-from temppass.service.upkeep import CHUNK, Sweeper
+from temppass.service.upkeep import CHUNK, RETENTION_EVERY_MS, Sweeper
 from temppass.storage.memory import MemoryStore
 from temppass.store import IntegrationKey, Keys, Stale, Store, StoreUnavailable
 
@@ -172,6 +172,44 @@ def test_expired_ledgers_go_only_where_the_pass_declares_a_retention(place: Plac
         return told
 
     assert place.use(work) == [[CHUNK], [CHUNK], []]
+
+
+def test_ledgers_that_expire_one_by_one_are_looked_for_once_an_hour(place: Place) -> None:
+    async def work(store: Store) -> list[list[int]]:
+        sweeper, told = Sweeper(store, pause_s=0), []
+        for now in (T0 + 2 * DAY, T0 + 2 * DAY + RETENTION_EVERY_MS - 1, T0 + 2 * DAY + RETENTION_EVERY_MS):
+            await fill(store, Ledger(T0, T0 + DAY, 0), floors=Floors())
+            await sweeper.sweep(now, {HERE: DAY - 1})
+            told.append(await left(store, 1))
+        return told
+
+    assert place.use(work) == [[], [0], []]
+
+
+def test_ledgers_of_user_keys_go_by_the_floor_of_user_keys(place: Place) -> None:
+    key = Subject(SubjectKind.USER_KEY, b"k" * 16)
+    begun = Changes(((key, Ledger(T0, T0 + DAY, 0)), (device(0), Ledger(T0, T0 + DAY, 0))), Floors(0, 1))
+
+    async def work(store: Store) -> tuple[Ledger | None, ...]:
+        await store.transact(keys(key, device(0)), lambda _found: (None, begun))
+        await Sweeper(store, pause_s=0).sweep(T0, {})
+        found = await store.transact(keys(key, device(0)), lambda found: (found, NOTHING))
+        return found.ledgers
+
+    assert place.use(work) == (None, Ledger(T0, T0 + DAY, 0))
+
+
+def test_all_documents_whose_time_is_over_go_in_one_sweep(place: Place) -> None:
+    async def work(store: Store) -> int:
+        async def keep(number: int) -> None:
+            kept = Kept("session", f"{number:07}", T0 + 1, b"{}")
+            await store.transact(keys(), lambda _found: (None, Changes(kept=(kept,))))
+
+        await asyncio.gather(*map(keep, range(CHUNK + 1)))
+        await Sweeper(store, pause_s=0).sweep(T0 + 1, {})
+        return await store.sweep(T0 + 1, 0, 1)
+
+    assert place.use(work) == 0
 
 
 @pytest.mark.parametrize(

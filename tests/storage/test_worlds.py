@@ -18,11 +18,12 @@ from temppass.core.oauth import RegistrationRequest, TokenRequest
 from temppass.core.refusal import InvalidToken, RevokedApplication, UnapprovedStatement, UnknownChannel
 from temppass.core.tokens import Secret, WrongSecret
 from temppass.core.world import SCOPE_RESET, SCOPE_V2, EnvironmentRecord, World
-from temppass.service import resets, serve_from
+from temppass.service import resets, serve_from, worlds
 from temppass.service.context import Caller
 from temppass.service.decisions import Viewer
 from temppass.service.resets import EVERYBODY, ResetAsk
 from temppass.service.worlds import Plan
+from temppass.storage.memory import MemoryStore
 from temppass.store import Amendment, Keys, Store, StoreUnavailable
 from temppass.testing import Clock
 
@@ -144,6 +145,70 @@ def test_a_change_leaves_the_keys_as_they_were_read(place: Place) -> None:
 
     before, after, loaded = place.use(work)
     assert (before.version, after.version, after.keyring is before.keyring, loaded is after) == (1, 2, True, True)
+
+
+def test_other_keys_hold_for_the_next_request(place: Place) -> None:
+    """What the old ones signed is good no more, also for who read it before."""
+
+    async def work(store: Store) -> None:
+        node, elsewhere = Node(store), MemoryStore()
+        for each in (node, Node(elsewhere)):
+            await each.apply(CATALOGUE)
+        other, before = await elsewhere.load(HERE), await node.service.world(HERE)
+        await node.passes(token := await node.token())
+
+        def rekeyed(old: EnvironmentRecord | None) -> Amendment[None]:
+            assert old is not None
+            assert other is not None
+            return None, replace(old, version=old.version + 1, sealed_keys=other.sealed_keys), None
+
+        await store.amend(HERE, rekeyed)
+        with pytest.raises(InvalidToken):
+            await node.passes(token)
+        node.worlds.grant(before, token, T0)
+        with pytest.raises(InvalidToken):
+            await node.passes(token)
+
+    place.use(work)
+
+
+def test_only_so_many_verified_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are forgotten are verified again."""
+    monkeypatch.setattr(worlds, "VERIFIED_MAX", 2)
+
+    async def work() -> tuple[list[list[str]], int]:
+        node = Node(MemoryStore())
+        await node.apply(CATALOGUE)
+        tokens = [await node.token() for _ in range(3)]
+        told = [await node.passes(token) for token in [*tokens, *tokens]]
+        return told, len(node.worlds._known[HERE].verified)
+
+    assert asyncio.run(work()) == ([["P"]] * 6, 2)
+
+
+class Counting(MemoryStore):
+    """`loads` counts how often an environment was loaded."""
+
+    loads = 0
+
+    async def load(self, environment: str) -> EnvironmentRecord | None:
+        self.loads += 1
+        await asyncio.sleep(0)
+        return await super().load(environment)
+
+
+def test_those_who_find_their_world_outdated_at_once_share_one_load() -> None:
+    async def work() -> int:
+        store = Counting()
+        node = Node(store)
+        await node.apply(CATALOGUE)
+        await node.service.world(HERE)
+        await node.credentials.revoke(HERE, "ops", ByShell())
+        store.loads = 0
+        await asyncio.gather(*(node.service.world(HERE) for _ in range(10)))
+        return store.loads
+
+    assert asyncio.run(work()) == 1
 
 
 def test_an_environment_that_does_not_exist_is_empty_and_not_kept(place: Place) -> None:
