@@ -21,10 +21,10 @@ from sybil.parsers.markdown import CodeBlockParser
 
 import temppass
 from temppass import cli, testing
-from temppass.client.profiles import VARIABLES as CLIENT_VARIABLES
 from temppass.core import catalogue
 from temppass.demo import walk
 from temppass.settings import VARIABLES
+from temppass.tools.profiles import VARIABLES as CLIENT_VARIABLES
 from temppass.web.app import Edge, routes
 from temppass.web.problems import CODES, FAULTS, PLAIN, REGISTRATION, RESET
 

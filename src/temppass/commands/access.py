@@ -10,10 +10,7 @@ import msgspec
 
 from temppass.client import flow
 from temppass.client.client import Client
-from temppass.client.curl import CLIENT_ID, CLIENT_SECRET, STATEMENT, curl, request_of
 from temppass.client.errors import TempPassError
-from temppass.client.inspection import claims_of
-from temppass.client.profiles import Profile, place_of
 from temppass.client.vault import Held, vault_name
 from temppass.commands.shared import (
     Asked,
@@ -30,6 +27,9 @@ from temppass.commands.shared import (
     vault,
 )
 from temppass.failure import FAILED, USAGE, Failure
+from temppass.tools.curl import CLIENT_ID, CLIENT_SECRET, STATEMENT, curl, request_of
+from temppass.tools.inspection import claims_of
+from temppass.tools.profiles import Profile, place_of
 
 
 @click.command()

@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from temppass.client.client import Client
-from temppass.client.curl import ACCESS_TOKEN, CLIENT_ID, CLIENT_SECRET
-from temppass.client.doctor import LINKS, Checkup, State, checkup, requests
 from temppass.client.vault import Held, LookedThrough
 from temppass.commands.shared import Asked, client_command, failure, refuse_padding, say, show_json, show_table
 from temppass.failure import USAGE, Failure
+from temppass.tools.curl import ACCESS_TOKEN, CLIENT_ID, CLIENT_SECRET
+from temppass.tools.doctor import LINKS, Checkup, State, checkup, requests
 
 
 @click.command()

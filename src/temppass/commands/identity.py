@@ -7,8 +7,8 @@ import sys
 import click
 
 from temppass.client.errors import InvalidTarget
-from temppass.client.forms import VALUE_BYTES_MAX, Device, Forms, Kind, forms
 from temppass.commands.shared import failing, say, show_fields, show_json
+from temppass.tools.forms import VALUE_BYTES_MAX, Device, Forms, Kind, forms
 
 
 @click.command("id")

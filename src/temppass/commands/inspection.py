@@ -9,7 +9,9 @@ from pathlib import Path
 
 import click
 
-from temppass.client.inspection import (
+from temppass.commands.shared import failing, say, show_fields, show_json
+from temppass.failure import USAGE, Failure
+from temppass.tools.inspection import (
     INPUT_BYTES_MAX,
     Explanation,
     Proof,
@@ -19,8 +21,6 @@ from temppass.client.inspection import (
     read_moment,
     value_words,
 )
-from temppass.commands.shared import failing, say, show_fields, show_json
-from temppass.failure import USAGE, Failure
 
 
 @click.command()

@@ -6,10 +6,10 @@ import sys
 
 import click
 
-from temppass.client.curl import curl
 from temppass.client.errors import InvalidTarget
-from temppass.client.legacy import REQUEST_BYTES_MAX, migrate
 from temppass.commands.shared import failing, say, show_json
+from temppass.tools.curl import curl
+from temppass.tools.legacy import REQUEST_BYTES_MAX, migrate
 
 
 @click.command(

@@ -13,12 +13,9 @@ from typing import Any, NamedTuple
 import click
 
 from temppass.client import flow
-from temppass.client.bulk import COLUMNS, DONE, FILE_BYTES_MAX, Journal, Target, head_of, parse
-from temppass.client.bulk import FAILED as LINE_FAILED  # fmt: skip
 from temppass.client.client import Client
 from temppass.client.errors import InvalidTarget, RequestRefused, ServerFault, TempPassError, Unreachable
 from temppass.client.flow import ALL_DEVICES, ALL_KEYS, Everybody, ResetDone
-from temppass.client.forms import is_email
 from temppass.client.place import ENVIRONMENTS
 from temppass.commands.shared import (
     Asked,
@@ -32,6 +29,9 @@ from temppass.commands.shared import (
 )
 from temppass.core.identity import IDENTITY_BYTES_MAX, canonical_user_key
 from temppass.failure import FAILED, PARTIAL, USAGE, Failure
+from temppass.tools.bulk import COLUMNS, DONE, FILE_BYTES_MAX, Journal, Target, head_of, parse
+from temppass.tools.bulk import FAILED as LINE_FAILED  # fmt: skip
+from temppass.tools.forms import is_email
 
 #: resets a second from a file: to the vendor, and to a server of one's own
 RATE_VENDOR, RATE_OWN = 1.0, 50.0

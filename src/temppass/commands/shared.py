@@ -15,7 +15,6 @@ import msgspec
 import platformdirs
 
 from temppass.client.client import Client, default_vault
-from temppass.client.curl import STATEMENT, curl, request_of
 from temppass.client.errors import (
     AccessDenied,
     CredentialsRefused,
@@ -32,9 +31,10 @@ from temppass.client.errors import (
 )
 from temppass.client.flow import Flow, Party, Send
 from temppass.client.place import ENVIRONMENTS, Place
-from temppass.client.profiles import Chosen, Profiles, choose, clean_statement
 from temppass.client.vault import KeyringVault, Vault
 from temppass.failure import FAILED, THROTTLED, UNAUTHORIZED, USAGE, Failure
+from temppass.tools.curl import STATEMENT, curl, request_of
+from temppass.tools.profiles import Chosen, Profiles, choose, clean_statement
 
 _OPTIONS = (
     click.option("--profile", metavar="NAME", help="Saved by `temppass login`; else TEMPPASS_PROFILE."),

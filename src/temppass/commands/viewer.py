@@ -12,8 +12,6 @@ import msgspec
 from temppass.client import flow
 from temppass.client.errors import InvalidTarget
 from temppass.client.flow import Deny, Permit, Viewer
-from temppass.client.forms import is_email
-from temppass.client.standing import Standing, ledgers
 from temppass.commands.shared import (
     Asked,
     client_command,
@@ -25,6 +23,8 @@ from temppass.commands.shared import (
     show_table,
 )
 from temppass.failure import USAGE, Failure
+from temppass.tools.forms import is_email
+from temppass.tools.standing import Standing, ledgers
 
 _VIEWER = (
     click.option("--device", metavar="ID", help="The viewer's device, by its decoded id."),

@@ -14,9 +14,9 @@ from tests.client.vendor import BEGAN, ENDS, STATEMENT, Reply, vendor
 
 from temppass import Client, MemoryVault, RequestRefused, Viewer, place_at
 from temppass.client.flow import Party
-from temppass.client.standing import Standing, ledgers, standing
 from temppass.commands.shared import moment
 from temppass.testing import Clock, Double, serving
+from temppass.tools.standing import Standing, ledgers, standing
 
 CATALOGUE = """
 [[programmer]]

@@ -13,8 +13,8 @@ import pytest
 
 from temppass.client.errors import TempPassError
 from temppass.client.place import ENVIRONMENTS, place_at
-from temppass.client.profiles import Profile, Profiles, choose, clean_statement
 from temppass.client.vault import FileVault, Held, KeyringVault, LookedThrough
+from temppass.tools.profiles import Profile, Profiles, choose, clean_statement
 
 LOCAL, OTHER = "http://127.0.0.1:8080", "https://temppass.example"
 STATEMENT = "aaaa.bbbb.cccc"

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 
 from temppass.client import flow
 from temppass.client.client import Client
-from temppass.client.doctor import LINKS, TITLE, Checkup, State, checkup
 from temppass.client.flow import Answer, Lost, Party, ProfileState, Viewer
 from temppass.client.place import ENVIRONMENTS, Place, place_at
 from temppass.client.vault import FileVault, Held, MemoryVault
 from temppass.commands.doctor import doctor
 from temppass.failure import Failure
 from temppass.testing import Double, serving
+from temppass.tools.doctor import LINKS, TITLE, Checkup, State, checkup
 
 NOW = 1_767_261_600_000
 CATALOGUE = """

@@ -13,12 +13,12 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from temppass.client.curl import curl
 from temppass.client.errors import InvalidTarget, TempPassError
-from temppass.client.legacy import REQUEST_BYTES_MAX, NotMigrated, migrate
 from temppass.commands.legacy import migrate_request
 from temppass.core.identity import device_from_header
 from temppass.failure import Failure
+from temppass.tools.curl import curl
+from temppass.tools.legacy import REQUEST_BYTES_MAX, NotMigrated, migrate
 
 MGMT, API, SP = "https://mgmt.auth.adobe.com", "https://api.auth.adobe.com", "https://sp.auth.adobe.com"
 PAIR = "requestor_id=REF&mvpd_id=TempPassREF"

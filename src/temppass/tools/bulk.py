@@ -21,9 +21,9 @@ import msgspec
 from msgspec import Struct
 
 from temppass.client.errors import BulkError, InvalidTarget
-from temppass.client.forms import is_email
 from temppass.core.identity import IDENTITY_BYTES_MAX, canonical_user_key
 from temppass.core.refusal import InvalidIdentity
+from temppass.tools.forms import is_email
 
 #: a file is at most so large, in bytes, and has so many lines
 FILE_BYTES_MAX = 67_108_864

@@ -19,14 +19,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from temppass.client import flow
-from temppass.client.curl import ACCESS_TOKEN, CLIENT_ID, CLIENT_SECRET, STATEMENT, request_of
 from temppass.client.errors import InvalidTarget, TempPassError
 from temppass.client.flow import ALL_DEVICES, ALL_KEYS, Party, Send, Viewer
-from temppass.client.forms import hidden_device_id, identity_fields, is_digest
 from temppass.client.place import ENVIRONMENTS, Place, place_at
 from temppass.client.vault import Held
 from temppass.core.identity import IDENTITY_BYTES_MAX, decode_base64, device_from_header
 from temppass.core.refusal import InvalidDeviceIdentifier
+from temppass.tools.curl import ACCESS_TOKEN, CLIENT_ID, CLIENT_SECRET, STATEMENT, request_of
+from temppass.tools.forms import hidden_device_id, identity_fields, is_digest
 
 #: a command line has at most so many bytes
 REQUEST_BYTES_MAX = 65_536

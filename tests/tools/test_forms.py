@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from temppass.client.errors import InvalidTarget
 from temppass.client.flow import Viewer
-from temppass.client.forms import VALUE_BYTES_MAX, Device, Forms, Kind, UserKey, forms
 from temppass.commands.identity import id_
 from temppass.core.identity import (
     IDENTITY_BYTES_MAX,
@@ -23,6 +22,7 @@ from temppass.core.identity import (
     user_key_from_header,
 )
 from temppass.failure import Failure
+from temppass.tools.forms import VALUE_BYTES_MAX, Device, Forms, Kind, UserKey, forms
 
 TVBOX = "tvbox-4f19c2a0-77d3-4b1e-8c55-90ab31de6f02"
 FINGERPRINT = "dHZib3gtNGYxOWMyYTAtNzdkMy00YjFlLThjNTUtOTBhYjMxZGU2ZjAy"

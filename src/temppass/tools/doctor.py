@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from temppass.client import flow, inspection
+from temppass.client import flow
 from temppass.client.errors import (
     AccessDenied,
     CredentialsRefused,
@@ -28,9 +28,10 @@ from temppass.client.errors import (
     Unreadable,
 )
 from temppass.client.flow import Answer, Deny, Flow, Lost, Party, Send, Tell, Viewer
-from temppass.client.inspection import Kind, claims_of, moment_of, moment_words, scopes_of
 from temppass.client.place import ENVIRONMENTS, Place
 from temppass.client.vault import Held
+from temppass.tools import inspection
+from temppass.tools.inspection import Kind, claims_of, moment_of, moment_words, scopes_of
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from temppass.client.bulk import DONE, FAILED, Journal, Target, head_of, parse
 from temppass.client.errors import BulkError
+from temppass.tools.bulk import DONE, FAILED, Journal, Target, head_of, parse
 
 MAIL = "viewer@example.com"
 HASH = hashlib.sha256(MAIL.encode()).hexdigest()

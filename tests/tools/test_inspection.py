@@ -18,7 +18,12 @@ from hypothesis import strategies as st
 
 from temppass.client.client import Client
 from temppass.client.flow import Permit, Viewer
-from temppass.client.inspection import (
+from temppass.client.place import place_at
+from temppass.client.vault import MemoryVault
+from temppass.commands.inspection import inspect
+from temppass.failure import Failure
+from temppass.testing import serving
+from temppass.tools.inspection import (
     INPUT_BYTES_MAX,
     Explanation,
     Kind,
@@ -31,11 +36,6 @@ from temppass.client.inspection import (
     span_words,
     value_words,
 )
-from temppass.client.place import place_at
-from temppass.client.vault import MemoryVault
-from temppass.commands.inspection import inspect
-from temppass.failure import Failure
-from temppass.testing import serving
 
 NOW = 1_767_261_600_000
 CATALOGUE = """
