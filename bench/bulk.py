@@ -16,7 +16,7 @@ from traffic import CHANNEL, PASS
 ENVIRONMENT = "release-production"
 TTL_MS = 1_800_000
 DEVICE = 0
-_TRIAL = f"environment = '{ENVIRONMENT}' AND channel = '{CHANNEL}' AND pass = '{PASS}'"
+_INTEGRATION = f"environment = '{ENVIRONMENT}' AND channel = '{CHANNEL}' AND pass = '{PASS}'"
 
 
 def fill(url: str, count: int) -> None:
@@ -27,26 +27,27 @@ def fill(url: str, count: int) -> None:
         _fill_sqlite(url, subjects, now)
     else:
         asyncio.run(_fill_postgres(url, subjects, now))
-        sql(url, "VACUUM ANALYZE temppass.ledger", "CHECKPOINT")
+        sql(url, "VACUUM ANALYZE temppass.ledgers", "CHECKPOINT")
 
 
 def lower_floor(url: str) -> None:
     """Make every ledger count again that a reset of everybody has made stale."""
     if url.startswith("sqlite"):
         with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
-            connection.execute(f"UPDATE trial SET device_floor = 0 WHERE {_TRIAL}")
+            connection.execute(f"UPDATE integration SET device_floor = 0 WHERE {_INTEGRATION}")
         connection.close()
     else:
-        sql(url, f"UPDATE temppass.trial SET device_floor = 0 WHERE {_TRIAL}")
+        sql(url, f"UPDATE temppass.integration SET device_floor = 0 WHERE {_INTEGRATION}")
 
 
 def _fill_sqlite(url: str, subjects: list[bytes], now: int) -> None:
     connection = sqlite3.connect(url.removeprefix("sqlite:///"))
-    trial, floor = connection.execute(f"SELECT id, device_floor FROM trial WHERE {_TRIAL}").fetchone()
+    integration, floor = connection.execute(f"SELECT id, device_floor FROM integration WHERE {_INTEGRATION}").fetchone()
     with connection:
         connection.executemany(
-            "INSERT INTO ledger (trial, kind, subject, generation, started_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)",
-            ((trial, DEVICE, subject, floor, now, now + TTL_MS) for subject in subjects),
+            "INSERT INTO ledger (integration, kind, subject, generation, started_at, expires_at) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            ((integration, DEVICE, subject, floor, now, now + TTL_MS) for subject in subjects),
         )
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
@@ -55,12 +56,14 @@ def _fill_sqlite(url: str, subjects: list[bytes], now: int) -> None:
 async def _fill_postgres(url: str, subjects: list[bytes], now: int) -> None:
     connection = await asyncpg.connect(url)
     try:
-        trial, floor = await connection.fetchrow(f"SELECT id, device_floor FROM temppass.trial WHERE {_TRIAL}")
+        integration, floor = await connection.fetchrow(
+            f"SELECT id, device_floor FROM temppass.integration WHERE {_INTEGRATION}"
+        )
         await connection.copy_records_to_table(
-            "ledger",
+            "ledgers",
             schema_name="temppass",
-            columns=["trial", "kind", "subject", "generation", "started_at", "expires_at", "version"],
-            records=((trial, DEVICE, subject, floor, now, now + TTL_MS, 1) for subject in subjects),
+            columns=["integration", "kind", "subject", "generation", "started_at", "expires_at", "version"],
+            records=((integration, DEVICE, subject, floor, now, now + TTL_MS, 1) for subject in subjects),
             timeout=600,
         )
     finally:

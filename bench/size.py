@@ -51,8 +51,8 @@ def size_of(url: str) -> tuple[int, int]:
         (count,) = connection.execute("SELECT count(*) FROM ledger").fetchone()
         connection.close()
         return path.stat().st_size, count
-    size = sql(url, "CHECKPOINT", "SELECT pg_total_relation_size('temppass.ledger')")
-    return size, sql(url, "SELECT count(*) FROM temppass.ledger")
+    size = sql(url, "CHECKPOINT", "SELECT pg_total_relation_size('temppass.ledgers')")
+    return size, sql(url, "SELECT count(*) FROM temppass.ledgers")
 
 
 def main() -> None:

@@ -46,7 +46,13 @@ LEDGERS = 6_000 * (ROUNDS + 2) * (SECONDS + 1) * len(KINDS)
 EAGER = (
     sys.executable,
     "-c",
-    "from temppass import cli, server, sweeper; sweeper.UNDO_MS, server.TICK_S = 0, 0.2; cli.main()",
+    """
+from temppass import cli
+from temppass.core import reset
+from temppass.service import upkeep
+reset.UNDO_KEPT_MS, upkeep.TICK_S = 0, 0.2
+cli.main()
+""",
 )
 
 

@@ -18,6 +18,8 @@ ALTER TABLE temppass.ledger RENAME TO ledgers;
 ALTER TABLE temppass.ledgers RENAME COLUMN trial TO integration;
 ALTER TABLE temppass.ledgers ADD COLUMN slot smallint NOT NULL DEFAULT 0;
 ALTER TABLE temppass.ledgers ADD COLUMN bonus smallint NOT NULL DEFAULT 0;
+-- Pages are filled: most ledgers are written once, and the slot has made the index larger (docs/design.md).
+ALTER TABLE temppass.ledgers SET (fillfactor = 100);
 CREATE VIEW temppass.ledger AS
 SELECT integration AS trial, generation, started_at, expires_at, version, kind, subject, used, app_id, device_user
 FROM temppass.ledgers;
