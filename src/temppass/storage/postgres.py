@@ -184,6 +184,7 @@ class PostgresStore:
             [self._integration_ids[integration] for integration, _ in ledgers],
             [subject.kind for _, subject in ledgers],
             [subject.digest for _, subject in ledgers],
+            bool(batch.wanted),
         )
         for what, n, version, a, b, c, used, app_id, device_user, d, e in found:
             if what == sql.LEDGER_ROW:

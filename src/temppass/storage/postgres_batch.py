@@ -67,7 +67,8 @@ class Batch:
         self.titles = Titles()
         #: ledgers of many titles, which are read for large keys only
         self.large: set[LedgerKey] = set()
-        self._wanted = {(job.integration, subject) for job in jobs if job.keys.large for subject in job.keys.subjects}
+        #: those that are read all the same
+        self.wanted = {(job.integration, subject) for job in jobs if job.keys.large for subject in job.keys.subjects}
         self.versions: dict[str, int] = {}
         self.integrations: dict[IntegrationKey, Integration] = {}
         self.rows: dict[LedgerKey, Row] = {}
@@ -84,11 +85,14 @@ class Batch:
         self.undone: list[tuple[IntegrationKey, Raise]] = []
 
     def may_read(self, key: LedgerKey, used: bytes | None) -> bool:
-        """Tell whether the titles of a ledger are few enough to be read in passing, or somebody asked for them."""
-        if used is None or len(used) <= LEDGER_READ_BYTES_MAX:
+        """
+        Tell whether the titles of a ledger are few enough to be read in passing, or somebody asked for them. The
+        database answers none at all (b"") for too many, unless it was told that somebody did.
+        """
+        if used is None or 0 < len(used) <= LEDGER_READ_BYTES_MAX:
             return True
         self.large.add(key)
-        return key in self._wanted
+        return key in self.wanted
 
     @property
     def is_changed(self) -> bool:

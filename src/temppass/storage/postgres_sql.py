@@ -3,6 +3,8 @@ Every statement that the PostgreSQL store sends, by name. Rows go in as arrays t
 statement is the same for one row and for a batch; every look-up is by primary key.
 """
 
+from temppass.store import LEDGER_READ_BYTES_MAX
+
 # --- environments and their chains
 
 ENVIRONMENTS = "SELECT name FROM temppass.environment ORDER BY name"
@@ -53,7 +55,7 @@ ON CONFLICT DO NOTHING
 """
 # the versions of environments, the floors of integrations and the ledgers of one batch, of one moment
 ENVIRONMENT_ROW, INTEGRATION_ROW, LEDGER_ROW = 0, 1, 2
-READ = """
+READ = f"""
 SELECT 0, n::integer, version, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bytea, NULL::bytea, NULL::bytea,
     NULL::integer, NULL::integer
 FROM unnest($1::text[]) WITH ORDINALITY AS k (name, n) JOIN temppass.environment USING (name)
@@ -61,11 +63,13 @@ UNION ALL
 SELECT 1, id, version, device_floor, user_key_floor, fired_at, NULL, NULL, NULL, device_ahead, user_key_ahead
 FROM temppass.integration WHERE id = ANY ($2::integer[])
 UNION ALL
-SELECT 2, n::integer, version, generation, started_at, expires_at, used, app_id, device_user, bonus, NULL
+SELECT 2, n::integer, version, generation, started_at, expires_at,
+    CASE WHEN octet_length(used) > {LEDGER_READ_BYTES_MAX} AND NOT $7::boolean THEN ''::bytea ELSE used END,
+    app_id, device_user, bonus, NULL
 FROM unnest($3::smallint[], $4::integer[], $5::smallint[], $6::bytea[])
     WITH ORDINALITY AS k (slot, integration, kind, subject, n)
 JOIN temppass.ledgers USING (slot, integration, kind, subject)
-"""
+"""  # noqa: S608 - what is put in is our own
 CLIENTS = """
 SELECT environment, id, application, epoch, secret_hash, issued_at FROM temppass.client
 JOIN unnest($1::text[], $2::text[]) AS k (environment, id) USING (environment, id)
