@@ -85,7 +85,14 @@ class Decisions:
 
     async def authorize(self, caller: Caller, pass_id: str, asked: TitlesAsked | Refusal) -> Decided:
         """Decide the titles that are asked for; the first permit begins the trial (contract §6.2)."""
-        world, ask, verdicts, now = await self._judge(trial.authorize, caller, pass_id, asked)
+        if not _is_large(asked, AUTHORIZE_PASSING_MAX):
+            with contextlib.suppress(LargeLedger):
+                return await self._signed(await self._ask(trial.authorize, caller, pass_id, asked, large=False))
+        async with self._context.large_turn():  # the signatures are what takes longest
+            return await self._signed(await self._ask(trial.authorize, caller, pass_id, asked, large=True))
+
+    async def _signed(self, judged: _Judged) -> Decided:
+        world, ask, verdicts, now = judged
         signed: list[tuple[Permit | Deny, str | None]] = []
         for verdict in verdicts:
             if isinstance(verdict, Permit):
@@ -100,17 +107,11 @@ class Decisions:
 
     async def preauthorize(self, caller: Caller, pass_id: str, asked: TitlesAsked | Refusal) -> list[Permit | Deny]:
         """Judge the titles that are asked for; begin and consume nothing (contract §6.3)."""
-        _, _, verdicts, _ = await self._judge(trial.preauthorize, caller, pass_id, asked)
-        return verdicts
-
-    async def _judge(self, judge: trial.Judge, caller: Caller, pass_id: str, asked: TitlesAsked | Refusal) -> _Judged:
-        """Judge in passing; or in turn, if many titles are asked for or a ledger turns out to hold many."""
-        passing_max = AUTHORIZE_PASSING_MAX if judge is trial.authorize else PREAUTHORIZE_PASSING_MAX
-        if isinstance(asked, Refusal) or not _is_large(asked[1], passing_max):
+        if not _is_large(asked, PREAUTHORIZE_PASSING_MAX):
             with contextlib.suppress(LargeLedger):
-                return await self._ask(judge, caller, pass_id, asked, large=False)
+                return (await self._ask(trial.preauthorize, caller, pass_id, asked, large=False))[2]
         async with self._context.large_turn():
-            return await self._ask(judge, caller, pass_id, asked, large=True)
+            return (await self._ask(trial.preauthorize, caller, pass_id, asked, large=True))[2]
 
     def _ask(
         self, judge: trial.Judge, caller: Caller, pass_id: str, asked: TitlesAsked | Refusal, *, large: bool
@@ -203,7 +204,11 @@ class Decisions:
 # --- whose trial, under which offer
 
 
-def _is_large(titles: Sequence[str], titles_max: int) -> bool:
+def _is_large(asked: TitlesAsked | Refusal, titles_max: int) -> bool:
+    """Tell whether this has to wait for its turn; what cannot be read is refused at once."""
+    if isinstance(asked, Refusal):
+        return False
+    _, titles = asked
     return len(titles) > titles_max or sum(map(len, titles)) > CHARACTERS_PASSING_MAX
 
 
