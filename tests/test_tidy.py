@@ -21,7 +21,7 @@ from sybil.parsers.markdown import CodeBlockParser
 
 import temppass
 from temppass import cli, testing
-from temppass.core import catalogue
+from temppass.core import catalogue_file
 from temppass.demo import walk
 from temppass.settings import VARIABLES
 from temppass.tools.profiles import VARIABLES as CLIENT_VARIABLES
@@ -135,10 +135,10 @@ def test_every_exit_code_is_in_the_reference() -> None:
 @pytest.mark.parametrize(
     ("kind", "keys"),
     {
-        "programmer": catalogue._PROGRAMMER,
-        "channel": catalogue._CHANNEL,
-        "pass": catalogue._PASS,
-        "application": catalogue._APPLICATION,
+        "programmer": catalogue_file._PROGRAMMER,
+        "channel": catalogue_file._CHANNEL,
+        "pass": catalogue_file._PASS,
+        "application": catalogue_file._APPLICATION,
     }.items(),
 )
 def test_every_catalogue_key_is_in_the_reference(kind: str, keys: dict[str, object]) -> None:
@@ -273,7 +273,7 @@ def test_the_readme_walks_as_the_server_does() -> None:
 def test_every_catalogue_in_the_pages_can_be_applied(page: Path) -> None:
     channel = '[[programmer]]\nid = "acme"\n[[channel]]\nid = "REF"\nprogrammer = "acme"\n'
     for block in blocks(page, "toml"):
-        catalogue.parse(block if "[[programmer]]" in block else channel + block, page.name)
+        catalogue_file.parse(block if "[[programmer]]" in block else channel + block, page.name)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=by_name)

@@ -389,7 +389,8 @@ def show(store: str | None, environment: str | None) -> None:
     """
     import tomli_w  # noqa: PLC0415 - only this command writes TOML
 
-    from temppass.core.catalogue import EMPTY, document_of  # noqa: PLC0415
+    from temppass.core.catalogue import EMPTY  # noqa: PLC0415
+    from temppass.core.catalogue_file import document_of  # noqa: PLC0415
 
     shown = _look(store, environment, lambda app, name: app.service.catalogues.catalogue(name))
     if shown == EMPTY:
@@ -630,7 +631,7 @@ def _actor() -> "ByShell":
 
 
 def _parse(file: Any) -> Any:
-    from temppass.core.catalogue import CatalogueError, parse  # noqa: PLC0415
+    from temppass.core.catalogue_file import CatalogueError, parse  # noqa: PLC0415
 
     name = getattr(file, "name", "stdin")
     try:

@@ -6,7 +6,8 @@ a walk through the wire to paste into a shell.
 from importlib import resources
 
 from temppass.core.act import ByShell
-from temppass.core.catalogue import EMPTY, parse
+from temppass.core.catalogue import EMPTY
+from temppass.core.catalogue_file import parse
 from temppass.service import Service
 
 ENVIRONMENTS = ("release-production", "release-staging", "prequal-production", "prequal-staging")

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from temppass.core.act import ByShell
-from temppass.core.catalogue import parse
+from temppass.core.catalogue_file import parse
 from temppass.failure import install
 
 try:

@@ -20,7 +20,7 @@ from tests.e2e.conftest import WAIT_S, surroundings
 
 from temppass import cli
 from temppass.core.act import Act, CatalogueApply, read_record
-from temppass.core.catalogue import parse
+from temppass.core.catalogue_file import parse
 from temppass.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from temppass.core import act
-from temppass.core.catalogue import EMPTY, Catalogue, carry_resets, difference
+from temppass.core.catalogue import EMPTY, Catalogue, carry_resets
+from temppass.core.catalogue_file import difference
 from temppass.core.tokens import generate_keys
 from temppass.core.world import EnvironmentRecord
 from temppass.service.context import Context, new_id
