@@ -25,7 +25,7 @@ from temppass.core import catalogue_file
 from temppass.demo import walk
 from temppass.settings import VARIABLES
 from temppass.tools.profiles import VARIABLES as CLIENT_VARIABLES
-from temppass.web.app import Edge, routes
+from temppass.web.app import Edge
 from temppass.web.problems import CODES, FAULTS, PLAIN, REGISTRATION, RESET
 
 ROOT = Path(__file__).parent.parent
@@ -148,7 +148,7 @@ def test_every_catalogue_key_is_in_the_reference(kind: str, keys: dict[str, obje
 def test_every_endpoint_is_in_the_reference() -> None:
     served = {
         (method, route.path_format)
-        for route in routes(testing.build().application.service, CollectorRegistry())
+        for route in testing.build().app.routes
         for method in (route.methods or set()) - {"HEAD"}
     }
     documented = Counter(

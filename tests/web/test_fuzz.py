@@ -16,11 +16,9 @@ from urllib.parse import quote_from_bytes, unquote, urlencode
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry
 from starlette.routing import Route
 
 from temppass.testing import build
-from temppass.web.app import routes
 from temppass.web.openapi import document
 
 HOST = (b"host", b"double.test:8080")
@@ -95,7 +93,7 @@ STATEMENT = DOUBLE.mint("demo").encode()
 DEVICE = b"fingerprint " + base64.b64encode(b"tvbox-4f19c2a0")
 IDENTITY = base64.b64encode(b'{"email":"viewer@example.net"}')
 CREDENTIALS, TOKEN, CODE = asyncio.run(prepare(STATEMENT.decode()))
-ROUTES = routes(DOUBLE.application.service, CollectorRegistry())
+ROUTES = DOUBLE.app.routes
 
 # --- what is right
 

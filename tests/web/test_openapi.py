@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import settings
-from prometheus_client import CollectorRegistry
 from schemathesis import checks
 from schemathesis.python import asgi
 from schemathesis.specs.openapi import checks as openapi_checks
@@ -23,7 +22,6 @@ from temppass.core.model import DenyCode
 from temppass.core.world import SCOPE_RESET, SCOPE_V2
 from temppass.testing import build
 from temppass.web import problems
-from temppass.web.app import routes
 from temppass.web.openapi import document
 
 #: the catalogue of the examples, and an application for each scope
@@ -32,7 +30,7 @@ CATALOGUE = (resources.files("temppass") / "demo.toml").read_text("utf-8") + "".
     for name, scope in (("player", SCOPE_V2), ("resetter", SCOPE_RESET))
 )
 DOUBLE = build(CATALOGUE, now=1_767_261_600_000)
-ROUTES = routes(DOUBLE.application.service, CollectorRegistry())
+ROUTES = DOUBLE.app.routes
 DOCUMENT: dict[str, Any] = json.loads(document(ROUTES))
 SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", DOUBLE.app)
 OPERATIONS = [

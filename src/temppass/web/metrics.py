@@ -1,0 +1,57 @@
+"""
+What edge and service have counted, as Prometheus reads it: plain numbers, because the library's cost a lock each time.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
+
+from temppass.service import Service
+
+
+class Metrics(Collector):
+    """The counters of one process; `registry` may have others of the process beside them."""
+
+    def __init__(self, service: Service, registry: CollectorRegistry) -> None:
+        self._service = service
+        self._registry = registry
+        #: requests answered, by endpoint and status
+        self._requests: Counter[tuple[str, int]] = Counter()
+        registry.register(self)
+
+    def count(self, endpoint: str, status: int) -> None:
+        """Count an answered request."""
+        self._requests[endpoint, status] += 1
+
+    async def metrics(self, _request: Request) -> Response:
+        """Show the metrics in Prometheus' text format."""
+        return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
+
+    def collect(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "temppass_requests", "Requests answered, by endpoint and status.", labels=["endpoint", "status"]
+        )
+        for (endpoint, status), count in self._requests.items():
+            requests.add_metric([endpoint, str(status)], count)
+        yield requests
+        decisions = CounterMetricFamily(
+            "temppass_decisions", "Titles decided by authorize, by verdict.", labels=["verdict"]
+        )
+        for verdict, count in self._service.decisions.verdicts.items():
+            decisions.add_metric([verdict], count)
+        yield decisions
+        yield CounterMetricFamily(
+            "temppass_swept_ledgers",
+            "Ledgers removed that could not count any more.",
+            self._service.upkeep.sweeper.removed,
+        )
+        yield CounterMetricFamily(
+            "temppass_store_retries",
+            "Batches run again after a race with another process.",
+            self._service.context.store.retries,
+        )
