@@ -70,6 +70,7 @@ def postgres_server() -> Iterator[str]:
 
             server = get_server(Path(folder) / "data", cleanup_mode="delete")
         yield server.get_uri()
+        _running.clear()  # whichever test is the last has no part in it
         server.cleanup()
 
 
