@@ -136,6 +136,8 @@ def test_a_command_that_reads_leaves_no_trace(folder: "Folder", state: str) -> N
         folder.application(server).decide("tv", "FILM")
         if state == "after a kill":
             server.end(signal.SIGKILL)
+        else:
+            server.send(signal.SIGSTOP)  # so that what changes is not of its own doing
     if state == "in a folder that cannot be written":
         folder.path.chmod(0o500)
     before = traces(folder)
