@@ -4,6 +4,7 @@ Sessions, and the redirect of `authenticate`.
 Source: contract §6.8 and §12 #24, design decisions 8.15 and 8.16.
 """
 
+import asyncio
 import base64
 import json
 import re
@@ -14,7 +15,11 @@ import msgspec
 import pytest
 from starlette.testclient import TestClient
 
-from temppass.core.model import Session
+from temppass.core.model import Device, Session
+from temppass.core.refusal import Refusal
+from temppass.service.context import Caller
+from temppass.service.decisions import Viewer
+from temppass.service.sessions import SessionForm
 from temppass.storage.memory import MemoryStore
 from temppass.testing import Double
 
@@ -342,6 +347,34 @@ def test_an_application_opens_so_many_sessions_a_second(
             "message": "Application 'ops' opens over 50 sessions a second; wait a second and try again.",
             "status": 429,
         },
+    )
+
+
+def test_a_device_is_described_only_where_a_session_is_kept(
+    client: TestClient, double: Double, token_of: Callable[..., str]
+) -> None:
+    """To read a User-Agent can be made to take 4 ms: not for who has no token, nor for who opens too many."""
+    described: list[Device] = []
+
+    def describe() -> Device:
+        described.append(Device())
+        return described[-1]
+
+    def opening(token: str | None, form: SessionForm) -> str:
+        caller = Caller("release-production", token, "ACME1")
+        try:
+            asyncio.run(double.application.service.sessions.create(caller, Viewer(DEVICE), form, describe))
+        except Refusal as refusal:
+            return type(refusal).__name__
+        return "kept" if described else "not kept"
+
+    token = token_of("player")
+    outcomes = [opening(None, SessionForm()), opening(token, SessionForm("TempPassBasic30m"))]
+    outcomes += [opening(token, SessionForm()) for _ in range(501)]
+    assert (outcomes[:3], outcomes[-1], len(described)) == (
+        ["InvalidToken", "not kept", "kept"],
+        "TooManySessions",
+        500,
     )
 
 

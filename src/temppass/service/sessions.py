@@ -7,6 +7,7 @@ Source: contract §6.5 and §6.8.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -60,9 +61,12 @@ class Sessions:
         #: sessions that may be opened, by environment and application
         self._may_open: dict[tuple[str, str], Bucket] = {}
 
-    async def create(self, caller: Caller, viewer: Viewer | Refusal, form: SessionForm, screen: Device) -> Opened:
+    async def create(
+        self, caller: Caller, viewer: Viewer | Refusal, form: SessionForm, describe: Callable[[], Device]
+    ) -> Opened:
         """
-        Create a session; where Temp Pass is chosen at once, none is needed. `screen` is what is known of the device.
+        Create a session; where Temp Pass is chosen at once, none is needed. `describe` tells of the device: it takes
+        long, and is asked only where a session is kept.
 
         Refuses: InvalidRedirect, UnknownPass, InactiveIntegration, TooManySessions.
         """
@@ -81,7 +85,7 @@ class Sessions:
             session = Session(
                 code=code, id=session_id, channel_id=channel.id, device=device(device_id, world.pepper).digest,
                 started_at=now, expires_at=now + SESSION_MS,
-                domain=checked.domain, redirect_url=checked.redirect_url, screen=screen,
+                domain=checked.domain, redirect_url=checked.redirect_url, screen=describe(),
             )  # fmt: skip
 
             def step(found: Found) -> tuple[Opened, Changes]:

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from temppass import wire
 from temppass.core.catalogue import RESOURCE_BYTES_MAX, Channel, Pass
 from temppass.core.identity import device_from_header
-from temppass.core.model import Deny, Permit, Profile, Session, Spent, Standing
+from temppass.core.model import Deny, Device, Permit, Profile, Session, Spent, Standing
 from temppass.core.refusal import InvalidCode, InvalidResources, Refusal
 from temppass.service import Service
 from temppass.service.context import Caller, given
@@ -180,8 +180,12 @@ class RestV2:
         """Create an authentication session, or send the application straight to authorize."""
         headers = Headers(request.scope["headers"])
         form = _session_form(await read_body(request, headers))
-        caller, screen = _caller(request, headers), read_device(headers.device_info, headers.get(b"user-agent"))
-        opened = await self._sessions.create(caller, attempt(_viewer, headers), form, screen)
+        caller = _caller(request, headers)
+
+        def describe() -> Device:
+            return read_device(headers.device_info, headers.get(b"user-agent"))
+
+        opened = await self._sessions.create(caller, attempt(_viewer, headers), form, describe)
         return _opened(caller.channel_id, form, opened, "resume")
 
     async def resume_session(self, request: Request) -> Response:
