@@ -95,8 +95,10 @@ Amendment = tuple[A, EnvironmentRecord | None, Recorded | None]
 
 
 class Store(Protocol):
-    #: batches that ran again because another process changed the same rows first
-    retries: int
+    @property
+    def retries(self) -> int:
+        """Batches that ran again because another process changed the same rows first."""
+        ...
 
     async def transact(self, keys: Keys, step: Callable[[Found], tuple[A, Changes]]) -> A:
         """

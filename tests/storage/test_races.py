@@ -262,15 +262,15 @@ def beside(url: str, before: Step, theirs: list[Step], work: Deed) -> tuple[bool
     async def play() -> tuple[bool, Any, tuple[Ledger | None, ...]]:
         writer, store, watcher = PostgresStore(url), PostgresStore(url), await asyncpg.connect(url)
         await writer.transact(BOTH, before)
-        assert writer._batches is not None
-        await writer._batches.execute("BEGIN")
+        assert writer._lane._connection is not None
+        await writer._lane._connection.execute("BEGIN")
         for step in theirs:
             await writer.transact(BOTH, step)
         working = asyncio.create_task(work.do(store))
         while not working.done() and not await watcher.fetchval(_WAITS):
             continue
         waited = not working.done()
-        await writer._batches.execute("COMMIT")
+        await writer._lane._connection.execute("COMMIT")
         answer, found = await working, await store.transact(BOTH, look)
         for each in (writer, store, watcher):
             await each.close()

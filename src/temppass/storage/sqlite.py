@@ -36,6 +36,7 @@ from temppass.core.model import (
 )
 from temppass.core.world import EnvironmentRecord
 from temppass.storage import sqlite_file
+from temppass.storage import sqlite_sql as sql
 from temppass.storage.titles import Titles
 from temppass.store import (
     BATCH_MAX,
@@ -296,19 +297,19 @@ class _Transaction:
             integration = self._write_floors(keys, changes.floors or Floors())
         for subject, ledger in changes.ledgers:
             if ledger is None:
-                self._execute(_REMOVE_LEDGER, (integration, subject.kind, subject.digest))
+                self._execute(sql.REMOVE_LEDGER, (integration, subject.kind, subject.digest))
             else:
-                self._execute(_WRITE_LEDGER, (integration, subject.kind, subject.digest, *self._ledger_row(ledger)))
+                self._execute(sql.WRITE_LEDGER, (integration, subject.kind, subject.digest, *self._ledger_row(ledger)))
         if (client := changes.client) is not None:
             row = (client.id, client.application_id, client.epoch, client.secret_hash, client.issued_at)
-            self._execute(_ADD_CLIENT, (keys.environment, *row))
+            self._execute(sql.ADD_CLIENT, (keys.environment, *row))
         for kept in changes.kept:
-            self._execute(_WRITE_KEPT, (keys.environment, kept.key, kept.kind, kept.expires_at, kept.document))
+            self._execute(sql.WRITE_KEPT, (keys.environment, kept.key, kept.kind, kept.expires_at, kept.document))
         for raised in changes.raises:
             key = (integration, raised.kind, raised.generation)
-            self._execute(_ADD_RAISE, (*key, raised.floor_before, raised.at, raised.act_id))
+            self._execute(sql.ADD_RAISE, (*key, raised.floor_before, raised.at, raised.act_id))
         for raised in changes.undone:
-            self._execute(_REMOVE_RAISE, (integration, raised.kind, raised.generation))
+            self._execute(sql.REMOVE_RAISE, (integration, raised.kind, raised.generation))
         for record in changes.records:
             self._add_record(keys.environment, record)
 
@@ -319,7 +320,7 @@ class _Transaction:
     def amend(self, environment: str, change: Callable[[EnvironmentRecord | None], Amendment[A]]) -> A:
         answer, changed, record = change(self.load(environment))
         if changed is not None:
-            self._execute(_WRITE_ENVIRONMENT, (environment, changed.version, _encode(changed)))
+            self._execute(sql.WRITE_ENVIRONMENT, (environment, changed.version, _encode(changed)))
             self._versions[environment] = changed.version
         if record is not None:
             self._add_record(environment, record)
@@ -332,18 +333,18 @@ class _Transaction:
         self, integration: IntegrationKey, kind: SubjectKind, after: bytes, limit: int
     ) -> list[tuple[Subject, Ledger]]:
         id_, _ = self._row(integration)
-        rows = self._execute(_LEDGERS_AFTER, (id_, kind, after, limit))
+        rows = self._execute(sql.LEDGERS_AFTER, (id_, kind, after, limit))
         return [(Subject(kind, row[0]), self._ledger_of(row[1:])) for row in rows]
 
     def records(self, environment: str, after: int, limit: int) -> list[Sealed]:
-        rows = self._execute(_SEALED, (environment, after, limit))
+        rows = self._execute(sql.SEALED, (environment, after, limit))
         return [Sealed(Link(sequence, digest), document) for sequence, digest, document in rows]
 
     def unsealed_environments(self) -> list[str]:
-        return [name for (name,) in self._execute(_UNSEALED_ENVIRONMENTS)]
+        return [name for (name,) in self._execute(sql.UNSEALED_ENVIRONMENTS)]
 
     def unsealed(self, environment: str, limit: int) -> list[tuple[str, bytes]]:
-        return self._execute(_UNSEALED, (environment, limit)).fetchall()
+        return self._execute(sql.UNSEALED, (environment, limit)).fetchall()
 
     def head(self, environment: str) -> Link:
         row = self._execute("SELECT sequence, hash FROM chain WHERE environment = ?", (environment,)).fetchone()
@@ -356,15 +357,15 @@ class _Transaction:
         links = step(self.head(environment), [document for _, document in unsealed])
         for link, (id_, _) in zip(links, unsealed, strict=True):
             self._execute("UPDATE audit SET sequence = ?, hash = ? WHERE id = ?", (link.sequence, link.hash, id_))
-        self._execute(_WRITE_HEAD, (environment, links[-1].sequence, links[-1].hash))
+        self._execute(sql.WRITE_HEAD, (environment, links[-1].sequence, links[-1].hash))
         return len(links)
 
     def sweep(self, now: int, raised_before: int, limit: int) -> int:
-        kept = self._execute(_SWEEP_KEPT, (now, limit)).rowcount
-        return max(kept, self._execute(_SWEEP_RAISES, (raised_before, limit)).rowcount)
+        kept = self._execute(sql.SWEEP_KEPT, (now, limit)).rowcount
+        return max(kept, self._execute(sql.SWEEP_RAISES, (raised_before, limit)).rowcount)
 
     def integrations(self) -> list[tuple[IntegrationKey, Standing]]:
-        rows = self._execute(_INTEGRATIONS).fetchall()
+        rows = self._execute(sql.INTEGRATIONS).fetchall()
         return [((row[1], row[2], row[3]), Standing(Floors(*row[4:]), self._raises(row[0]))) for row in rows]
 
     def sweep_ledgers(
@@ -372,9 +373,9 @@ class _Transaction:
     ) -> tuple[int, bytes | None]:
         id_, _ = self._row(integration)
         chunk = (id_, kind, after)
-        last, looked_at = self._execute(_LAST_OF_CHUNK, (*chunk, limit)).fetchone()
+        last, looked_at = self._execute(sql.LAST_OF_CHUNK, (*chunk, limit)).fetchone()
         # in one statement: row by row it takes eight times as long, and asks wait for this thread meanwhile
-        removed = self._execute(_SWEEP_LEDGERS, (*chunk, last, stale.generation_min, stale.expired_before)).rowcount
+        removed = self._execute(sql.SWEEP_LEDGERS, (*chunk, last, stale.generation_min, stale.expired_before)).rowcount
         return removed, last if looked_at == limit else None
 
     def _version(self, environment: str) -> int:
@@ -392,7 +393,7 @@ class _Transaction:
     def _row(self, key: IntegrationKey) -> tuple[int | None, Floors]:
         known = self._integrations.get(key)
         if known is None:
-            row = self._execute(_INTEGRATION, key).fetchone()
+            row = self._execute(sql.INTEGRATION, key).fetchone()
             known = self._integrations[key] = (row[0], Floors(*row[1:])) if row else (None, Floors())
         return known
 
@@ -400,14 +401,14 @@ class _Transaction:
         assert keys.integration is not None
         key = (keys.environment, *keys.integration)
         row = (floors.device, floors.user_key, floors.fired_at, floors.device_ahead, floors.user_key_ahead)
-        (id_,) = self._execute(_WRITE_INTEGRATION, (*key, *row)).fetchone()
+        (id_,) = self._execute(sql.WRITE_INTEGRATION, (*key, *row)).fetchone()
         self._integrations[key] = (id_, floors)
         return int(id_)
 
     def _ledger(self, integration: int | None, subject: Subject, large: bool) -> Ledger | None:  # noqa: FBT001 - of Keys
         if integration is None:
             return None
-        row = self._execute(_LEDGER, (integration, subject.kind, subject.digest)).fetchone()
+        row = self._execute(sql.LEDGER, (integration, subject.kind, subject.digest)).fetchone()
         if row is None:
             return None
         if (used := row[3]) and len(used) > LEDGER_READ_BYTES_MAX and not large:
@@ -431,99 +432,16 @@ class _Transaction:
         )
 
     def _client(self, environment: str, client_id: str) -> Client | None:
-        row = self._execute(_CLIENT, (environment, client_id)).fetchone()
+        row = self._execute(sql.CLIENT, (environment, client_id)).fetchone()
         return Client(*row) if row else None
 
     def _kept(self, environment: str, key: str) -> Kept | None:
-        row = self._execute(_KEPT, (environment, key)).fetchone()
+        row = self._execute(sql.KEPT, (environment, key)).fetchone()
         return Kept(*row) if row else None
 
     def _raises(self, integration: int | None) -> tuple[Raise, ...]:
-        rows = self._execute(_RAISES, (integration,))
+        rows = self._execute(sql.RAISES, (integration,))
         return tuple([Raise(SubjectKind(row[0]), *row[1:]) for row in rows])
 
     def _add_record(self, environment: str, record: Recorded) -> None:
-        self._execute(_ADD_RECORD, (record.id, record.at, environment, record.document))
-
-
-_INTEGRATION = """
-SELECT id, device_floor, user_key_floor, fired_at, device_ahead, user_key_ahead FROM integration
-WHERE environment = ? AND channel = ? AND pass = ?
-"""
-_INTEGRATIONS = """
-SELECT id, environment, channel, pass, device_floor, user_key_floor, fired_at, device_ahead, user_key_ahead
-FROM integration ORDER BY environment, channel, pass
-"""
-_WRITE_INTEGRATION = """
-INSERT INTO integration (
-    environment, channel, pass, device_floor, user_key_floor, fired_at, device_ahead, user_key_ahead
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (environment, channel, pass) DO UPDATE SET
-    device_floor = excluded.device_floor, user_key_floor = excluded.user_key_floor, fired_at = excluded.fired_at,
-    device_ahead = excluded.device_ahead, user_key_ahead = excluded.user_key_ahead
-RETURNING id
-"""
-_LEDGER = """
-SELECT started_at, expires_at, generation, used, app_id, device_user, bonus FROM ledger
-WHERE integration = ? AND kind = ? AND subject = ?
-"""
-_WRITE_LEDGER = """
-INSERT INTO ledger (integration, kind, subject, generation, started_at, expires_at, used, app_id, device_user, bonus)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (integration, kind, subject) DO UPDATE SET
-    generation = excluded.generation, started_at = excluded.started_at, expires_at = excluded.expires_at,
-    used = excluded.used, app_id = excluded.app_id, device_user = excluded.device_user, bonus = excluded.bonus
-"""
-_REMOVE_LEDGER = "DELETE FROM ledger WHERE integration = ? AND kind = ? AND subject = ?"
-_LEDGERS_AFTER = """
-SELECT subject, started_at, expires_at, generation, used, app_id, device_user, bonus FROM ledger
-WHERE integration = ? AND kind = ? AND subject > ? ORDER BY subject LIMIT ?
-"""
-_LAST_OF_CHUNK = """
-SELECT max(subject), count(*) FROM (
-    SELECT subject FROM ledger WHERE integration = ? AND kind = ? AND subject > ? ORDER BY subject LIMIT ?
-)
-"""
-_SWEEP_LEDGERS = """
-DELETE FROM ledger
-WHERE integration = ? AND kind = ? AND subject > ? AND subject <= ? AND (generation < ? OR expires_at < ?)
-"""
-_RAISES = """
-SELECT kind, generation, floor_before, at, act FROM raised WHERE integration = ? ORDER BY kind, generation
-"""
-_ADD_RAISE = "INSERT INTO raised (integration, kind, generation, floor_before, at, act) VALUES (?, ?, ?, ?, ?, ?)"
-_REMOVE_RAISE = "DELETE FROM raised WHERE integration = ? AND kind = ? AND generation = ?"
-_SWEEP_RAISES = """
-DELETE FROM raised WHERE (integration, kind, generation) IN (
-    SELECT integration, kind, generation FROM raised WHERE at < ? LIMIT ?
-)
-"""
-_CLIENT = "SELECT id, application, epoch, secret_hash, issued_at FROM client WHERE environment = ? AND id = ?"
-_ADD_CLIENT = """
-INSERT INTO client (environment, id, application, epoch, secret_hash, issued_at) VALUES (?, ?, ?, ?, ?, ?)
-"""
-_KEPT = "SELECT kind, key, expires_at, document FROM kept WHERE environment = ? AND key = ?"
-_WRITE_KEPT = """
-INSERT INTO kept (environment, key, kind, expires_at, document) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (environment, key) DO UPDATE SET
-    kind = excluded.kind, expires_at = excluded.expires_at, document = excluded.document
-"""
-_SWEEP_KEPT = """
-DELETE FROM kept WHERE (environment, key) IN (SELECT environment, key FROM kept WHERE expires_at <= ? LIMIT ?)
-"""
-_WRITE_ENVIRONMENT = """
-INSERT INTO environment (name, version, document) VALUES (?, ?, ?)
-ON CONFLICT (name) DO UPDATE SET version = excluded.version, document = excluded.document
-"""
-_ADD_RECORD = "INSERT INTO audit (id, at, environment, document) VALUES (?, ?, ?, ?)"
-_SEALED = """
-SELECT sequence, hash, document FROM audit WHERE environment = ? AND sequence > ? ORDER BY sequence LIMIT ?
-"""
-_UNSEALED_ENVIRONMENTS = "SELECT DISTINCT environment FROM audit WHERE sequence IS NULL ORDER BY environment"
-_UNSEALED = """
-SELECT id, document FROM audit WHERE environment = ? AND sequence IS NULL ORDER BY at, id LIMIT ?
-"""
-_WRITE_HEAD = """
-INSERT INTO chain (environment, sequence, hash) VALUES (?, ?, ?)
-ON CONFLICT (environment) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash
-"""
+        self._execute(sql.ADD_RECORD, (record.id, record.at, environment, record.document))

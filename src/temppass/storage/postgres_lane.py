@@ -1,0 +1,259 @@
+"""
+One batch after another over one connection: what waits while a batch is on its way is the next one.
+
+A batch reads all its ledgers, floors and versions in one statement, runs its steps, and writes all changes in one
+statement in which every row is guarded by the version that was read. If any row has moved on, nothing of the batch is
+written and the whole batch runs again: steps are pure. A batch that changes nothing writes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import asyncpg
+
+from temppass.core.model import Changes, Client, Floors, Found, Kept, Raise, SubjectKind
+from temppass.storage import postgres_sql as sql
+from temppass.storage.postgres_batch import NO_KEY, Batch, Integration, Job, KeptRow, Later, Row
+from temppass.storage.postgres_link import ANSWER_WAIT_S, CONNECT_WAIT_S, connect, reason_of
+from temppass.storage.postgres_rows import (
+    REMOVED,
+    client_row,
+    columns,
+    floors_row,
+    integration_id,
+    kept_row,
+    ledger_of,
+    ledger_row,
+    raise_row,
+    slot_of,
+)
+from temppass.store import BATCH_MAX, WAITING_MAX, IntegrationKey, Keys, StoreBusy, StoreUnavailable
+
+if TYPE_CHECKING:
+    from temppass.storage.postgres_link import Connection
+
+A = TypeVar("A")
+
+#: a batch that loses this many races in a row is given up
+TRIES_MAX = 50
+#: the longest pause after a lost race grows by this with each, in seconds
+RACE_PAUSE_S = 0.0002
+
+
+class Lane:
+    """It connects when it is first asked, and again after every loss, and serves one event loop at a time."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._waiting: list[Job] = []
+        self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._connection: Connection | None = None
+        self._ids: dict[IntegrationKey, int] = {}
+        self._closed = False
+        #: races lost, each of which ran a batch once more
+        self.retries = 0
+
+    async def transact(self, keys: Keys, step: Callable[[Found], tuple[A, Changes]]) -> A:
+        """As the port's."""
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        if len(self._waiting) >= WAITING_MAX:
+            raise StoreBusy(f"{WAITING_MAX} steps wait for the store already")
+        if self._loop is None or self._loop.is_closed():  # not each time: it costs a system call
+            self._loop, self._task, self._connection = asyncio.get_running_loop(), None, None
+        answered: asyncio.Future[A] = self._loop.create_future()
+        self._waiting.append(Job(keys, _integration_key(keys), step, answered))
+        if self._task is None:
+            self._task = self._loop.create_task(self._work())
+        return await answered
+
+    async def close(self) -> None:
+        """Finish what waits, then let go."""
+        self._closed = True
+        if self._task is not None:
+            await self._task
+        if self._connection is not None:
+            await let_go(self._connection)
+
+    async def _work(self) -> None:
+        """Carry batches until nobody waits; one at a time, so that two never race for the same rows here."""
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+                try:
+                    async with asyncio.timeout(ANSWER_WAIT_S):
+                        await self._carry(batch)
+                except StoreUnavailable as error:
+                    _refuse(batch, error)
+                except Exception as error:  # noqa: BLE001 - whatever ends a trip ends the asks of this moment with it
+                    if self._connection is not None:
+                        self._connection.terminate()
+                        self._connection = None
+                    _refuse([*batch, *self._waiting], StoreUnavailable(reason_of(error)))
+                    self._waiting = []
+        finally:
+            self._task = None
+
+    async def _carry(self, jobs: list[Job]) -> None:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await connect(self._url)
+        for lost in range(TRIES_MAX):
+            batch = await self._read(self._connection, jobs)
+            outcomes: list[tuple[Job, Any, Exception | None]] = []
+            later: list[Job] = []
+            for job in jobs:
+                try:
+                    outcomes.append((job, batch.run(job), None))
+                except Later:
+                    later.append(job)
+                except Exception as error:  # noqa: BLE001 - a step that raises fails alone, whatever it raises
+                    outcomes.append((job, None, error))
+            try:
+                if not batch.is_changed or await self._write(self._connection, batch, lost):
+                    self._waiting[:0] = later
+                    return _settle(outcomes)
+            except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
+                self.retries += 1
+                random.shuffle(jobs)
+                # or two processes stay in step, and the same one loses again and again
+                await asyncio.sleep(random.uniform(0, lost * RACE_PAUSE_S))  # noqa: S311 - no secret
+        raise StoreBusy(f"{TRIES_MAX} races were lost in a row")
+
+    async def _read(self, connection: Connection, jobs: list[Job]) -> Batch:
+        batch = Batch(jobs)
+        environments = list({job.keys.environment for job in jobs})
+        named = {job.integration for job in jobs} - {NO_KEY}
+        if unknown := named - self._ids.keys():
+            for id_, *key in await connection.fetch(sql.INTEGRATION_IDS, *columns(unknown, 3)):
+                self._ids[tuple(key)] = id_
+        by_id = {self._ids[key]: key for key in named if key in self._ids}
+        ledgers = list(
+            {
+                (job.integration, subject): None
+                for job in jobs
+                if job.integration in self._ids
+                for subject in job.keys.subjects
+            }
+        )
+        found = await connection.fetch(
+            sql.READ,
+            environments,
+            list(by_id),
+            [slot_of(subject) for _, subject in ledgers],
+            [self._ids[integration] for integration, _ in ledgers],
+            [subject.kind for _, subject in ledgers],
+            [subject.digest for _, subject in ledgers],
+            bool(batch.wanted),
+        )
+        for what, n, version, a, b, c, used, app_id, device_user, d, e in found:
+            if what == sql.LEDGER_ROW:
+                if a == REMOVED:
+                    batch.rows[ledgers[n - 1]] = Row(None, version)
+                elif batch.may_read(ledgers[n - 1], used):
+                    ledger = ledger_of(b, c, a, batch.titles.read(used), app_id, device_user, d)
+                    batch.rows[ledgers[n - 1]] = Row(ledger, version)
+            elif what == sql.INTEGRATION_ROW:
+                batch.integrations[by_id[n]] = Integration(Floors(a, b, c, d, e), version)
+            else:
+                batch.versions[environments[n - 1]] = version
+        await self._read_rare(connection, jobs, batch)
+        return batch
+
+    async def _read_rare(self, connection: Connection, jobs: list[Job], batch: Batch) -> None:
+        """Read what few steps ask for, so that it may cost a trip of its own."""
+        clients = {(job.keys.environment, job.keys.client_id) for job in jobs if job.keys.client_id is not None}
+        if clients:
+            for environment, *row in await connection.fetch(sql.CLIENTS, *columns(clients, 2)):
+                batch.clients[environment, row[0]] = Client(*row)
+        kept = {(job.keys.environment, key) for job in jobs for key in job.keys.kept}
+        if kept:
+            for environment, key, version, *row in await connection.fetch(sql.KEPT, *columns(kept, 2)):
+                batch.kept[environment, key] = KeptRow(Kept(row[0], key, *row[1:]), version)
+        standing = {job.integration for job in jobs if job.keys.raises} & batch.integrations.keys()
+        if standing:
+            raises = await raises_of(connection, [self._ids[key] for key in standing])
+            for key in standing:
+                found = tuple(raises.get(self._ids[key], ()))
+                batch.integrations[key] = batch.integrations[key]._replace(raises=found)
+
+    async def _write(self, connection: Connection, batch: Batch, lost: int) -> bool:
+        """
+        Write all changes of a batch or none; answer False where it has to run once more to know its rows' numbers.
+
+        Raises asyncpg.SerializationError where a row has moved on since it was read.
+        """
+        ids = self._ids
+        needed = batch.changed_integrations | {integration for integration, _ in batch.changed_rows}
+        if missing := needed - ids.keys():
+            new = [(integration_id(key, lost), *key) for key in sorted(missing)]
+            await connection.execute(sql.ADD_INTEGRATIONS, *columns(new, 4))
+            return False
+        # in one order everywhere, removals included, so that two batches never wait for each other in a circle
+        ledgers = sorted(
+            ledger_row(ids[integration], subject, batch.rows[integration, subject], batch.titles)
+            for integration, subject in batch.changed_rows
+        )
+        held = sorted((ids[key], batch.integrations[key].version) for key in batch.held - batch.changed_integrations)
+        if not batch.changes_more_than_ledgers:
+            expected = len(ledgers) + len(held)
+            arguments = (*columns(ledgers, sql.LEDGER_COLUMNS), *columns(held, 2))
+            await connection.fetchval(sql.WRITE_LEDGERS, *arguments, expected)
+            return True
+        moved = [
+            (ids[key], *floors_row(batch.integrations[key].floors), batch.integrations[key].version)
+            for key in sorted(batch.changed_integrations)
+        ]
+        kept = [kept_row(key[0], batch.kept[key]) for key in sorted(batch.changed_kept)]
+        await connection.fetchval(
+            sql.WRITE_ALL,
+            *columns(ledgers, sql.LEDGER_COLUMNS),
+            *columns(moved, 7),
+            *columns([(ids[key], *raise_row(each)) for key, each in batch.new_raises], 6),
+            *columns([(ids[key], *raise_row(each)[:2]) for key, each in batch.undone], 3),
+            *columns(kept, 6),
+            *columns([(environment, *client_row(client)) for environment, client in batch.new_clients], 6),
+            *columns([(r.id, r.at, environment, r.document) for environment, r in batch.records], 4),
+            *columns(held, 2),
+            sorted(ids[key] for key in batch.changed_integrations),
+            len(ledgers) + len(moved) + len(kept) + len(held),
+        )
+        return True
+
+
+async def let_go(connection: Connection) -> None:
+    """Close a connection, also one that is lost."""
+    if not connection.is_closed():
+        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            await connection.close(timeout=CONNECT_WAIT_S)
+
+
+async def raises_of(connection: Connection, ids: list[int]) -> dict[int, list[Raise]]:
+    """Answer the resets that stand, by integration."""
+    found: dict[int, list[Raise]] = {}
+    for id_, kind, *row in await connection.fetch(sql.RAISES, ids):
+        found.setdefault(id_, []).append(Raise(SubjectKind(kind), *row))
+    return found
+
+
+def _settle(outcomes: list[tuple[Job, Any, Exception | None]]) -> None:
+    for job, answer, error in outcomes:
+        if job.answered.done():  # the one who asked has gone
+            continue
+        if error is None:
+            job.answered.set_result(answer)
+        else:
+            job.answered.set_exception(error)
+
+
+def _refuse(jobs: Iterable[Job], error: Exception) -> None:
+    _settle([(job, None, error) for job in jobs])
+
+
+def _integration_key(keys: Keys) -> IntegrationKey:
+    return (keys.environment, *keys.integration) if keys.integration is not None else NO_KEY

@@ -1,0 +1,85 @@
+"""
+Every statement that the SQLite store sends, by name; every look-up is by primary key.
+"""
+
+INTEGRATION = """
+SELECT id, device_floor, user_key_floor, fired_at, device_ahead, user_key_ahead FROM integration
+WHERE environment = ? AND channel = ? AND pass = ?
+"""
+INTEGRATIONS = """
+SELECT id, environment, channel, pass, device_floor, user_key_floor, fired_at, device_ahead, user_key_ahead
+FROM integration ORDER BY environment, channel, pass
+"""
+WRITE_INTEGRATION = """
+INSERT INTO integration (
+    environment, channel, pass, device_floor, user_key_floor, fired_at, device_ahead, user_key_ahead
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (environment, channel, pass) DO UPDATE SET
+    device_floor = excluded.device_floor, user_key_floor = excluded.user_key_floor, fired_at = excluded.fired_at,
+    device_ahead = excluded.device_ahead, user_key_ahead = excluded.user_key_ahead
+RETURNING id
+"""
+LEDGER = """
+SELECT started_at, expires_at, generation, used, app_id, device_user, bonus FROM ledger
+WHERE integration = ? AND kind = ? AND subject = ?
+"""
+WRITE_LEDGER = """
+INSERT INTO ledger (integration, kind, subject, generation, started_at, expires_at, used, app_id, device_user, bonus)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (integration, kind, subject) DO UPDATE SET
+    generation = excluded.generation, started_at = excluded.started_at, expires_at = excluded.expires_at,
+    used = excluded.used, app_id = excluded.app_id, device_user = excluded.device_user, bonus = excluded.bonus
+"""
+REMOVE_LEDGER = "DELETE FROM ledger WHERE integration = ? AND kind = ? AND subject = ?"
+LEDGERS_AFTER = """
+SELECT subject, started_at, expires_at, generation, used, app_id, device_user, bonus FROM ledger
+WHERE integration = ? AND kind = ? AND subject > ? ORDER BY subject LIMIT ?
+"""
+LAST_OF_CHUNK = """
+SELECT max(subject), count(*) FROM (
+    SELECT subject FROM ledger WHERE integration = ? AND kind = ? AND subject > ? ORDER BY subject LIMIT ?
+)
+"""
+SWEEP_LEDGERS = """
+DELETE FROM ledger
+WHERE integration = ? AND kind = ? AND subject > ? AND subject <= ? AND (generation < ? OR expires_at < ?)
+"""
+RAISES = """
+SELECT kind, generation, floor_before, at, act FROM raised WHERE integration = ? ORDER BY kind, generation
+"""
+ADD_RAISE = "INSERT INTO raised (integration, kind, generation, floor_before, at, act) VALUES (?, ?, ?, ?, ?, ?)"
+REMOVE_RAISE = "DELETE FROM raised WHERE integration = ? AND kind = ? AND generation = ?"
+SWEEP_RAISES = """
+DELETE FROM raised WHERE (integration, kind, generation) IN (
+    SELECT integration, kind, generation FROM raised WHERE at < ? LIMIT ?
+)
+"""
+CLIENT = "SELECT id, application, epoch, secret_hash, issued_at FROM client WHERE environment = ? AND id = ?"
+ADD_CLIENT = """
+INSERT INTO client (environment, id, application, epoch, secret_hash, issued_at) VALUES (?, ?, ?, ?, ?, ?)
+"""
+KEPT = "SELECT kind, key, expires_at, document FROM kept WHERE environment = ? AND key = ?"
+WRITE_KEPT = """
+INSERT INTO kept (environment, key, kind, expires_at, document) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (environment, key) DO UPDATE SET
+    kind = excluded.kind, expires_at = excluded.expires_at, document = excluded.document
+"""
+SWEEP_KEPT = """
+DELETE FROM kept WHERE (environment, key) IN (SELECT environment, key FROM kept WHERE expires_at <= ? LIMIT ?)
+"""
+WRITE_ENVIRONMENT = """
+INSERT INTO environment (name, version, document) VALUES (?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET version = excluded.version, document = excluded.document
+"""
+ADD_RECORD = "INSERT INTO audit (id, at, environment, document) VALUES (?, ?, ?, ?)"
+SEALED = """
+SELECT sequence, hash, document FROM audit WHERE environment = ? AND sequence > ? ORDER BY sequence LIMIT ?
+"""
+UNSEALED_ENVIRONMENTS = "SELECT DISTINCT environment FROM audit WHERE sequence IS NULL ORDER BY environment"
+UNSEALED = """
+SELECT id, document FROM audit WHERE environment = ? AND sequence IS NULL ORDER BY at, id LIMIT ?
+"""
+WRITE_HEAD = """
+INSERT INTO chain (environment, sequence, hash) VALUES (?, ?, ?)
+ON CONFLICT (environment) DO UPDATE SET sequence = excluded.sequence, hash = excluded.hash
+"""
