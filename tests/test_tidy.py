@@ -4,6 +4,7 @@ can be changed alone.
 """
 
 import ast
+import fnmatch
 import inspect
 import re
 import subprocess
@@ -31,6 +32,7 @@ from temppass.web.problems import CODES, FAULTS, PLAIN, REGISTRATION, RESET
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "temppass"
 REFERENCE = ROOT / "docs" / "reference.md"
+DESIGN = ROOT / "docs" / "design.md"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 MODULES = sorted(SOURCE.rglob("*.py"))
 
@@ -312,6 +314,16 @@ def test_what_is_not_marked_as_starting_a_process_cannot() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=by_name)
 def test_every_module_says_what_it_keeps(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text("utf-8")))
+
+
+def test_every_module_has_a_row_in_the_design_and_every_row_a_module() -> None:
+    """A package's own names, where it has any, are a module of its name; `commands/*` are one a topic."""
+    own = [path for path in MODULES if path.name != "__init__.py" or len(ast.parse(path.read_text("utf-8")).body) > 1]
+    modules = [path.relative_to(SOURCE.parent).as_posix().removesuffix(".py") for path in own]
+    modules = [name.removesuffix("/__init__").removeprefix("temppass/") for name in modules]
+    told = [name for cells in rows("Modules and what they may import", DESIGN) for name in cells[0].split(", ")]
+    unsaid = [name for name in modules if not any(fnmatch.fnmatch(name, pattern) for pattern in told)]
+    assert (unsaid, [pattern for pattern in told if not fnmatch.filter(modules, pattern)]) == ([], [])
 
 
 def test_every_exported_name_is_in_all() -> None:
