@@ -78,8 +78,15 @@ PLANTED = {
         "web.app": "temppass.tools.curl",
         "demo": "temppass.tools",
     },
-    "commands open no store by themselves": {
+    "commands know no database and no edge": {
         "commands.shared": "temppass.storage.sqlite temppass.web starlette uvicorn sqlite3",
+        "commands.local": "temppass.storage.memory",
+        "commands.serve": "temppass.web.app",
+    },
+    "only two commands open a store": {
+        "commands.catalogue": "temppass.wiring temppass.settings",
+        "commands.local": "temppass.server",
+        "commands.reset": "temppass.wiring temppass.demo temppass.workers",
     },
 }
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -22,6 +22,7 @@ from sybil.parsers.markdown import CodeBlockParser
 
 import temppass
 from temppass import cli, testing
+from temppass.commands.group import EXIT_CODES
 from temppass.core import catalogue_file
 from temppass.demo import walk
 from temppass.settings import VARIABLES
@@ -74,16 +75,18 @@ def commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command
             yield f"{path} {name}", command
 
 
-def client_commands() -> Iterator[tuple[str, click.Command]]:
+def called(names: Iterable[str]) -> Iterator[tuple[str, click.Command]]:
     context = click.Context(cli.temppass)
-    for name in cli.CLIENT_COMMANDS:
+    for name in names:
         command = cli.temppass.get_command(context, name)
         assert command is not None
         yield f"temppass {name}", command
 
 
-CLIENT_COMMANDS = dict(client_commands())
-COMMANDS = CLIENT_COMMANDS | dict(commands(cli.temppass, "temppass"))
+CLIENT_COMMANDS, SERVER_COMMANDS = dict(called(cli.CLIENT_COMMANDS)), dict(called(cli.SERVER_COMMANDS))
+GROUPS = {name: command for name, command in SERVER_COMMANDS.items() if isinstance(command, click.Group)}
+COMMANDS = CLIENT_COMMANDS | {name: command for name, command in SERVER_COMMANDS.items() if name not in GROUPS}
+COMMANDS |= {name: command for path, group in GROUPS.items() for name, command in commands(group, path)}
 #: what all of the client's commands take that have any of it, told once
 SHARED = {cells[0].partition(" ")[0] for cells in rows("Commands against a service")}
 
@@ -110,14 +113,13 @@ def first_sentence(command: click.Command) -> str:
 
 
 def test_help_says_of_every_command_what_the_command_says_of_itself() -> None:
-    told = {f"temppass {name}": sentence for name, (_, sentence) in cli.CLIENT_COMMANDS.items()}
-    assert told == {name: first_sentence(command) for name, command in CLIENT_COMMANDS.items()}
+    table = cli.CLIENT_COMMANDS | cli.SERVER_COMMANDS
+    told = {f"temppass {name}": sentence for name, (_, sentence) in table.items()}
+    assert told == {name: first_sentence(command) for name, command in (CLIENT_COMMANDS | SERVER_COMMANDS).items()}
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-@pytest.mark.parametrize(
-    "group", [cli.temppass, *(each for each in cli.temppass.commands.values() if isinstance(each, click.Group))]
-)
+@pytest.mark.parametrize("group", [cli.temppass, *GROUPS.values()])
 def test_help_cuts_no_sentence(group: click.Group, width: int) -> None:
     context = click.Context(group, terminal_width=width, max_content_width=width)
     told = " ".join(group.get_help(context).split())
@@ -131,7 +133,7 @@ def test_every_variable_of_the_client_is_in_the_reference() -> None:
 
 
 def test_every_exit_code_is_in_the_reference() -> None:
-    assert [cells[0] for cells in rows("Command line")] == re.findall(r"\b(\d+) \w", cli.EXIT_CODES)
+    assert [cells[0] for cells in rows("Command line")] == re.findall(r"\b(\d+) \w", EXIT_CODES)
 
 
 @pytest.mark.parametrize(
@@ -339,9 +341,13 @@ def test_every_exported_name_is_in_all() -> None:
     )
 
 
+ALL_COMMANDS = ", ".join(f"temppass.commands.{path.stem}" for path in (SOURCE / "commands").glob("[a-z]*.py"))
+
+
 @pytest.mark.process
-@pytest.mark.parametrize("module", ["temppass", "temppass.cli"])
+@pytest.mark.parametrize("module", ["temppass", "temppass.cli", ALL_COMMANDS], ids=["temppass", "cli", "commands"])
 def test_the_client_loads_nothing_of_the_server(module: str) -> None:
+    """Nor does a command before it is called."""
     own = ["service", "store", "storage", "web", "server", "wiring", "testing", "demo"]
     server = {f"temppass.{name}" for name in own}
     server |= {"starlette", "uvicorn", "uvloop", "httptools", "structlog", "prometheus_client", "sqlite3", "tomli_w"}

@@ -1,0 +1,140 @@
+"""
+`temppass serve`: the service itself, in one process or several, and its demonstration.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from temppass.commands.local import assemble, closing, opening, run, settings_of, store_option
+from temppass.failure import Failure
+
+if TYPE_CHECKING:
+    from temppass.server import Tls
+    from temppass.settings import Settings
+    from temppass.wiring import Application
+
+
+@click.command()
+@store_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port to listen on; 0 picks one."
+)
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Server processes.")
+@click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM certificate chain.")
+@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM private key.")
+@click.option("--demo", is_flag=True, help="Begin with the documented ids, and print a walk to paste into a shell.")
+def serve(  # noqa: C901 - its inner functions are counted with it
+    store: str | None,
+    host: str,
+    port: int,
+    workers: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    demo: bool,  # noqa: FBT001 - click passes options by name
+) -> None:
+    """
+    Answer requests until interrupted.
+
+    \b
+    temppass serve --demo
+    temppass serve --store sqlite:///preview.db --port 8080
+    temppass serve --host 0.0.0.0 --port 443 --tls-cert chain.pem --tls-key key.pem
+    """
+    from temppass import server, wiring  # noqa: PLC0415 - the client does without the server
+    from temppass.workers import Workers  # noqa: PLC0415
+
+    if (tls_cert is None) != (tls_key is None):
+        raise click.UsageError("--tls-cert and --tls-key go together.")
+    if demo and store is None and not os.environ.get("TEMPPASS_STORE"):
+        store = "sqlite:///temppass-demo.db"
+    settings = settings_of(store)
+    if workers > 1 and not settings.store.startswith("postgresql://"):
+        raise Failure("an embedded store is served by one process", "leave --workers out, or use PostgreSQL")
+    wiring.configure_logging()
+    tls = _tls(tls_cert, tls_key) if tls_cert and tls_key else None
+    with opening():
+        hold = wiring.hold(settings.store)
+    application = assemble(settings)
+    listener = _listener(host, port)
+    shown_host = f"[{host}]" if ":" in host else host
+    url = f"{'https' if tls else 'http'}://{shown_host}:{listener.getsockname()[1]}"
+    if hold is not None:
+        hold.tell(url)
+
+    def announce(lines: str) -> None:
+        if lines:
+            click.echo(lines)
+        click.echo(f"listening on {url}", err=True)
+
+    async def prepare() -> str:
+        return await _prepare(
+            application, settings, f"curl -s --cacert {tls.certificate}" if tls else "curl -s", url, demo
+        )
+
+    async def answer_alone() -> None:
+        async with closing(application.store):
+            lines = await prepare()
+            await server.serve(
+                application.edge, listener, tls, lambda: announce(lines), application.service.upkeep.rhythms()
+            )
+
+    async def prepare_alone() -> str:
+        async with closing(application.store):
+            return await prepare()
+
+    def work(ready: Callable[[], None]) -> None:
+        worker = assemble(settings)
+
+        async def answer() -> None:
+            async with closing(worker.store):
+                await server.serve(worker.edge, listener, tls, ready, worker.service.upkeep.rhythms())
+
+        run(answer, new_loop=server.new_event_loop)
+
+    if workers == 1:
+        run(answer_alone, new_loop=server.new_event_loop)
+    else:
+        lines = run(prepare_alone)
+        Workers(work, lambda: announce(lines)).run(workers)
+
+
+async def _prepare(application: "Application", settings: "Settings", curl: str, url: str, demo: bool) -> str:  # noqa: FBT001
+    """Check the store, and for a demo fill it; answer the walk to print, or nothing."""
+    await application.service.catalogues.check()  # a wrong secret shows now, not at the first request
+    if not settings.store.startswith("postgresql://"):  # an embedded store is migrated by whoever opens it
+        await application.service.catalogues.seal_keys()
+    if not demo:
+        return ""
+    from temppass.demo import prepare, walk  # noqa: PLC0415 - only a demo needs it
+
+    return walk(url, await prepare(application.service, settings.environment), curl)
+
+
+def _tls(certificate: Path, key: Path) -> "Tls":
+    from temppass import server  # noqa: PLC0415 - the client does without the server
+
+    tls = server.Tls(certificate, key)
+    try:
+        server.check_tls(tls)
+    except OSError as error:
+        hint = "give a PEM certificate chain and the PEM key that belongs to it"
+        raise Failure(f"cannot use {certificate} with {key}: {error.strerror}", hint) from None
+    return tls
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    from temppass import server  # noqa: PLC0415 - the client does without the server
+
+    try:
+        return server.listening_socket(host, port)
+    except OSError as error:
+        reason = str(error.strerror).partition(" (while")[0]  # Python tells the address once more
+        hint = "stop what listens there, or try --port 0" if error.errno == errno.EADDRINUSE else ""
+        raise Failure(f"cannot listen on {host}:{port}: {reason}", hint) from None

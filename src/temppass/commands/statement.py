@@ -1,0 +1,52 @@
+"""
+`temppass statement`: mint and revoke what lets an application register.
+"""
+
+import click
+
+from temppass.commands.group import EXIT_CODES, Group
+from temppass.commands.local import actor, administer, environment_option, store_option
+
+
+@click.group(cls=Group, epilog=EXIT_CODES)
+def statement() -> None:
+    """
+    Mint and revoke the software statements of applications.
+
+    \b
+    temppass statement mint ops > statement.jwt
+    temppass statement revoke ops
+    """
+
+
+@statement.command()
+@click.argument("application")
+@store_option
+@environment_option
+def mint(application: str, store: str | None, environment: str | None) -> None:
+    """
+    Print a new software statement of APPLICATION and nothing else; older ones stay good.
+
+    \b
+    temppass statement mint ops > statement.jwt
+    """
+    minted = administer(
+        store, environment, lambda app, name: app.service.credentials.mint(name, application), read_only=True
+    )
+    click.echo(minted)
+
+
+@statement.command()
+@click.argument("application")
+@store_option
+@environment_option
+def revoke(application: str, store: str | None, environment: str | None) -> None:
+    """
+    End every statement, client and token that APPLICATION was given so far.
+
+    \b
+    temppass statement revoke ops
+    """
+    by = actor()
+    administer(store, environment, lambda app, name: app.service.credentials.revoke(name, application, by))
+    click.echo(f"revoked all that {application} was given; `temppass statement mint` starts afresh", err=True)
