@@ -16,6 +16,7 @@ from temppass.core.identity import device
 from temppass.core.model import NOTHING, PassKind, SubjectKind
 from temppass.core.oauth import RegistrationRequest, TokenRequest
 from temppass.core.refusal import InvalidToken, RevokedApplication, UnapprovedStatement, UnknownChannel
+from temppass.core.reset import read_removed
 from temppass.core.tokens import Secret, WrongSecret
 from temppass.core.world import SCOPE_RESET, SCOPE_V2, EnvironmentRecord, World
 from temppass.service import resets, serve_from, worlds
@@ -282,6 +283,27 @@ def test_a_narrowed_reset_goes_on_through_changes_of_the_catalogue(
         return (await reset).matched
 
     assert place.use(work) == 20
+
+
+def test_every_chunk_of_a_narrowed_reset_leaves_what_its_undo_needs(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resets, "CHUNK", 2)
+
+    async def work(store: Store) -> list[int]:
+        node = Node(store)
+        await node.apply(CATALOGUE)
+        token = await node.token()
+        for number in range(3):
+            viewer = Viewer(str(number).encode(), None, "tv")
+            await node.service.decisions.authorize(Caller(HERE, token, "REF"), "P", (viewer, ["A"]))
+        asked = ResetAsk("REF", "P", SubjectKind.DEVICE, EVERYBODY, "tv")
+        done = await node.service.resets.reset(HERE, token, asked)
+        keys = Keys(HERE, 1, kept=(f"undo:{done.id}:1", f"undo:{done.id}:2"))
+        kept = await store.transact(keys, lambda found: (found.kept, NOTHING))
+        return [len(read_removed(each)) for each in kept if each is not None]
+
+    assert place.use(work) == [2, 1]
 
 
 def test_a_step_that_finds_its_world_outdated_is_built_anew(place: Place) -> None:
