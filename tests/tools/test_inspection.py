@@ -23,19 +23,9 @@ from temppass.client.vault import MemoryVault
 from temppass.commands.inspection import inspect
 from temppass.failure import Failure
 from temppass.testing import serving
-from temppass.tools.inspection import (
-    INPUT_BYTES_MAX,
-    Explanation,
-    Kind,
-    Proof,
-    Unexplained,
-    explain,
-    looks_secret,
-    read_key_set,
-    read_moment,
-    span_words,
-    value_words,
-)
+from temppass.tools.claims import Kind, Unexplained
+from temppass.tools.inspection import Explanation, explain, looks_secret, read_moment, span_words, value_words
+from temppass.tools.proof import INPUT_BYTES_MAX, Proof, read_key_set
 
 NOW = 1_767_261_600_000
 CATALOGUE = """

@@ -18,7 +18,8 @@ from temppass.commands.legacy import migrate_request
 from temppass.core.identity import device_from_header
 from temppass.failure import Failure
 from temppass.tools.curl import curl
-from temppass.tools.legacy import REQUEST_BYTES_MAX, NotMigrated, migrate
+from temppass.tools.legacy import migrate
+from temppass.tools.pasted import REQUEST_BYTES_MAX, NotMigrated
 
 MGMT, API, SP = "https://mgmt.auth.adobe.com", "https://api.auth.adobe.com", "https://sp.auth.adobe.com"
 PAIR = "requestor_id=REF&mvpd_id=TempPassREF"

@@ -27,8 +27,8 @@ from temppass.commands.shared import (
     vault,
 )
 from temppass.failure import FAILED, USAGE, Failure
+from temppass.tools.claims import claims_of
 from temppass.tools.curl import CLIENT_ID, CLIENT_SECRET, STATEMENT, curl, request_of
-from temppass.tools.inspection import claims_of
 from temppass.tools.profiles import Profile, place_of
 
 

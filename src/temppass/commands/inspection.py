@@ -11,16 +11,8 @@ import click
 
 from temppass.commands.shared import failing, say, show_fields, show_json
 from temppass.failure import USAGE, Failure
-from temppass.tools.inspection import (
-    INPUT_BYTES_MAX,
-    Explanation,
-    Proof,
-    explain,
-    looks_secret,
-    read_key_set,
-    read_moment,
-    value_words,
-)
+from temppass.tools.inspection import Explanation, explain, looks_secret, read_moment, value_words
+from temppass.tools.proof import INPUT_BYTES_MAX, Proof, read_key_set
 
 
 @click.command()

@@ -9,7 +9,8 @@ import click
 from temppass.client.errors import InvalidTarget
 from temppass.commands.shared import failing, say, show_json
 from temppass.tools.curl import curl
-from temppass.tools.legacy import REQUEST_BYTES_MAX, migrate
+from temppass.tools.legacy import migrate
+from temppass.tools.pasted import REQUEST_BYTES_MAX
 
 
 @click.command(

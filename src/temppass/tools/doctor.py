@@ -30,8 +30,8 @@ from temppass.client.errors import (
 from temppass.client.flow import Answer, Deny, Flow, Lost, Party, Send, Tell, Viewer
 from temppass.client.place import ENVIRONMENTS, Place
 from temppass.client.vault import Held
-from temppass.tools import inspection
-from temppass.tools.inspection import Kind, claims_of, moment_of, moment_words, scopes_of
+from temppass.tools.claims import Kind, Unexplained, claims_of, kind_of, moment_of, read_token, scopes_of
+from temppass.tools.inspection import moment_words, value_words
 
 T = TypeVar("T")
 
@@ -149,7 +149,7 @@ class _Walk:
         later = LINKS[LINKS.index(blamed) :]
         self._found = {name: link for name, link in self._found.items() if name not in later}
         told = f" ({error.status}{f' {error.code}' if error.code else ''})" if error.status else ""
-        found = inspection.value_words(f"{error}{told}")  # it may quote what a stranger answered
+        found = value_words(f"{error}{told}")  # it may quote what a stranger answered
         self._found[blamed] = Link(blamed, State.FAILED, found, _remedy(blamed, error))
         return Checkup(self._links(), error)
 
@@ -204,10 +204,10 @@ def _walked_to_decision(walk: _Walk, party: Party, requestor: str, mvpd: str, de
 def _judge_statement(walk: _Walk, party: Party, now: int) -> None:
     """Read the statement before it is sent anywhere: it is a secret of one place. Raises CredentialsRefused."""
     try:
-        statement = inspection.read_token(party.software_statement)
-    except inspection.Unexplained as error:
+        statement = read_token(party.software_statement)
+    except Unexplained as error:
         raise CredentialsRefused(f"it is no software statement: {error}", hint=_GET_STATEMENT) from None
-    claims, kind = statement.claims, inspection.kind_of(statement)
+    claims, kind = statement.claims, kind_of(statement)
     ends_at, begins_at = moment_of(claims, "exp"), moment_of(claims, "nbf")
     meant, place = claims.get("aud"), party.place
     if kind is not Kind.STATEMENT and not (kind is Kind.TOKEN and ends_at is None):
@@ -219,7 +219,7 @@ def _judge_statement(walk: _Walk, party: Party, now: int) -> None:
         raise CredentialsRefused(f"it is for {meant}, and the place is {place.name}; it was not sent", hint=hint)
     issued_at = moment_of(claims, "iat")
     issued = f", issued {moment_words(issued_at)}" if issued_at is not None else ""
-    found = inspection.value_words(f"for {meant}" if isinstance(meant, str) else "names no environment") + issued
+    found = value_words(f"for {meant}" if isinstance(meant, str) else "names no environment") + issued
     if begins_at is not None and begins_at > now + 60_000:
         walk.warn(f"{found}; good from {moment_words(begins_at)}", "is the clock of this machine right?")
     elif place.name in ENVIRONMENTS and "typ" in statement.header:
@@ -314,7 +314,7 @@ def _lacking(token: str) -> list[str]:
 
 def _judge_scopes(walk: _Walk, token: str) -> None:
     scopes, lacking = scopes_of(claims_of(token)), _lacking(token)
-    has = inspection.value_words(", ".join(scopes or ()) or "none")
+    has = value_words(", ".join(scopes or ()) or "none")
     if lacking == [DECISIONS]:
         walk.warn(f"{has}; {DECISIONS} is missing, so only resets are allowed", _ADD_SCOPE)
     elif lacking == [DECISIONS, RESETS]:
@@ -342,7 +342,7 @@ def _channel(requestor: str, configuration: Mapping[str, Any]) -> Mapping[str, A
 
 
 def _named(identifier: str, name: object) -> str:
-    return inspection.value_words(f"{identifier}: {name}" if isinstance(name, str) and name else identifier)
+    return value_words(f"{identifier}: {name}" if isinstance(name, str) and name else identifier)
 
 
 def _judge_pass(walk: _Walk, channel: Mapping[str, Any], mvpd: str) -> None:
@@ -350,7 +350,7 @@ def _judge_pass(walk: _Walk, channel: Mapping[str, Any], mvpd: str) -> None:
         entry["id"]: entry for entry in channel["mvpds"] if isinstance(entry, dict) and isinstance(entry.get("id"), str)
     }
     passes = [name for name, entry in listed.items() if entry.get("isTempPass") is True]
-    has = inspection.value_words(", ".join(passes) or "none")
+    has = value_words(", ".join(passes) or "none")
     if mvpd in passes:
         walk.well(_named(mvpd, listed[mvpd].get("displayName")))
         return

@@ -8,30 +8,22 @@ signature, so it can be shown where the text must not be.
 Source: RFC 7515 §3 and §7.1, RFC 7519 §4.1, contract §3.1, §3.4, §6.0, §8 and §11.1.
 """
 
-import base64
 import html
-import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from temppass.client.errors import TempPassError
 from temppass.core.identity import canonical_user_key, decode_base64, device_from_header
 from temppass.core.refusal import Refusal
+from temppass.tools.claims import ACCEPTED, SECONDS_BELOW, Kind, Unexplained, kind_of, moment_of, read_token, scopes_of
+from temppass.tools.proof import INPUT_BYTES_MAX, Proof, proved
 
-#: longer texts are refused unread
-INPUT_BYTES_MAX = 65_536
 #: a claim's value is shown up to so many characters
 VALUE_CHARACTERS_MAX = 512
-#: below it, a moment is in seconds and not in milliseconds (contract §11 #7)
-_SECONDS_BELOW = 10**11
-#: clocks may differ by so much (RFC 7519 §4.1.5)
-_LEEWAY_MS = 60_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
@@ -39,24 +31,6 @@ _ENCRYPTED = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*){4}")
 _HEADER = re.compile(r"(?i)(authorization|ap-device-identifier|ap-temppass-identity|x-device-info)[ \t]*:[ \t]*")
 _ENCODED = re.compile(r"(?:eyJ|ZXlK|PH[A-Z0-9])[A-Za-z0-9+/=_.-]{16,}")
 _object = msgspec.json.Decoder(dict[str, Any])
-
-_ACCEPTED = "give a software statement, an access token, a media token, or a header that names a device or a viewer"
-
-
-class Unexplained(TempPassError):
-    """The text is nothing that can be explained, or what would prove it cannot be used."""
-
-
-class Kind(StrEnum):
-    STATEMENT = "software statement"
-    ACCESS = "access token"
-    MEDIA = "media token"
-    VENDOR_MEDIA = "media token of the vendor"
-    #: signed, and of none of the kinds above
-    TOKEN = "signed token"  # noqa: S105 - a kind, no password
-    DEVICE = "device header"
-    IDENTITY = "identity header"
-    DEVICE_INFO = "device info header"
 
 
 class Fact(Struct, frozen=True):
@@ -74,24 +48,6 @@ class Explanation(Struct, frozen=True):
     facts: tuple[Fact, ...]
     signature: str
     good: bool | None
-
-
-class Proof(Struct, frozen=True):
-    """
-    What to hold a token against: a key set (RFC 7517 §5), and the title and channel that a media token has to be for,
-    None where any will do.
-    """
-
-    key_set: dict[str, Any]
-    resource: str | None = None
-    requestor: str | None = None
-
-
-class Token(Struct, frozen=True):
-    """A compact JWS taken apart, its signature left out; nothing of it is proved."""
-
-    header: dict[str, Any]
-    claims: dict[str, Any]
 
 
 # --- what can be told of any text
@@ -113,11 +69,11 @@ def explain(raw: bytes, now_ms: int, proof: Proof | None = None) -> Explanation:
     if _COMPACT.fullmatch(packed):
         return _of_token(packed, now_ms, proof)
     if _ENCRYPTED.fullmatch(packed):
-        raise Unexplained("the token is encrypted (RFC 7516), so nobody but its receiver can read it", hint=_ACCEPTED)
+        raise Unexplained("the token is encrypted (RFC 7516), so nobody but its receiver can read it", hint=ACCEPTED)
     try:
         inner = decode_base64(packed).decode().strip()
     except ValueError:
-        raise Unexplained("the text is neither a token nor base64 of a text", hint=_ACCEPTED) from None
+        raise Unexplained("the text is neither a token nor base64 of a text", hint=ACCEPTED) from None
     if inner.startswith("<"):
         return _of_xml(inner, proof)
     if _COMPACT.fullmatch(inner):
@@ -136,17 +92,17 @@ def looks_secret(text: str) -> bool:
 def _unwrapped(raw: bytes) -> tuple[str, str]:
     """Answer the lower-case name of the header, if the text brings it along, and the value. Raises Unexplained."""
     if len(raw) > INPUT_BYTES_MAX:
-        raise Unexplained(f"the text has more than {INPUT_BYTES_MAX} bytes", hint=_ACCEPTED)
+        raise Unexplained(f"the text has more than {INPUT_BYTES_MAX} bytes", hint=ACCEPTED)
     try:
         text = raw.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
-        raise Unexplained("the text is not UTF-8", hint=_ACCEPTED) from None
+        raise Unexplained("the text is not UTF-8", hint=ACCEPTED) from None
     found = _HEADER.match(text)
     name = found[1].lower() if found else ""
     value = (text[found.end() :] if found else text).strip(" \t\"'")
     value = re.sub(r"(?i)^bearer(?:\s+|$)", "", value)
     if not value:
-        raise Unexplained("there is nothing to explain", hint=_ACCEPTED)
+        raise Unexplained("there is nothing to explain", hint=ACCEPTED)
     return name, value
 
 
@@ -155,60 +111,6 @@ def _unsigned(kind: Kind, facts: tuple[Fact, ...], proof: Proof | None) -> Expla
 
 
 # --- signed tokens
-
-
-def read_token(compact: str) -> Token:
-    """Take a compact JWS apart without proving anything. Raises Unexplained."""
-    parts = compact.split(".")
-    if len(parts) != 3:  # noqa: PLR2004 - header, claims, signature (RFC 7515 §7.1)
-        raise Unexplained("a token has three parts between dots", hint=_ACCEPTED)
-    return Token(*(_part(part, name) for part, name in zip(parts, ("header", "claims"), strict=False)))
-
-
-def claims_of(token: str) -> Mapping[str, Any]:
-    """Answer what an access token says; nothing where it cannot be read, for it is opaque by contract (§3.3)."""
-    try:
-        return read_token(token).claims
-    except Unexplained:
-        return {}
-
-
-def kind_of(token: Token) -> Kind:
-    """Tell the kind of a token by its `typ`, or by its claims: the vendor writes no `typ`."""
-    by_type = {
-        "software-statement+jwt": Kind.STATEMENT,
-        "at+jwt": Kind.ACCESS,
-        "media-token+jwt": Kind.MEDIA,
-    }.get(str(token.header.get("typ")))
-    claims = token.claims
-    if by_type is not None:
-        return by_type
-    if "ttl" in claims and "resource" in claims:
-        return Kind.MEDIA
-    if "exp" in claims and (scopes_of(claims) is not None or "sub" in claims):
-        return Kind.ACCESS
-    return Kind.STATEMENT if "exp" not in claims and "sub" in claims else Kind.TOKEN
-
-
-def scopes_of(claims: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Read the scopes of a token in every form that is met (contract §3.4); None where it does not tell."""
-    for name in ("scopes", "scope"):
-        match claims.get(name):
-            case str(text):
-                return tuple(part for part in re.split(r"[,\s]+", text) if part)
-            case list(items):
-                return tuple(str(item) for item in items)
-    return None
-
-
-def moment_of(claims: Mapping[str, Any], name: str) -> int | None:
-    """Read a claim that is a moment, as Unix milliseconds; None where it is absent or none (RFC 7519 §2)."""
-    value = claims.get(name)
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,15}", value):
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return int(value * 1000) if abs(value) < _SECONDS_BELOW else int(value)
 
 
 def moment_words(ms: int) -> str:
@@ -230,14 +132,6 @@ def span_words(ms: int) -> str:
     return " ".join(parts[:2])
 
 
-def _part(part: str, name: str) -> dict[str, Any]:
-    try:
-        return _object.decode(decode_base64(part))
-    except (ValueError, RecursionError):
-        hint = "was it cut off, or copied with something around it?"
-        raise Unexplained(f"the {name} of the token cannot be read", hint=hint) from None
-
-
 def _of_token(compact: str, now_ms: int, proof: Proof | None) -> Explanation:
     token = read_token(compact)
     kind = kind_of(token)
@@ -247,7 +141,7 @@ def _of_token(compact: str, now_ms: int, proof: Proof | None) -> Explanation:
     ]
     if proof is None:
         return Explanation(kind, tuple(facts), "not checked", None)
-    good, signature = _proved(compact, token, kind, proof, now_ms)
+    good, signature = proved(compact, token, kind, proof, now_ms)
     return Explanation(kind, tuple(facts), signature, good)
 
 
@@ -312,89 +206,6 @@ def _from_now(at: int, now_ms: int) -> str:
     return f"in {span_words(at - now_ms)}" if at > now_ms else f"{span_words(now_ms - at)} ago"
 
 
-# --- proving
-
-
-def read_key_set(raw: bytes) -> dict[str, Any]:
-    """Read a key set (RFC 7517 §5), as `/.well-known/jwks.json` publishes it. Raises Unexplained."""
-    hint = "save what /.well-known/jwks.json of the service answers, and give that file"
-    if len(raw) > INPUT_BYTES_MAX:
-        raise Unexplained(f"the key set has more than {INPUT_BYTES_MAX} bytes", hint=hint)
-    try:
-        document = _object.decode(raw)
-    except (ValueError, RecursionError):
-        raise Unexplained("the key set is not a JSON object", hint=hint) from None
-    keys = document.get("keys")
-    if not isinstance(keys, list):
-        raise Unexplained("the key set has no list `keys`", hint=hint)
-    usable = [jwk for jwk in keys if isinstance(jwk, dict) and _key(jwk) is not None]
-    if not usable:
-        raise Unexplained("the key set has no RSA or EC key", hint=hint)
-    return {"keys": usable}
-
-
-def _key(jwk: dict[str, Any]) -> Any:
-    """Answer a key that can be used, None for any other (RFC 7517 §5: to be ignored)."""
-    from joserfc.jwk import ECKey, RSAKey  # noqa: PLC0415 - cryptography takes long to import
-
-    kinds: dict[Any, Any] = {"RSA": RSAKey, "EC": ECKey}
-    try:
-        return kinds[jwk["kty"]].import_key(jwk)
-    except Exception:  # noqa: BLE001 - a key from elsewhere fails in whatever way the libraries have
-        return None
-
-
-def _proved(compact: str, token: Token, kind: Kind, proof: Proof, now_ms: int) -> tuple[bool, str]:
-    """Answer whether the token is good, and the words for it; a media token has the words of its verifier."""
-    if kind is not Kind.MEDIA:
-        return _signed(compact, token, proof, now_ms)
-    from temppass.core.tokens import MediaTokenStatus, MediaTokenVerifier  # noqa: PLC0415 - as above
-
-    serialized = base64.b64encode(compact.encode()).decode()
-    status, _ = MediaTokenVerifier(proof.key_set).verify(
-        serialized,
-        expected_channel=str(token.claims.get("requestor")) if proof.requestor is None else proof.requestor,
-        expected_resource=proof.resource,
-        now_ms=now_ms,
-    )
-    words = {
-        MediaTokenStatus.VALID_TOKEN: "good",
-        MediaTokenStatus.INVALID_TOKEN_FORMAT: "it cannot be read",
-        MediaTokenStatus.INVALID_SIGNATURE: "no key of the key set signed it as a media token",
-        MediaTokenStatus.TOKEN_EXPIRED: "the signature is good, and the token has expired",
-        MediaTokenStatus.INVALID_RESOURCE_ID: "the signature is good, and the token is for another channel or title",
-        MediaTokenStatus.ERROR_UNKNOWN: "the signature is good, and a claim is missing",
-    }
-    return status is MediaTokenStatus.VALID_TOKEN, f"{status}: {words[status]}"
-
-
-def _signed(compact: str, token: Token, proof: Proof, now_ms: int) -> tuple[bool, str]:
-    kid = token.header.get("kid")
-    named = [jwk for jwk in proof.key_set["keys"] if kid is None or jwk.get("kid") == kid]
-    if not named:
-        return False, "not good: the key set has no key of this kid; is it of the same environment, and fresh?"
-    if not any(_signs(compact, _key(jwk)) for jwk in named):
-        return False, "not good: no key of the key set signed this"
-    expires_at, begins_at = moment_of(token.claims, "exp"), moment_of(token.claims, "nbf")
-    if expires_at is not None and expires_at <= now_ms:
-        return False, "good, but the token has expired"
-    if begins_at is not None and begins_at > now_ms + _LEEWAY_MS:
-        return False, "good, but the token is for later"
-    return True, "good"
-
-
-def _signs(compact: str, key: Any) -> bool:
-    """Tell whether this key signed a token, with the one algorithm that the key is for."""
-    from joserfc import jws  # noqa: PLC0415 - as above
-    from joserfc.jwk import RSAKey  # noqa: PLC0415
-
-    try:
-        jws.deserialize_compact(compact, key, algorithms=["RS256" if isinstance(key, RSAKey) else "ES256"])
-    except Exception:  # noqa: BLE001 - whatever a library finds wrong with a token, it is not proved
-        return False
-    return True
-
-
 # --- the vendor's media token
 
 
@@ -417,7 +228,7 @@ def _of_xml(text: str, proof: Proof | None) -> Explanation:
     Raises Unexplained for any other XML.
     """
     if "<shortAuthorizationToken" not in text and "<signatureInfo" not in text:
-        raise Unexplained("the text is XML, and no media token of the vendor", hint=_ACCEPTED)
+        raise Unexplained("the text is XML, and no media token of the vendor", hint=ACCEPTED)
     facts = []
     for name, words in _ELEMENTS.items():
         value = _element(text, name)
@@ -462,7 +273,7 @@ def _of_object(inner: str, header: str, proof: Proof | None) -> Explanation:
         fields = _object.decode(inner)
     except (ValueError, RecursionError) as error:
         about = str(error) if isinstance(error, msgspec.DecodeError) else "it is nested too deeply"
-        raise Unexplained(f"the text is base64, and no JSON object inside: {about}", hint=_ACCEPTED) from None
+        raise Unexplained(f"the text is base64, and no JSON object inside: {about}", hint=ACCEPTED) from None
     if header == "x-device-info" or (header != "ap-temppass-identity" and _INFO.keys() & fields.keys()):
         return _unsigned(Kind.DEVICE_INFO, _device_info(fields), proof)
     return _unsigned(Kind.IDENTITY, _identity(fields), proof)
@@ -518,7 +329,7 @@ def read_moment(text: str) -> int:
     """Read a moment, RFC 3339 with its offset or Unix time, as Unix milliseconds. Raises Unexplained."""
     try:
         if re.fullmatch(r"[0-9]{1,15}", text):
-            return int(text) if int(text) >= _SECONDS_BELOW else int(text) * 1000
+            return int(text) if int(text) >= SECONDS_BELOW else int(text) * 1000
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is not None:
             return (moment - _EPOCH) // timedelta(milliseconds=1)

@@ -1,43 +1,36 @@
 """
-What a request of a retired interface is today: reads a curl command line or a URL of the reset API before v3 or of REST
-v1, and writes the request of v3 or REST v2 that takes its place. Nothing is run or sent, and no secret that was read is
-ever repeated: only the parts that are named here are carried over.
+What a request of a retired interface is today: takes one of the reset API before v3 or of REST v1, and writes the
+request of v3 or REST v2 that takes its place. Nothing is run or sent, and no secret that was read is ever repeated:
+only the parts that are named here are carried over.
 
 Source: contract §2, §5.4, §6, §10, §12.
 """
 
-import base64
 import json
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from temppass.client import flow
-from temppass.client.errors import InvalidTarget, TempPassError
-from temppass.client.flow import ALL_DEVICES, ALL_KEYS, Party, Send, Viewer
-from temppass.client.place import ENVIRONMENTS, Place, place_at
+from temppass.client.errors import InvalidTarget
+from temppass.client.flow import ALL_DEVICES, ALL_KEYS, Party, Send
 from temppass.client.vault import Held
-from temppass.core.identity import IDENTITY_BYTES_MAX, decode_base64, device_from_header
-from temppass.core.refusal import InvalidDeviceIdentifier
+from temppass.core.identity import IDENTITY_BYTES_MAX
 from temppass.tools.curl import ACCESS_TOKEN, CLIENT_ID, CLIENT_SECRET, STATEMENT, request_of
-from temppass.tools.forms import hidden_device_id, identity_fields, is_digest
+from temppass.tools.forms import hidden_device_id, identity_fields
+from temppass.tools.pasted import VENDORS_HOST, NotMigrated, Request, bytes_of, needed, raw, read, text_of, unicode_of
+from temppass.tools.viewer import headers_of_v2, unhashed, viewer_of
 
-#: a command line has at most so many bytes
-REQUEST_BYTES_MAX = 65_536
+_FORMAT = re.compile(r"\.(json|xml)$")
 
 SCOPE_RESET, SCOPE_V2 = "temporary:passes:owner", "api:client:v2"
 #: stand in the result for what the request did not say; a service refuses them, as it has no such channel or pass
 CHANNEL, PASS = "REQUESTOR_ID", "MVPD_ID"
-
-
-class NotMigrated(TempPassError):
-    """A request that has no equivalent, or lacks what its equivalent needs."""
 
 
 class Migrated(Struct, frozen=True):
@@ -63,7 +56,7 @@ def migrate(command: str | Sequence[str]) -> Migrated:
 
     Raises InvalidTarget for what is no single curl command line and no URL, NotMigrated for what has no equivalent.
     """
-    request = _read(command)
+    request = read(command)
     try:
         migrated = _migrated(request)
     except InvalidTarget as error:
@@ -72,7 +65,7 @@ def migrate(command: str | Sequence[str]) -> Migrated:
     return replace(migrated, notes=notes, warnings=(*migrated.warnings, *_warnings(request)))
 
 
-def _migrated(request: "_Request") -> Migrated:
+def _migrated(request: "Request") -> Migrated:
     path = request.path.rstrip("/")
     if not path.startswith("/api/v2/"):
         path = _FORMAT.sub("", path)
@@ -85,235 +78,7 @@ def _migrated(request: "_Request") -> Migrated:
     )
 
 
-# --- reading a command line
-
-
-class _Request(Struct, frozen=True):
-    """
-    What a command line asks for. Names of headers are in lower case; a value's bytes that are not UTF-8 are surrogates.
-    """
-
-    method: str
-    place: Place
-    host: str
-    path: str
-    parameters: tuple[tuple[str, str], ...]
-    headers: Mapping[str, str]
-    body: str
-    has_credentials: bool
-    body_is_elsewhere: bool
-
-
-#: options of curl that take a value, by letter; the ones that matter have their long name
-_LETTERS = {letter: f"-{letter}" for letter in "AbcCDeEhKmoPQrtTUwxyYz"}
-_LETTERS |= {"X": "--request", "H": "--header", "d": "--data", "F": "--form", "u": "--user"}
-_FORM = {"--form", "--form-string"}
-_DATA = {f"--data{kind}" for kind in ("", "-ascii", "-binary", "-raw", "-urlencode")} | {"--json"} | _FORM
-#: ... by name, as far as they matter or their value might be taken for a URL
-_VALUED = _DATA | {"--request", "--header", "--user", "--url", "--oauth2-bearer", "--cookie", "--doh-url", "--output"}
-_VALUED |= {"--preproxy", "--proxy", "--referer", "--url-query", "--user-agent", "--write-out"}
-_CURL = re.compile(r"(.*[/\\])?curl(\.exe)?")
-_METHODS = {"", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-#: where a shell ends a command, or sends its output elsewhere
-_END = re.compile(r"[|;&]{1,2}|[0-9&]?>{1,2}\S*|<")
-_VENDORS_HOST = re.compile(r"[a-z]+(?P<build>[.-]prequal)?\.auth(?P<profile>-staging)?\.adobe\.com")
-_FORMAT = re.compile(r"\.(json|xml)$")
-_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
-
-
-def _read(command: str | Sequence[str]) -> _Request:
-    text = command if isinstance(command, str) else " ".join(command)
-    if len(text.encode("utf-8", "surrogatepass")) > REQUEST_BYTES_MAX:
-        raise InvalidTarget(f"the request has more than {REQUEST_BYTES_MAX} bytes", hint="give one curl command line")
-    words = _command(_split(command) if isinstance(command, str) else list(command))
-    options = list(_options(words))
-    urls = [value for name, value in options if name == "--url" or (name == "" and _is_url(value))]
-    if not urls:
-        raise InvalidTarget("there is no URL in it", hint="give a curl command line, in quotes, or a URL")
-    if len(urls) > 1 or any(name == "" and _CURL.fullmatch(value) for name, value in options):
-        raise InvalidTarget("there is more than one request in it", hint="give one at a time")
-    return _request(urls[0], options)
-
-
-def _split(text: str) -> list[str]:
-    if not text.strip():
-        raise InvalidTarget("there is nothing to migrate", hint="give a curl command line, in quotes, or a URL")
-    if not re.search(r"\s", text.strip()):
-        return [text.strip().strip("'\"")]
-    text = re.sub(r"(?m)^[ \t]*#(?!.*\bcurl\b).*$", "", text)  # a comment, and not the prompt of root
-    text = re.sub(r"\\\r?\n", "", text)
-    text = re.sub(r"[\\^][ \t]*\r?\n", " ", text)  # a blank after the backslash, and the shell of Windows
-    text = re.sub(r"(?<!\S)\$(?=')", "", text)  # $'...', as browsers copy it
-    try:
-        return shlex.split(text)
-    except ValueError:
-        raise InvalidTarget("a quote is not closed", hint="give the whole curl command line") from None
-
-
-def _command(words: Sequence[str]) -> list[str]:
-    """Answer the words after the first `curl`, all where there is none, up to where a shell would end the command."""
-    named = next((at for at, word in enumerate(words) if _CURL.fullmatch(word)), -1)
-    rest = list(words[named + 1 :])
-    end = next((at for at, word in enumerate(rest) if _END.fullmatch(word)), len(rest))
-    return rest[:end]
-
-
-def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Answer each option by its long name, with its value; what is no option has the name ""."""
-    rest = iter(words)
-    for word in rest:
-        if word.startswith("--"):
-            name, joined, value = word.partition("=")
-            yield name, (value if joined else next(rest, "")) if name in _VALUED else ""
-        elif word.startswith("-") and len(word) > 1:
-            for at, letter in enumerate(word[1:], 2):
-                if letter in _LETTERS:
-                    yield _LETTERS[letter], word[at:] or next(rest, "")
-                    break
-                yield {"G": "--get", "I": "--head"}.get(letter, f"-{letter}"), ""
-        else:
-            yield "", word
-
-
-def _is_url(word: str) -> bool:
-    return "://" in word or re.match(r"[\w.:-]+/(reset-tempass|api|reggie|o|oauth2|adobe-services)/", word) is not None
-
-
-def _request(url: str, options: Sequence[tuple[str, str]]) -> _Request:
-    named: dict[str, list[str]] = {}
-    for name, value in options:
-        named.setdefault(name, []).append(value)
-    headers = {}
-    for header in named.get("--header", []):
-        name, _, value = header.partition(":")
-        headers[name.strip().lower()] = value.strip()
-    given = [(name, value) for name, value in options if name in _DATA]
-    body = "&".join(_data(name, value) for name, value in given)
-    parts = _parts(url)
-    sent = [parts.query]
-    if body and not _is_json(body):
-        sent.append(body)
-    implied = "POST" if given and "--get" not in named else "HEAD" if "--head" in named else "GET"
-    method = (named.get("--request") or [implied if len(options) > 1 else ""])[-1].upper()
-    if method not in _METHODS:
-        raise InvalidTarget("the method is none of HTTP", hint="-X takes one such as DELETE")
-    return _Request(
-        method,
-        _place(parts),
-        parts.hostname or "",
-        parts.path,
-        tuple(_parameters("&".join(sent))),
-        headers,
-        body,
-        any(name in named for name in ("--user", "--oauth2-bearer")) or "@" in parts.netloc,
-        any(value.startswith("@") and name not in ("--data-raw", "--form-string") for name, value in given),
-    )
-
-
-def _data(option: str, value: str) -> str:
-    if option == "--data-urlencode":
-        name, joined, content = value.partition("=")
-        return f"{name}={quote(content, safe='')}" if joined else quote(value, safe="")
-    if option in _FORM:
-        name, _, content = value.partition("=")
-        return f"{quote(name)}={quote(content, safe='', errors='surrogateescape')}"
-    return value
-
-
-def _is_json(body: str) -> bool:
-    return body.lstrip().startswith(("{", "["))
-
-
-def _parts(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url if "://" in url else f"https://{url}")
-        parts.port  # noqa: B018 - reading it is the check
-    except ValueError:
-        raise InvalidTarget("the URL cannot be read") from None
-    host = parts.netloc.rpartition("@")[2]
-    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(re.sub(r":[0-9]*$", "", host)):
-        raise InvalidTarget("the URL has no host, or is not http", hint="write the whole URL, in quotes")
-    return parts
-
-
-def _place(parts: SplitResult) -> Place:
-    vendors = _VENDORS_HOST.fullmatch(parts.hostname or "")
-    if vendors is None:
-        return place_at(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
-    build, profile = "prequal" if vendors["build"] else "release", "staging" if vendors["profile"] else "production"
-    return ENVIRONMENTS[f"{build}-{profile}"]
-
-
-def _parameters(query: str) -> list[tuple[str, str]]:
-    return parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
-
-
-# --- taking from a request
-
-
-def _raw(request: _Request, *names: str) -> str | None:
-    """Answer the value of a parameter under the first of its names that is there. Raises NotMigrated if it has two."""
-    for name in names:
-        values = {value for given, value in request.parameters if given == name}
-        if len(values) > 1:
-            raise NotMigrated(f"{name} is given twice, with different values", hint="keep the one that is meant")
-        if values:
-            return values.pop()
-    return None
-
-
-def _text(request: _Request, *names: str) -> str:
-    """Answer the value of a parameter, "" where there is none. Raises NotMigrated."""
-    return _unicode(_raw(request, *names) or "", names[0])
-
-
-def _unicode(value: str, name: str) -> str:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise NotMigrated(f"{name} is not UTF-8", hint="percent-encode it as UTF-8") from None
-    return value
-
-
-def _needed(request: _Request, *names: str) -> str:
-    value = _text(request, *names)
-    if not value:
-        raise NotMigrated(f"{names[0]} is missing or empty", hint="add it to the request, and try again")
-    return value
-
-
-def _bytes(value: str) -> bytes:
-    try:
-        return value.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        raise NotMigrated("a device id holds what is no text and no bytes") from None
-
-
-def _device_id(request: _Request) -> bytes:
-    device_id = _bytes(_raw(request, "deviceId", "device_id") or "")
-    if not 0 < len(device_id) <= IDENTITY_BYTES_MAX:
-        raise NotMigrated(f"deviceId is missing, or has no 1 to {IDENTITY_BYTES_MAX} bytes", hint="add the device's id")
-    return device_id
-
-
-def _identity(fields: Mapping[str, Any] | None, where: str) -> tuple[str, str]:
-    """Answer identity key and user key of a JSON identity. Raises NotMigrated."""
-    texts = {name: value for name, value in (fields or {}).items() if isinstance(value, str) and value and name}
-    if "email" in texts:
-        return "email", texts["email"]
-    if len(texts) != 1:
-        raise NotMigrated(f"{where} is no JSON object with one text", hint='it is such as {"email": "<SHA-256 hex>"}')
-    return next(iter(texts.items()))
-
-
-def _unhashed(user_key: str, where: str) -> list[str]:
-    """Warn of a user key that is no digest."""
-    if is_digest(user_key):
-        return []
-    return [f"{where} held a text that is not hashed; its SHA-256 is written instead, so hash it before it is sent"]
-
-
-def _party(request: _Request) -> Party:
+def _party(request: Request) -> Party:
     return Party(request.place, STATEMENT)
 
 
@@ -329,15 +94,15 @@ def _literal(document: bytes) -> bytes:
 # --- resets
 
 
-def _reset(request: _Request, found: re.Match[str]) -> Migrated:
+def _reset(request: Request, found: re.Match[str]) -> Migrated:
     _check_target(request, "key" if found["generic"] else "device_id")
-    pair = _needed(request, "requestor_id"), _needed(request, "mvpd_id")
+    pair = needed(request, "requestor_id"), needed(request, "mvpd_id")
     conversation, becomes, warnings = (_reset_of_key if found["generic"] else _reset_of_device)(request, pair)
     version = found["version"]
     notes = ["the method is DELETE"] if request.method not in ("", "DELETE") else []
-    narrowing = [name for name in ("appId", "deviceUser") if _raw(request, name)]
+    narrowing = [name for name in ("appId", "deviceUser") if raw(request, name)]
     warnings += [f"{name} narrowed the reset and is left out: more may be reset than before" for name in narrowing]
-    profile = _text(request, "environment").lower()
+    profile = text_of(request, "environment").lower()
     if profile and (profile == "staging") != request.place.name.endswith("-staging"):
         warnings.append("environment and host may not mean the same; only the host counts now, so look at it")
     return Migrated(
@@ -351,11 +116,11 @@ def _reset(request: _Request, found: re.Match[str]) -> Migrated:
     )
 
 
-def _check_target(request: _Request, wanted: str) -> None:
+def _check_target(request: Request, wanted: str) -> None:
     """Refuse a target under a name that no service reads, because it would then reset everybody."""
     alike = {"deviceid", "device", "key", "userkey", "generickey", "genericdata"}
     for name, value in request.parameters:
-        if value and name != wanted and re.sub(r"[^a-z]", "", name.lower()) in alike and not _raw(request, wanted):
+        if value and name != wanted and re.sub(r"[^a-z]", "", name.lower()) in alike and not raw(request, wanted):
             raise NotMigrated(
                 f"the target has another name than {wanted}: a service reads no other, and so would reset everybody",
                 hint=f"write {wanted}=... for one, {wanted}=all for everybody",
@@ -365,12 +130,12 @@ def _check_target(request: _Request, wanted: str) -> None:
 _Resetting = tuple[flow.Flow[flow.ResetDone], str, list[str]]
 
 
-def _reset_of_device(request: _Request, pair: tuple[str, str]) -> _Resetting:
-    given = _raw(request, "device_id")
+def _reset_of_device(request: Request, pair: tuple[str, str]) -> _Resetting:
+    given = raw(request, "device_id")
     if given in (None, "", "all"):
         conversation = flow.reset_device(_party(request), *pair, ALL_DEVICES)
         return conversation, "reset v3 of EVERY device", [_everybody("device_id", given)]
-    device_id = _bytes(given or "")
+    device_id = bytes_of(given or "")
     if len(device_id) > IDENTITY_BYTES_MAX:
         raise NotMigrated(f"device_id has more than {IDENTITY_BYTES_MAX} bytes")
     warnings = []
@@ -379,15 +144,15 @@ def _reset_of_device(request: _Request, pair: tuple[str, str]) -> _Resetting:
     return flow.reset_device(_party(request), *pair, device_id), "reset v3 of one device", warnings
 
 
-def _reset_of_key(request: _Request, pair: tuple[str, str]) -> _Resetting:
-    given = _raw(request, "key")
+def _reset_of_key(request: Request, pair: tuple[str, str]) -> _Resetting:
+    given = raw(request, "key")
     if given in (None, "", "all"):
         conversation = flow.reset_key(_party(request), *pair, ALL_KEYS)
         return conversation, "reset v3 of EVERY user key", [_everybody("key", given)]
-    key = _unicode(given or "", "key")
+    key = unicode_of(given or "", "key")
     if identity_fields(key) is not None:
         raise NotMigrated("key is a whole identity; a reset takes the hash alone", hint="`temppass id` shows the hash")
-    return flow.reset_key(_party(request), *pair, key), "reset v3 of one user key", _unhashed(key, "key")
+    return flow.reset_key(_party(request), *pair, key), "reset v3 of one user key", unhashed(key, "key")
 
 
 def _everybody(name: str, given: str | None) -> str:
@@ -399,7 +164,7 @@ def _everybody(name: str, given: str | None) -> str:
 # --- registration and tokens
 
 
-def _credentials(request: _Request, found: re.Match[str]) -> Migrated:
+def _credentials(request: Request, found: re.Match[str]) -> Migrated:
     party = _party(request)
     register = request_of(flow.registration(party))
     ask = request_of(flow.token(party, Held(CLIENT_ID, CLIENT_SECRET)))
@@ -451,16 +216,16 @@ _V1 = {
 _V1["mediatoken"] = _V1["tokens/media"]
 
 
-def _v1(request: _Request, found: re.Match[str]) -> Migrated:
+def _v1(request: Request, found: re.Match[str]) -> Migrated:
     name = found["call"]
     call = _V1[name]
     channel, pass_id, missing = _named(request)
-    viewer, headers, notes, warnings = _viewer(request)
+    viewer, headers, notes, warnings = viewer_of(request)
     conversation: flow.Flow[Any]
     if call.becomes == "profile":
         conversation = flow.profile(_party(request), channel, pass_id, viewer)
     else:
-        resources = [_needed(request, "resource")]
+        resources = [needed(request, "resource")]
         if call.becomes == "preauthorize":
             resources = [title for title in resources[0].split(",") if title] or resources
         only_ask = call.becomes == "preauthorize"
@@ -475,83 +240,38 @@ def _v1(request: _Request, found: re.Match[str]) -> Migrated:
     )
 
 
-def _channel(request: _Request) -> tuple[str, list[str]]:
+def _channel(request: Request) -> tuple[str, list[str]]:
     """Answer the channel, or a stand-in and a warning where the request names none."""
-    if channel := _text(request, "requestor", "requestor_id"):
+    if channel := text_of(request, "requestor", "requestor_id"):
         return channel, []
     return CHANNEL, [f"the request names no channel: write its id in place of {CHANNEL}"]
 
 
-def _named(request: _Request) -> tuple[str, str, list[str]]:
+def _named(request: Request) -> tuple[str, str, list[str]]:
     """Answer channel and pass, or stand-ins and warnings where the request names none."""
     channel, missing = _channel(request)
-    if pass_id := _text(request, "mso_id", "mvpd", "mvpd_id"):
+    if pass_id := text_of(request, "mso_id", "mvpd", "mvpd_id"):
         return channel, pass_id, missing
     return channel, PASS, [*missing, f"the request names no pass, which REST v2 needs: write its id in place of {PASS}"]
 
 
-def _viewer(request: _Request) -> tuple[Viewer, dict[str, str], list[str], list[str]]:
-    """Answer who a v1 request is for, further headers, notes and warnings."""
-    device_id = _device_id(request)
-    notes, warnings = ["deviceId is now AP-Device-Identifier: fingerprint and the base64 of the same bytes"], []
-    user_key, identity_key = None, "email"
-    generic_data = _text(request, "generic_data")
-    if generic_data:
-        identity_key, user_key = _identity(_generic_data(generic_data), "generic_data")
-        notes.append("generic_data is now AP-TempPass-Identity: the base64 of the JSON, and not URL-encoded")
-        warnings += _unhashed(user_key, "generic_data")
-    headers, told = _device_info(request)
-    if headers:
-        notes.append("the device information is the header X-Device-Info: base64 only, no longer URL-encoded")
-    return Viewer(device_id, user_key, identity_key, _forwarded_for(request)), headers, notes, [*warnings, *told]
-
-
-def _generic_data(text: str) -> dict[str, Any] | None:
-    """Read a JSON identity, also URL-encoded twice, and with the round brackets of a printed example."""
-    text = unquote(text) if text.lstrip().startswith("%") else text
-    bracketed = re.fullmatch(r"\s*\((.*)\)\s*", text, re.DOTALL)
-    try:
-        return msgspec.json.decode(f"{{{bracketed[1]}}}" if bracketed else text, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError):
-        return None
-
-
-def _device_info(request: _Request) -> tuple[dict[str, str], list[str]]:
-    """Answer the device information as a header, and warnings."""
-    given = request.headers.get("x-device-info") or _raw(request, "device_info", "deviceInfo")
-    if not given:
-        return {}, []
-    fields = identity_fields(unquote(given).replace(" ", "+"))
-    if fields is None:
-        return {}, ["the device information cannot be read and was left out: it is the base64 of a JSON object"]
-    lacking = [name for name in ("model", "version", "osName", "osVersion", "connectionType") if name not in fields]
-    warnings = [f"the device information lacks {', '.join(lacking)}, which REST v2 asks for"] if lacking else []
-    raw = decode_base64(unquote(given).replace(" ", "+"))
-    return {"X-Device-Info": base64.b64encode(raw).decode()}, warnings
-
-
-def _forwarded_for(request: _Request) -> str | None:
-    given = request.headers.get("x-forwarded-for", "")
-    return given if re.fullmatch(r"[0-9A-Fa-f.:, ]+", given) else None
-
-
-def _config(request: _Request, found: re.Match[str]) -> Migrated:
+def _config(request: Request, found: re.Match[str]) -> Migrated:
     channel, missing = (unquote(found["channel"]), []) if found["channel"] else _channel(request)
     send = request_of(flow.configuration(_party(request), channel))
     notes = ("the passes are in requestor.mvpds, those with isTempPass",)
     return Migrated("REST v1 config", "REST v2 configuration", SCOPE_V2, (send,), notes=notes, warnings=tuple(missing))
 
 
-def _logout(request: _Request, _found: re.Match[str]) -> Migrated:
+def _logout(request: Request, _found: re.Match[str]) -> Migrated:
     channel, pass_id, missing = _named(request)
-    viewer, headers, notes, warnings = _viewer(request)
+    viewer, headers, notes, warnings = viewer_of(request)
     send = _spoken(request, "GET", f"{_segment(channel)}/logout/{_segment(pass_id)}", {**headers, **viewer.headers()})
     notes = [*notes, "a logout neither ends nor renews a trial; to make a viewer new, reset the device"]
     warnings = [*missing, *warnings]
     return Migrated("REST v1 logout", "REST v2 logout", SCOPE_V2, (send,), notes=tuple(notes), warnings=tuple(warnings))
 
 
-def _by_code(request: _Request, found: re.Match[str]) -> Migrated:
+def _by_code(request: Request, found: re.Match[str]) -> Migrated:
     channel, missing = _channel(request)
     send = _spoken(request, "GET", f"{_segment(channel)}/profiles/code/{_segment(unquote(found['code']))}", {})
     notes = ("the device is the session's, so no AP-Device-Identifier is sent",)
@@ -565,7 +285,7 @@ def _by_code(request: _Request, found: re.Match[str]) -> Migrated:
     )
 
 
-def _regcode(request: _Request, found: re.Match[str]) -> Migrated:
+def _regcode(request: Request, found: re.Match[str]) -> Migrated:
     channel = _segment(unquote(found["channel"]))
     notes = ["a Temp Pass needs no session and no code: decisions/authorize is enough"]
     if found["code"]:
@@ -573,8 +293,8 @@ def _regcode(request: _Request, found: re.Match[str]) -> Migrated:
             raise NotMigrated("REST v2 has no call that ends a code", hint="leave it out: a code ends by itself")
         send = _spoken(request, "GET", f"{channel}/sessions/{_segment(unquote(found['code']))}", {})
         return Migrated("REST v1 regcode of a code", "REST v2 sessions", SCOPE_V2, (send,), notes=tuple(notes))
-    viewer, headers, told, warnings = _viewer(request)
-    form = {"mvpd": _text(request, "mvpd", "mso_id"), "domainName": _text(request, "domain_name", "domainName")}
+    viewer, headers, told, warnings = viewer_of(request)
+    form = {"mvpd": text_of(request, "mvpd", "mso_id"), "domainName": text_of(request, "domain_name", "domainName")}
     send = _spoken(request, "POST", f"{channel}/sessions", {**headers, **viewer.headers(), **_IS_FORM}, _form(form))
     notes = [*notes, *told, "the code is in the answer, unless the pass is named: then the answer says to authorize"]
     return Migrated(
@@ -582,7 +302,7 @@ def _regcode(request: _Request, found: re.Match[str]) -> Migrated:
     )
 
 
-def _no_equivalent(_request: _Request, _found: re.Match[str]) -> Migrated:
+def _no_equivalent(_request: Request, _found: re.Match[str]) -> Migrated:
     raise NotMigrated(
         "this call has no single equivalent: it is of the sign-in with an operator, or of the SDKs",
         hint="a Temp Pass needs POST /api/v2/<channel>/decisions/authorize/<pass> alone",
@@ -594,9 +314,9 @@ def _no_equivalent(_request: _Request, _found: re.Match[str]) -> Migrated:
 _IS_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
-def _v2(request: _Request, found: re.Match[str]) -> Migrated:
-    steps = [_unicode(unquote(step, errors="surrogateescape"), "the path") for step in found["rest"].split("/")]
-    more, warnings = _headers_of_v2(request)
+def _v2(request: Request, found: re.Match[str]) -> Migrated:
+    steps = [unicode_of(unquote(step, errors="surrogateescape"), "the path") for step in found["rest"].split("/")]
+    more, warnings = headers_of_v2(request)
     method, body = request.method or "GET", b""
     match steps[1:]:
         case ["decisions", "authorize" | "preauthorize", _]:
@@ -605,7 +325,7 @@ def _v2(request: _Request, found: re.Match[str]) -> Migrated:
             if "AP-Device-Identifier" not in more:
                 raise NotMigrated("AP-Device-Identifier is missing", hint="`temppass id` shows how a device is named")
         case ["sessions", *_] if method == "POST":
-            form = {name: _text(request, name) for name in ("mvpd", "domainName", "redirectUrl")}
+            form = {name: text_of(request, name) for name in ("mvpd", "domainName", "redirectUrl")}
             if re.search("[@?#]", form["redirectUrl"]):
                 warnings.append("redirectUrl is written without what may be a secret in it")
             form["redirectUrl"] = re.sub(r"[?#].*|(?<=//)[^/]*@", "", form["redirectUrl"])
@@ -616,26 +336,7 @@ def _v2(request: _Request, found: re.Match[str]) -> Migrated:
     return Migrated("REST v2", "REST v2", SCOPE_V2, (send,), is_current=True, warnings=tuple(warnings))
 
 
-def _headers_of_v2(request: _Request) -> tuple[dict[str, str], list[str]]:
-    """Answer the headers that say who watches, in their canonical form."""
-    more, warnings = _device_info(request)
-    if "ap-device-identifier" in request.headers:
-        try:
-            device_id = device_from_header(request.headers["ap-device-identifier"])
-        except InvalidDeviceIdentifier as error:
-            raise NotMigrated(error.detail, hint="`temppass id` shows how a device is named") from None
-        more["AP-Device-Identifier"] = Viewer(device_id).headers()["AP-Device-Identifier"]
-    if "ap-temppass-identity" in request.headers:
-        fields = identity_fields(request.headers["ap-temppass-identity"])
-        identity_key, user_key = _identity(fields, "AP-TempPass-Identity")
-        more["AP-TempPass-Identity"] = Viewer(b"any", user_key, identity_key).headers()["AP-TempPass-Identity"]
-        warnings += _unhashed(user_key, "AP-TempPass-Identity")
-    if forwarded_for := _forwarded_for(request):
-        more["X-Forwarded-For"] = forwarded_for
-    return more, warnings
-
-
-def _resources(request: _Request) -> list[str]:
+def _resources(request: Request) -> list[str]:
     try:
         resources = msgspec.json.decode(request.body, type=dict[str, list[str]]).get("resources")
     except (ValueError, RecursionError):  # msgspec.DecodeError is a ValueError
@@ -650,10 +351,10 @@ def _form(fields: Mapping[str, str]) -> bytes:
 
 
 def _segment(name: str) -> str:
-    return quote(_unicode(name, "the path"), safe="")
+    return quote(unicode_of(name, "the path"), safe="")
 
 
-def _spoken(request: _Request, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> Send:
+def _spoken(request: Request, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> Send:
     sent = {"Accept": "application/json;charset=utf-8", **headers, "Authorization": f"Bearer {ACCESS_TOKEN}"}
     return Send(method, f"{request.place.service}/api/v2/{path}", sent, body)
 
@@ -679,11 +380,11 @@ _CREDENTIALS = {
 }
 
 
-def _notes(request: _Request, migrated: Migrated) -> Iterator[str]:
+def _notes(request: Request, migrated: Migrated) -> Iterator[str]:
     names = list(dict.fromkeys(name.lower() for name, _ in request.parameters))
     yield from _credentials_gone(request, migrated, names)
     host = urlsplit(migrated.requests[0].url).hostname
-    if host != request.host and _VENDORS_HOST.fullmatch(request.host):
+    if host != request.host and VENDORS_HOST.fullmatch(request.host):
         yield f"the host is {host} instead of {request.host}"
     if migrated.is_current and "/o/client/" in request.path:
         return
@@ -695,7 +396,7 @@ def _notes(request: _Request, migrated: Migrated) -> Iterator[str]:
         yield f"{others} other parameter{'s are' if others > 1 else ' is'} left out"
 
 
-def _credentials_gone(request: _Request, migrated: Migrated, names: Sequence[str]) -> Iterator[str]:
+def _credentials_gone(request: Request, migrated: Migrated, names: Sequence[str]) -> Iterator[str]:
     if migrated.scope is None or not migrated.requests[0].headers.get("Authorization"):
         return
     if "apikey" in request.headers or {"apikey", "api_key"} & set(names):
@@ -709,14 +410,14 @@ def _credentials_gone(request: _Request, migrated: Migrated, names: Sequence[str
         yield "user and password are left out"
 
 
-def _warnings(request: _Request) -> Iterator[str]:
+def _warnings(request: Request) -> Iterator[str]:
     if any(re.search(r"\$[A-Za-z_{(]", value) for name, value in request.parameters if name.lower() in _CARRIED):
         yield "a variable of the shell was read as text: put its value into the request first"
     if request.body_is_elsewhere:
         yield "a file that the request names was not read"
 
 
-_Migration = Callable[[_Request, re.Match[str]], Migrated]
+_Migration = Callable[[Request, re.Match[str]], Migrated]
 _ROUTES: tuple[tuple[str, _Migration], ...] = (
     (r"/reset-tempass/(?P<version>v1|v2|v2\.1|v3)/reset(?P<generic>/generic)?", _reset),
     (r"/oauth2/permanent_accesstoken|/o/client/(register|token)", _credentials),
