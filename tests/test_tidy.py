@@ -24,6 +24,7 @@ import temppass
 from temppass import cli, testing
 from temppass.commands.group import EXIT_CODES
 from temppass.core import catalogue_file
+from temppass.core.model import PassKind
 from temppass.demo import walk
 from temppass.settings import VARIABLES
 from temppass.tools.profiles import VARIABLES as CLIENT_VARIABLES
@@ -134,6 +135,11 @@ def test_every_variable_of_the_client_is_in_the_reference() -> None:
 
 def test_every_exit_code_is_in_the_reference() -> None:
     assert [cells[0] for cells in rows("Command line")] == re.findall(r"\b(\d+) \w", EXIT_CODES)
+
+
+def test_every_kind_of_pass_is_in_the_reference() -> None:
+    meaning = {cells[0]: cells[2] for cells in rows("`[[pass]]`")}
+    assert meaning["kind"] == " or ".join(PassKind)
 
 
 @pytest.mark.parametrize(

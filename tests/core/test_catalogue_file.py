@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 import temppass
+from temppass.core import catalogue_file
 from temppass.core.catalogue import EMPTY, Application, Catalogue, Channel, Pass, Programmer
 from temppass.core.catalogue_file import CatalogueError, difference, document_of, duration_text, parse
 from temppass.core.model import PassKind
@@ -261,6 +262,10 @@ def test_every_mistake_is_told_at_once() -> None:
 )
 def test_a_mistake_is_told_once(keys: str, told: list[str]) -> None:
     assert problems(a_pass(keys + "\nchannels = []")) == [f"acme.toml: pass P: {key}" for key in told]
+
+
+def test_every_kind_of_pass_says_what_it_needs() -> None:
+    assert [*catalogue_file._NEEDED] == [*PassKind]
 
 
 def test_two_entries_without_an_id_are_not_two_of_one_id() -> None:

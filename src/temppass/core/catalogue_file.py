@@ -160,25 +160,24 @@ class _Reader:
         told = {problem.key for problem in self.problems if problem.where == f"{self.source}: {where}"}
         if "kind" in told:
             return
-        if fields["kind"] is PassKind.BASIC:
-            for key in ("resources_max", "identity_key"):
-                if fields[key] is not None:
-                    self.problem(where, key, "only a promotional pass has it")
-            wanting = [] if fields["ttl_ms"] else ["ttl"]
-        else:
-            fields["resources_max"] = fields["resources_max"] or 0
-            fields["identity_key"] = fields["identity_key"] or ""
-            named = {"ttl": fields["ttl_ms"], **fields}
-            wanting = [key for key in ("ttl", "resources_max", "identity_key") if not named[key]]
-            titles = fields["resources_max"]
-            if titles * fields["resource_bytes_max"] > LEDGER_BYTES_MAX:
-                self.problem(
-                    where,
-                    "resources_max",
-                    f"{titles} titles of up to {fields['resource_bytes_max']} bytes are more than the "
-                    f"{LEDGER_BYTES_MAX} bytes that a ledger may hold; "
-                    f"set resource_bytes_max to {LEDGER_BYTES_MAX // titles} or less, or resources_max lower",
-                )
+        needed = _NEEDED[fields["kind"]]
+        for key, unusable in _UNUSABLE.items():
+            if key in needed:
+                fields[key] = fields[key] or unusable
+            elif fields[key] is not None:
+                kinds = " or ".join(kind for kind, keys in _NEEDED.items() if key in keys)
+                self.problem(where, key, f"only a {kinds} pass has it")
+        named = {"ttl": fields["ttl_ms"], **fields}
+        wanting = [key for key in ("ttl", *needed) if not named[key]]
+        titles = fields["resources_max"] if "resources_max" in needed else 0
+        if titles * fields["resource_bytes_max"] > LEDGER_BYTES_MAX:
+            self.problem(
+                where,
+                "resources_max",
+                f"{titles} titles of up to {fields['resource_bytes_max']} bytes are more than the "
+                f"{LEDGER_BYTES_MAX} bytes that a ledger may hold; "
+                f"set resource_bytes_max to {LEDGER_BYTES_MAX // titles} or less, or resources_max lower",
+            )
         if not fields["allow_invalid"]:
             for key in wanting:
                 if key not in told:
@@ -186,6 +185,14 @@ class _Reader:
                         where, key, "missing or not usable; set allow_invalid = true to store the pass all the same"
                     )
 
+
+#: what each kind of pass needs beside its TTL; no other kind may have it
+_NEEDED: dict[PassKind, tuple[str, ...]] = {
+    PassKind.BASIC: (),
+    PassKind.PROMOTIONAL: ("resources_max", "identity_key"),
+}
+#: what stands in a pass that needs the key and has no usable one
+_UNUSABLE: dict[str, Any] = {"resources_max": 0, "identity_key": ""}
 
 #: stands in for a required value that has a problem, so that the rest of the file is checked too
 _HARMLESS: dict[str, Any] = {"id": "", "programmer": "", "kind": PassKind.BASIC, "channels": {}, "scopes": ()}
@@ -249,7 +256,7 @@ def _kind(value: Any) -> PassKind:
     try:
         return PassKind(value)
     except ValueError:
-        raise ValueError(f"basic or promotional is wanted, not {value!r}") from None
+        raise ValueError(f"{' or '.join(PassKind)} is wanted, not {value!r}") from None
 
 
 def _timezone(value: Any) -> str:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from temppass.core import act, reset
 from temppass.core.catalogue import Offer
 from temppass.core.identity import canonical_user_key, device, user_key
-from temppass.core.model import ANYWHERE, Changes, Found, PassKind, Subject, SubjectKind
+from temppass.core.model import ANYWHERE, Changes, Found, Subject, SubjectKind
 from temppass.core.refusal import Refusal
 from temppass.core.world import SCOPE_RESET, World
 from temppass.service.context import Context, given, keys_of, new_id
@@ -84,7 +84,7 @@ class Resets:
             offer = world.offer(world.channel_for(application, ask.channel_id), ask.pass_id)
             origin = origin_of(world, ask.app_id, ask.device_user)
             subjects, actor = _subjects(world, ask), act.ByApplication(application.id, grant.client_id)
-            known = ask.kind is SubjectKind.DEVICE or offer.kind is not PassKind.BASIC
+            known = ask.kind is SubjectKind.DEVICE or offer.identity_key is not None
 
             def recording(what: act.Act, changes: Changes) -> Changes:
                 record = act.recorded(act.Record(id_, now, actor, what))
