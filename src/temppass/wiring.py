@@ -78,7 +78,12 @@ def open_store(url: str, *, read_only: bool = False) -> Store:
 
 def hold(url: str) -> Hold | None:
     """Become the one server of an embedded store; others have any number. Raises SettingsError, StoreHeld."""
-    return None if url == "memory:" or url.startswith(_POSTGRES) else Hold(_path(url))
+    return Hold(_path(url)) if _is_embedded(url) else None
+
+
+def _is_embedded(url: str) -> bool:
+    """Whether the store is a file here, with its secret and its hold beside it."""
+    return url != "memory:" and not url.startswith(_POSTGRES)
 
 
 def _path(url: str) -> Path:
@@ -94,7 +99,7 @@ def _path(url: str) -> Path:
 
 def _require(url: str) -> None:
     """Raises StoreMissing where an embedded store is not there; SettingsError."""
-    if url == "memory:" or url.startswith(_POSTGRES) or sqlite_file.exists(path := _path(url)):
+    if not _is_embedded(url) or sqlite_file.exists(path := _path(url)):
         return
     if _beside(path).exists():
         raise StoreMissing(f"there is no store at {path}, but its secret is there; restore the database")
