@@ -21,8 +21,9 @@ from temppass.web.cors import cors_headers
 from temppass.web.dcr import Registrar
 from temppass.web.host import RELEASE_PRODUCTION, environment_of_host, host_of, read_host
 from temppass.web.metrics import Metrics
+from temppass.web.openapi import GuardedRoute
 from temppass.web.own import Own
-from temppass.web.problems import OWN_SURFACE, PLAIN, GuardedRoute, answer, plain
+from temppass.web.problems import OWN_SURFACE, PLAIN, answer, plain
 from temppass.web.reset import Resetter
 from temppass.web.v2 import RestV2
 

@@ -12,12 +12,57 @@ from starlette.responses import Response
 
 from temppass import wire
 from temppass.core import oauth
+from temppass.core import refusal as r
 from temppass.core.refusal import InvalidRequest
 from temppass.service import Service
-from temppass.web.problems import JSON, NO_STORE, REGISTRATION_SURFACE, GuardedRoute
+from temppass.web.openapi import (
+    FORM_TYPE,
+    JSON_TYPE,
+    NAME,
+    READING,
+    STRING,
+    GuardedRoute,
+    Operation,
+    body_of,
+    object_of,
+)
+from temppass.web.problems import JSON, NO_STORE, REGISTRATION_SURFACE
 from temppass.web.request import Headers, form_pairs, read_body, single
 
-_FORM = "application/x-www-form-urlencoded"
+_STATEMENT = body_of(
+    object_of(["software_statement"], software_statement=NAME, redirect_uri=STRING),
+    JSON_TYPE,
+    FORM_TYPE,
+    required=True,
+)
+_CREDENTIALS = body_of(
+    object_of(client_id=NAME, client_secret=NAME, grant_type={"const": oauth.GRANT_TYPE}, scope=STRING),
+    FORM_TYPE,
+    JSON_TYPE,
+    required=False,
+)
+_REGISTER = Operation(
+    "register",
+    "Exchange a software statement for client credentials.",
+    201,
+    wire.RegistrationAnswer,
+    (),
+    (InvalidRequest, r.InvalidRedirect, r.InvalidStatement, r.UnapprovedStatement),
+    tuple(NO_STORE),
+    _STATEMENT,
+    plain=READING,
+)
+_TOKEN = Operation(
+    "token",
+    "Exchange client credentials, in the query, a form or a JSON body, for an access token.",
+    201,
+    wire.TokenAnswer,
+    ("client_id", "client_secret", "grant_type", "scope"),
+    (InvalidRequest, r.UnsupportedGrant, r.InvalidClient, r.UnauthorizedClient),
+    tuple(NO_STORE),
+    _CREDENTIALS,
+    plain=READING,
+)
 
 
 class Registrar:
@@ -26,12 +71,11 @@ class Registrar:
 
     def routes(self) -> list[GuardedRoute]:
         return [
-            GuardedRoute(REGISTRATION_SURFACE, "/o/client/register", self.register, ["POST"]),
-            GuardedRoute(REGISTRATION_SURFACE, "/o/client/token", self.token, ["POST"]),
+            GuardedRoute(REGISTRATION_SURFACE, "/o/client/register", self.register, ["POST"], _REGISTER),
+            GuardedRoute(REGISTRATION_SURFACE, "/o/client/token", self.token, ["POST"], _TOKEN),
         ]
 
     async def register(self, request: Request) -> Response:
-        """Exchange a software statement for client credentials."""
         headers = Headers(request.scope["headers"])
         fields = _fields(headers.get(b"content-type") or "", await read_body(request, headers))
         asked = oauth.read_registration(fields)
@@ -49,7 +93,6 @@ class Registrar:
         )
 
     async def token(self, request: Request) -> Response:
-        """Exchange client credentials, in the query, a form or a JSON body, for an access token."""
         headers = Headers(request.scope["headers"])
         body = await read_body(request, headers)
         if (headers.get(b"authorization") or "").lower().startswith("basic"):
@@ -80,10 +123,10 @@ def _fields(content_type: str, body: bytes) -> dict[str, Any]:
     if not body.strip():
         return {}
     media_type = content_type.partition(";")[0].strip().lower()
-    is_json = body.lstrip()[:1] == b"{" if not media_type else media_type == "application/json"
+    is_json = body.lstrip()[:1] == b"{" if not media_type else media_type == JSON_TYPE
     if not is_json:
-        if media_type not in {"", _FORM}:
-            raise InvalidRequest(f"Send application/json or {_FORM}.")
+        if media_type not in {"", FORM_TYPE}:
+            raise InvalidRequest(f"Send {JSON_TYPE} or {FORM_TYPE}.")
         return single(form_pairs(body))
     try:
         fields = json.loads(body, object_pairs_hook=single, parse_constant=_no_constant)

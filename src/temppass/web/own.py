@@ -5,6 +5,7 @@ Source: design §6, RFC 7517 §5 (keys).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -12,9 +13,9 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from temppass import wire
 from temppass.service import Service
-from temppass.web import openapi
 from temppass.web.metrics import Metrics
-from temppass.web.problems import CODES, JSON, OWN_SURFACE, Endpoint, GuardedRoute
+from temppass.web.openapi import STRING, TEXT_TYPE, Endpoint, GuardedRoute, Json, Operation, document, object_of
+from temppass.web.problems import CODES, JSON, OWN_SURFACE
 
 _WHAT = (
     "A temporary pass service for TV and streaming apps, wire-compatible with Adobe Pass Temp Pass. "
@@ -31,6 +32,44 @@ _WHERE = {
 }
 
 
+def _operation(
+    name: str,
+    description: str,
+    answer: Json | str,
+    *,
+    plain: tuple[int, ...] = (400, 405),
+    faults: tuple[int, ...] = (),
+    **more: Any,
+) -> Operation:
+    return Operation(name, description, 200, answer, plain=plain, faults=faults, **more)
+
+
+_HEALTHZ = _operation("healthz", "Say that the process is alive.", object_of(["status"], status={"const": "ok"}))
+_READYZ = _operation(
+    "readyz",
+    "Say that the store answers; 503 where it does not.",
+    object_of(["status"], status={"const": "ready"}),
+    faults=(500, 503),
+)
+_METRICS = _operation("metrics", "Show the metrics in Prometheus' text format.", TEXT_TYPE)
+_JWKS = _operation(
+    "jwks",
+    "Publish the environment's public keys (RFC 7517 §5).",
+    object_of(["keys"], keys={"type": "array", "items": {"type": "object"}}),
+    headers=("Cache-Control",),
+    faults=(500, 503),
+)
+_OPENAPI = _operation("openapi", "Describe every route (OpenAPI 3.1).", {"type": "object"})
+_HELP = _operation("help", "Explain one enhanced error code.", TEXT_TYPE, plain=(400, 404, 405))
+_FRONT = _operation(
+    "front",
+    "Say what this is and where to go: as a page to browsers, else as JSON.",
+    object_of(["name", "what", "links"], name={"const": "temppass"}, what=STRING, links={"type": "object"}),
+    headers=("Vary",),
+    also="text/html",
+)
+
+
 class Own:
     """Its routes; `described` are those that /openapi.json describes, known by the time that it is asked for."""
 
@@ -41,42 +80,37 @@ class Own:
         self._openapi = b""
 
     def routes(self) -> list[GuardedRoute]:
-        def route(path: str, endpoint: Endpoint) -> GuardedRoute:
-            return GuardedRoute(OWN_SURFACE, path, endpoint, ["GET"])
+        def route(path: str, endpoint: Endpoint, operation: Operation) -> GuardedRoute:
+            return GuardedRoute(OWN_SURFACE, path, endpoint, ["GET"], operation)
 
         return [
-            route("/healthz", self.healthz),
-            route("/readyz", self.readyz),
-            route("/metrics", self._metrics.metrics),
-            route("/.well-known/jwks.json", self.jwks),
-            route("/openapi.json", self.openapi),
-            route("/help/{error:id}", self.help),
-            route("/", self.front),
+            route("/healthz", self.healthz, _HEALTHZ),
+            route("/readyz", self.readyz, _READYZ),
+            route("/metrics", self._metrics.metrics, _METRICS),
+            route("/.well-known/jwks.json", self.jwks, _JWKS),
+            route("/openapi.json", self.openapi, _OPENAPI),
+            route("/help/{error:id}", self.help, _HELP),
+            route("/", self.front, _FRONT),
         ]
 
     async def healthz(self, _request: Request) -> Response:
-        """Say that the process is alive."""
         return Response(b'{"status":"ok"}', media_type=JSON)
 
     async def readyz(self, _request: Request) -> Response:
-        """Say that the store answers; 503 where it does not."""
         await self._service.context.store.ping()
         return Response(b'{"status":"ready"}', media_type=JSON)
 
     async def jwks(self, request: Request) -> Response:
-        """Publish the environment's public keys (RFC 7517 §5)."""
         keyring = (await self._service.world(request.scope["environment"])).keyring
         document = keyring.jwks if keyring is not None else {"keys": []}
         return Response(wire.encode(document), 200, {"Cache-Control": "public, max-age=300"}, JSON)
 
     async def openapi(self, _request: Request) -> Response:
-        """Describe every route (OpenAPI 3.1)."""
         if not self._openapi:
-            self._openapi = openapi.document(self._described)
+            self._openapi = document(self._described)
         return Response(self._openapi, media_type=JSON)
 
     async def front(self, request: Request) -> Response:
-        """Say what this is and where to go: as a page to browsers, else as JSON."""
         headers = {"Vary": "Accept"}
         if "text/html" not in request.headers.get("accept", ""):
             return Response(wire.encode({"name": "temppass", "what": _WHAT, "links": _WHERE}), 200, headers, JSON)
@@ -85,7 +119,6 @@ class Own:
         return HTMLResponse(page, 200, headers)
 
     async def help(self, request: Request) -> Response:
-        """Explain one enhanced error code."""
         name = request.path_params["error"]
         code = CODES.get(name)
         if code is None:

@@ -5,21 +5,19 @@ Source: contract §3.2-3.3 (registration and token), §5.3 (reset), §6.1 and §
 """
 
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import structlog
+from msgspec import Struct
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from temppass import wire
 from temppass.core import refusal as r
 from temppass.core.model import DenyCode
 from temppass.store import StoreUnavailable
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 JSON = "application/json;charset=UTF-8"
 RETRY_AFTER = {"Retry-After": "1"}
@@ -126,20 +124,18 @@ THROTTLED: dict[type[r.Refusal], Row] = {r.TooManySessions: Row(429, PLAIN[429])
 
 
 class Surface(NamedTuple):
-    """A family of endpoints that says no in one way."""
+    """A family of endpoints that says no in one way: in a `struct` whose property `word` is the code."""
 
+    tag: str
     table: dict[type[r.Refusal], Row]
     refuse: Callable[[Request, Row, str], Response]
     fault: Callable[[Request, int, str], Response]
-
-
-class GuardedRoute(Route):
-    """A route whose refusals and faults are answered in the words of its surface."""
-
-    def __init__(self, surface: Surface, path: str, endpoint: Endpoint, methods: list[str]) -> None:
-        super().__init__(path, endpoint, methods=methods)
-        self.endpoint: Endpoint
-        self.surface = surface
+    struct: type[Struct]
+    word: str
+    #: what it calls a fault, by status
+    faults: dict[int, str]
+    #: of each no
+    headers: tuple[str, ...] = ()
 
 
 def answer(surface: Surface, request: Request, error: Exception) -> Response:
@@ -209,8 +205,14 @@ def _fault_oauth(_request: Request, status: int, trace: str) -> Response:
     return Response(wire.encode(wire.OAuthError(FAULTS[status], description)), status, {**NO_STORE, **more}, JSON)
 
 
-V2_SURFACE = Surface(V2, _refuse_v2, _fault_v2)
-RESET_SURFACE = Surface(RESET, _refuse_reset, _fault_reset)
-REGISTRATION_SURFACE = Surface(REGISTRATION, _refuse_oauth, _fault_oauth)
+V2_SURFACE = Surface(
+    "REST v2", V2, _refuse_v2, _fault_v2, wire.Error, "code", dict.fromkeys(FAULTS, "internal_server_error")
+)
+RESET_SURFACE = Surface("Reset", RESET, _refuse_reset, _fault_reset, wire.PlainError, "error", FAULTS)
+REGISTRATION_SURFACE = Surface(
+    "Registration", REGISTRATION, _refuse_oauth, _fault_oauth, wire.OAuthError, "error", FAULTS, tuple(NO_STORE)
+)
 #: our own routes beside the vendor's, e.g. the key set, and requests that belong to no route
-OWN_SURFACE = Surface({r.InvalidRequest: Row(400, PLAIN[400])}, _refuse_reset, _fault_reset)
+OWN_SURFACE = Surface(
+    "Service", {r.InvalidRequest: Row(400, PLAIN[400])}, _refuse_reset, _fault_reset, wire.PlainError, "error", FAULTS
+)

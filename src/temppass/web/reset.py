@@ -10,10 +10,12 @@ from starlette.responses import Response
 from temppass.core.identity import IDENTITY_BYTES_MAX
 from temppass.core.model import SubjectKind
 from temppass.core.refusal import InvalidRequest
+from temppass.core.world import SCOPE_RESET
 from temppass.service import Service
 from temppass.service.resets import EVERYBODY, Everybody, ResetAsk
 from temppass.web.host import profile_of_host
-from temppass.web.problems import PLAIN, RESET_SURFACE, Endpoint, GuardedRoute, plain
+from temppass.web.openapi import GONE, Endpoint, GuardedRoute, Operation
+from temppass.web.problems import PLAIN, RESET, RESET_SURFACE, plain
 from temppass.web.request import Headers, attempt, query_bytes
 
 _SUCCESSOR = {"Link": '</reset-tempass/v3/reset>; rel="successor-version"'}
@@ -24,34 +26,50 @@ _NARROWING = {"appId", "deviceUser"}
 _NAMED_MAX = 5
 
 
+def _resets(name: str, description: str, *parameters: str) -> Operation:
+    query = ("requestor_id", "mvpd_id", *parameters, "environment")
+    headers = ("TempPass-Reset-Id", "TempPass-Matched")
+    return Operation(name, description, 204, None, query, tuple(RESET), headers, scope=SCOPE_RESET)
+
+
+_RESET_DEVICE = _resets(
+    "reset_device",
+    "Reset one device, or all of them where `device_id` is `all`, empty or absent.",
+    "device_id",
+    "appId",
+    "deviceUser",
+)
+_RESET_GENERIC = _resets(
+    "reset_generic", "Reset one user key, or all of them where `key` is `all`, empty or absent.", "key"
+)
+_RETIRED = Operation("retired", "Point to the successor of a retired path.", GONE, plain=(400, 405, GONE), faults=())
+
+
 class Resetter:
     def __init__(self, service: Service) -> None:
         self._resets = service.resets
 
     def routes(self) -> list[GuardedRoute]:
-        def route(path: str, endpoint: Endpoint, methods: list[str]) -> GuardedRoute:
-            return GuardedRoute(RESET_SURFACE, path, endpoint, methods)
+        def route(path: str, endpoint: Endpoint, methods: list[str], operation: Operation) -> GuardedRoute:
+            return GuardedRoute(RESET_SURFACE, path, endpoint, methods, operation)
 
         every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
         return [
-            route("/reset-tempass/v3/reset", self.reset_device, ["DELETE"]),
-            route("/reset-tempass/v3/reset/generic", self.reset_generic, ["DELETE"]),
-            route("/reset-tempass/v1/{rest:path}", self.retired, every),
-            route("/reset-tempass/v2/{rest:path}", self.retired, every),
-            route("/reset-tempass/v2.1/{rest:path}", self.retired, every),
-            route("/oauth2/permanent_accesstoken", self.retired, every),
+            route("/reset-tempass/v3/reset", self.reset_device, ["DELETE"], _RESET_DEVICE),
+            route("/reset-tempass/v3/reset/generic", self.reset_generic, ["DELETE"], _RESET_GENERIC),
+            route("/reset-tempass/v1/{rest:path}", self.retired, every, _RETIRED),
+            route("/reset-tempass/v2/{rest:path}", self.retired, every, _RETIRED),
+            route("/reset-tempass/v2.1/{rest:path}", self.retired, every, _RETIRED),
+            route("/oauth2/permanent_accesstoken", self.retired, every, _RETIRED),
         ]
 
     async def reset_device(self, request: Request) -> Response:
-        """Reset one device, or all of them where `device_id` is `all`, empty or absent."""
         return await self._reset(request, SubjectKind.DEVICE)
 
     async def reset_generic(self, request: Request) -> Response:
-        """Reset one user key, or all of them where `key` is `all`, empty or absent."""
         return await self._reset(request, SubjectKind.USER_KEY)
 
     async def retired(self, _request: Request) -> Response:
-        """Point to the successor of a retired path."""
         return plain(410, PLAIN[410], "Use DELETE /reset-tempass/v3/reset with a bearer token.", _SUCCESSOR)
 
     async def _reset(self, request: Request, kind: SubjectKind) -> Response:

@@ -14,17 +14,31 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from temppass import wire
+from temppass.core import refusal as r
 from temppass.core.catalogue import RESOURCE_BYTES_MAX, Channel, Pass
 from temppass.core.identity import device_from_header
 from temppass.core.model import Deny, Device, Permit, Profile, Session, Spent, Standing
 from temppass.core.refusal import InvalidCode, InvalidResources, Refusal
+from temppass.core.world import SCOPE_V2
 from temppass.service import Service
 from temppass.service.context import Caller, given
 from temppass.service.decisions import Shown, TitlesAsked, Viewer
 from temppass.service.sessions import Opened, SessionForm
 from temppass.store import StoreBusy, StoreUnavailable
 from temppass.web.device import read_device, shape
-from temppass.web.problems import CODES, EXECUTION_TIME, JSON, V2_SURFACE, Endpoint, GuardedRoute, enhanced_error
+from temppass.web.openapi import (
+    FORM_TYPE,
+    JSON_TYPE,
+    READING,
+    STRING,
+    Endpoint,
+    GuardedRoute,
+    Operation,
+    body_of,
+    object_of,
+    ref,
+)
+from temppass.web.problems import CODES, EXECUTION_TIME, JSON, V2_SURFACE, enhanced_error
 from temppass.web.request import Headers, attempt, field_text, query_bytes, read_body
 
 #: the titles that a profile's header names; `used` beside them counts all
@@ -39,6 +53,85 @@ _JSON_HEADER = (b"content-type", JSON.encode())
 _decode_resources = msgspec.json.Decoder(wire.AuthorizeBody).decode
 
 
+_TITLES = body_of(ref("schemas", wire.AuthorizeBody.__name__), JSON_TYPE, required=True)
+_SESSION = body_of(
+    object_of(mvpd=STRING, domainName=STRING, domain=STRING, redirectUrl=STRING), FORM_TYPE, required=False
+)
+_TOKEN = (r.InvalidToken, r.RevokedApplication, r.MissingScope, r.UnknownChannel, r.UnassignedChannel)
+_PASS = (r.UnknownPass, r.InactiveIntegration)
+_DEVICE = ("AP-Device-Identifier", "X-Device-Info", "X-Forwarded-For", "AP-Visitor-Identifier")
+_VIEWER = (*_DEVICE, "AP-TempPass-Identity")
+_TRIAL = ("TempPass-Trial", "TempPass-Titles")
+
+
+def _operation(
+    name: str,
+    description: str,
+    answer: type[msgspec.Struct],
+    parameters: tuple[str, ...],
+    *refusals: type[Refusal],
+    **more: Any,
+) -> Operation:
+    return Operation(name, description, 200, answer, parameters, (*_TOKEN, *refusals), scope=SCOPE_V2, **more)
+
+
+def _decides(name: str, description: str) -> Operation:
+    refusals = (r.InvalidDeviceIdentifier, InvalidResources, *_PASS, r.TooManyResources)
+    return _operation(name, description, wire.Decisions, _VIEWER, *refusals, body=_TITLES, plain=READING)
+
+
+def _opens(
+    name: str, description: str, parameters: tuple[str, ...], plain: tuple[int, ...], *refusals: type[Refusal]
+) -> Operation:
+    refusals = (*refusals, *_PASS, r.InvalidRedirect)
+    return _operation(name, description, wire.SessionAnswer, parameters, *refusals, body=_SESSION, plain=plain)
+
+
+# fmt: off
+_AUTHORIZE = _decides("authorize", "Decide titles; the first permit begins the trial.")
+_PREAUTHORIZE = _decides("preauthorize", "Judge titles for a catalogue page; begin and consume nothing.")
+_PROFILE = _operation(
+    "profile", "Show a trial, or the one that an authorize would begin now.",
+    wire.Profiles, _VIEWER, r.InvalidDeviceIdentifier, *_PASS, spent=True, headers=_TRIAL,
+)
+_PROFILE_OF_CODE = _operation(
+    "profile_of_code", "Show the trial of the device that opened an authentication session, to a second screen.",
+    wire.Profiles, ("AP-TempPass-Identity",), InvalidCode, r.UnknownSession, *_PASS, spent=True, headers=_TRIAL,
+)
+_PROFILES = _operation(
+    "profiles", "List the profiles of operators; Temp Pass is never among them (contract §6.6).",
+    wire.Profiles, _DEVICE, r.InvalidDeviceIdentifier,
+)
+_CONFIGURATION = _operation(
+    "configuration", "List what a channel offers: its enabled integrations.", wire.Configuration, ("X-Device-Info",),
+)
+_CREATE_SESSION = _opens(
+    "create_session", "Create an authentication session, or send the application straight to authorize.",
+    _DEVICE, (*READING, 429), r.InvalidDeviceIdentifier,
+)
+_RESUME_SESSION = _opens(
+    "resume_session", "Add what was missing to an authentication session.", (), READING, InvalidCode, r.UnknownSession,
+)
+_SHOW_SESSION = _operation(
+    "session", "Tell a second screen what an authentication session has and lacks.",
+    wire.SessionState, (), InvalidCode, r.UnknownSession,
+)
+_AUTHENTICATE = Operation(
+    "authenticate", "Send a browser back where it came from: Temp Pass needs no operator.", 302,
+    refusals=(r.UnknownChannel, InvalidCode, r.UnknownSession, *_PASS, r.InvalidRedirect),
+    headers=("Location", "Cache-Control"),
+)
+_LOGOUT_OF_ALL = _operation(
+    "logout_of_all", "Log out of every operator: of none, here.",
+    wire.Logouts, (*_DEVICE, "redirectUrl"), r.InvalidDeviceIdentifier,
+)
+_LOGOUT = _operation(
+    "logout", "Say that there is nothing to log out of; the trial stays as it is.",
+    wire.Logouts, (*_DEVICE, "redirectUrl"), r.InvalidDeviceIdentifier, *_PASS,
+)
+# fmt: on
+
+
 class RestV2:
     def __init__(self, service: Service) -> None:
         self._decisions = service.decisions
@@ -47,37 +140,36 @@ class RestV2:
     def routes(self) -> list[GuardedRoute]:
         """Answer every route, the busiest first; aliases as contract §6 and §12 #24 have them."""
 
-        def route(path: str, endpoint: Endpoint, method: str) -> GuardedRoute:
-            return GuardedRoute(V2_SURFACE, "/api/v2" + path, endpoint, [method])
+        def route(path: str, endpoint: Endpoint, method: str, operation: Operation) -> GuardedRoute:
+            return GuardedRoute(V2_SURFACE, "/api/v2" + path, endpoint, [method], operation)
 
         channel = "/{service_provider:id}"
         return [
-            route(channel + "/decisions/authorize/{mvpd:id}", self.authorize, "POST"),
-            route(channel + "/decisions/preauthorize/{mvpd:id}", self.preauthorize, "POST"),
-            route(channel + "/profiles/code/{code:id}", self.profile_of_code, "GET"),
-            route(channel + "/profiles", self.profiles, "GET"),
-            route(channel + "/profiles/", self.profiles, "GET"),
-            route(channel + "/profiles/{mvpd:id}", self.profile, "GET"),
-            route(channel + "/profiles/{mvpd:id}/{code}", self.profile_of_code, "GET"),
-            route(channel + "/configuration", self.configuration, "GET"),
-            route(channel + "/sessions", self.create_session, "POST"),
-            route(channel + "/sessions/", self.create_session, "POST"),
-            route(channel + "/sessions/{code:id}", self.resume_session, "POST"),
-            route(channel + "/sessions/{code:id}", self.session, "GET"),
-            route("/sessions" + channel + "/{code:id}", self.resume_session, "POST"),
-            route("/sessions" + channel + "/{code:id}", self.session, "GET"),
-            route("/authenticate" + channel + "/{code:id}", self.authenticate, "GET"),
-            route(channel + "/authenticate/{code:id}", self.authenticate, "GET"),
-            route(channel + "/logout", self.logout_of_all, "GET"),
-            route(channel + "/logout/", self.logout_of_all, "GET"),
-            route(channel + "/logout/{mvpd:id}", self.logout, "GET"),
-            route("/logout" + channel + "/{mvpd:id}", self.logout, "GET"),
+            route(channel + "/decisions/authorize/{mvpd:id}", self.authorize, "POST", _AUTHORIZE),
+            route(channel + "/decisions/preauthorize/{mvpd:id}", self.preauthorize, "POST", _PREAUTHORIZE),
+            route(channel + "/profiles/code/{code:id}", self.profile_of_code, "GET", _PROFILE_OF_CODE),
+            route(channel + "/profiles", self.profiles, "GET", _PROFILES),
+            route(channel + "/profiles/", self.profiles, "GET", _PROFILES),
+            route(channel + "/profiles/{mvpd:id}", self.profile, "GET", _PROFILE),
+            route(channel + "/profiles/{mvpd:id}/{code}", self.profile_of_code, "GET", _PROFILE_OF_CODE),
+            route(channel + "/configuration", self.configuration, "GET", _CONFIGURATION),
+            route(channel + "/sessions", self.create_session, "POST", _CREATE_SESSION),
+            route(channel + "/sessions/", self.create_session, "POST", _CREATE_SESSION),
+            route(channel + "/sessions/{code:id}", self.resume_session, "POST", _RESUME_SESSION),
+            route(channel + "/sessions/{code:id}", self.session, "GET", _SHOW_SESSION),
+            route("/sessions" + channel + "/{code:id}", self.resume_session, "POST", _RESUME_SESSION),
+            route("/sessions" + channel + "/{code:id}", self.session, "GET", _SHOW_SESSION),
+            route("/authenticate" + channel + "/{code:id}", self.authenticate, "GET", _AUTHENTICATE),
+            route(channel + "/authenticate/{code:id}", self.authenticate, "GET", _AUTHENTICATE),
+            route(channel + "/logout", self.logout_of_all, "GET", _LOGOUT_OF_ALL),
+            route(channel + "/logout/", self.logout_of_all, "GET", _LOGOUT_OF_ALL),
+            route(channel + "/logout/{mvpd:id}", self.logout, "GET", _LOGOUT),
+            route("/logout" + channel + "/{mvpd:id}", self.logout, "GET", _LOGOUT),
         ]
 
     # --- decisions
 
     async def authorize(self, request: Request) -> Response:
-        """Decide titles; the first permit begins the trial."""
         caller, pass_id, asked = await _decision(request)
         channel_id = caller.channel_id
         try:
@@ -102,7 +194,6 @@ class RestV2:
         return _ok(wire.Decisions(decisions))
 
     async def preauthorize(self, request: Request) -> Response:
-        """Judge titles for a catalogue page; begin and consume nothing."""
         caller, pass_id, asked = await _decision(request)
         channel_id = caller.channel_id
         try:
@@ -123,20 +214,17 @@ class RestV2:
     # --- profiles
 
     async def profile(self, request: Request) -> Response:
-        """Show a trial, or the one that an authorize would begin now."""
         headers = Headers(request.scope["headers"])
         viewer = attempt(_viewer, headers)
         return _profile(request, await self._decisions.profile(_caller(request, headers), _pass_id(request), viewer))
 
     async def profile_of_code(self, request: Request) -> Response:
-        """Show the trial of the device that opened an authentication session, to a second screen."""
         headers = Headers(request.scope["headers"])
         identity = headers.get(b"ap-temppass-identity")
         shown = await self._sessions.profile(_caller(request, headers), _code_of(request), identity)
         return _profile(request, shown) if shown is not None else _ok(wire.Profiles({}))
 
     async def profiles(self, request: Request) -> Response:
-        """List the profiles of operators; Temp Pass is never among them (contract §6.6)."""
         headers = Headers(request.scope["headers"])
         await self._decisions.log_out(_caller(request, headers), attempt(_viewer, headers))
         return _ok(wire.Profiles({}))
@@ -144,7 +232,6 @@ class RestV2:
     # --- configuration and logout
 
     async def configuration(self, request: Request) -> Response:
-        """List what a channel offers: its enabled integrations."""
         headers = Headers(request.scope["headers"])
         channel, offered = await self._decisions.configuration(_caller(request, headers))
         info = headers.device_info
@@ -163,13 +250,11 @@ class RestV2:
         )
 
     async def logout(self, request: Request) -> Response:
-        """Say that there is nothing to log out of; the trial stays as it is."""
         headers, pass_id = Headers(request.scope["headers"]), _pass_id(request)
         await self._decisions.log_out(_caller(request, headers), attempt(_viewer, headers), pass_id)
         return _ok(wire.Logouts({pass_id: wire.LogoutAction("complete", "none", pass_id)}))
 
     async def logout_of_all(self, request: Request) -> Response:
-        """Log out of every operator: of none, here."""
         headers = Headers(request.scope["headers"])
         await self._decisions.log_out(_caller(request, headers), attempt(_viewer, headers))
         return _ok(wire.Logouts({}))
@@ -177,7 +262,6 @@ class RestV2:
     # --- sessions
 
     async def create_session(self, request: Request) -> Response:
-        """Create an authentication session, or send the application straight to authorize."""
         headers = Headers(request.scope["headers"])
         form = _session_form(await read_body(request, headers))
         caller = _caller(request, headers)
@@ -189,7 +273,6 @@ class RestV2:
         return _opened(caller.channel_id, form, opened, "resume")
 
     async def resume_session(self, request: Request) -> Response:
-        """Add what was missing to an authentication session."""
         headers = Headers(request.scope["headers"])
         form = _session_form(await read_body(request, headers))
         caller = _caller(request, headers)
@@ -197,7 +280,6 @@ class RestV2:
         return _opened(caller.channel_id, form, opened, "retry")
 
     async def session(self, request: Request) -> Response:
-        """Tell a second screen what an authentication session has and lacks."""
         found = await self._sessions.find(_caller(request, Headers(request.scope["headers"])), _code_of(request))
         existing = {
             "mvpd": found.pass_id,
@@ -217,7 +299,6 @@ class RestV2:
         )
 
     async def authenticate(self, request: Request) -> Response:
-        """Send a browser back where it came from: Temp Pass needs no operator."""
         channel_id = request.path_params["service_provider"]
         url = await self._sessions.destination(request.scope["environment"], channel_id, _code_of(request))
         return RedirectResponse(url, 302, {"Cache-Control": "no-store"})
