@@ -5,6 +5,7 @@ Listening: sockets, handshakes, descriptors, the ready line. uvicorn runs the ap
 import asyncio
 import contextlib
 import gc
+import logging
 import signal
 import socket
 import ssl
@@ -87,6 +88,7 @@ async def serve(
 
 def build(app: Any, *, tls: Tls | None, ready: Callable[[], None], connections_max: int = CONNECTIONS_MAX) -> "_Server":
     """Answer a server that takes requests once its `serve` runs, and stops when its `should_exit` is set."""
+    logging.getLogger("uvicorn.error").addFilter(_untold)
     config = uvicorn.Config(
         app,
         http=BoundedProtocol,
@@ -104,6 +106,11 @@ def build(app: Any, *, tls: Tls | None, ready: Callable[[], None], connections_m
         ssl_keyfile=tls.key if tls else None,
     )
     return _Server(config, ready, connections_max)
+
+
+def _untold(record: logging.LogRecord) -> bool:
+    """Tell what uvicorn says of its own from what the application raised, which has told it with its trace."""
+    return record.exc_info is None
 
 
 def _connections_max() -> int:

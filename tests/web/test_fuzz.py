@@ -49,6 +49,7 @@ class Answered(NamedTuple):
 
 
 DOUBLE = build((resources.files("temppass") / "demo.toml").read_text("utf-8"), now=1_767_261_600_000)
+ROUTES = DOUBLE.app.routes
 
 
 async def ask(asked: Asked) -> Answered:
@@ -72,7 +73,13 @@ async def ask(asked: Asked) -> Answered:
     await DOUBLE.app(scope, receive, send)
     start, *parts = sent
     body = b"".join(part.get("body", b"") for part in parts)
-    return Answered(start["status"], dict(start["headers"]), body, getattr(scope.get("endpoint"), "__name__", ""))
+    return Answered(start["status"], dict(start["headers"]), body, endpoint_of(scope))
+
+
+def endpoint_of(scope: dict[str, Any]) -> str:
+    """Answer the name of the route of a request, else of one at its path; "" for none, also where no host is named."""
+    matches = [(route.matches(scope)[0].value, route.name) for route in ROUTES if "environment" in scope]
+    return max(matches, key=lambda match: match[0])[1] if any(value for value, _ in matches) else ""
 
 
 # --- what is known here: an application with a token, a device, a user, a session
@@ -93,7 +100,6 @@ STATEMENT = DOUBLE.mint("demo").encode()
 DEVICE = b"fingerprint " + base64.b64encode(b"tvbox-4f19c2a0")
 IDENTITY = base64.b64encode(b'{"email":"viewer@example.net"}')
 CREDENTIALS, TOKEN, CODE = asyncio.run(prepare(STATEMENT.decode()))
-ROUTES = DOUBLE.app.routes
 
 # --- what is right
 

@@ -5,6 +5,7 @@ environment, CORS, a JSON answer to what no route takes, one metric.
 Source: design §6, design decision 8.17.
 """
 
+import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -20,7 +21,7 @@ from temppass.service import Service
 from temppass.web.cors import cors_headers
 from temppass.web.dcr import Registrar
 from temppass.web.host import RELEASE_PRODUCTION, environment_of_host, host_of, read_host
-from temppass.web.metrics import Metrics
+from temppass.web.metrics import FAILED, NOBODY, Metrics
 from temppass.web.openapi import GuardedRoute
 from temppass.web.own import Own
 from temppass.web.problems import OWN_SURFACE, PLAIN, answer, plain
@@ -54,6 +55,9 @@ class Edge:
     """
     The ASGI application. `default_environment` is the one of hosts that name none; `log_requests` writes a line for
     each request, with its path and never its query string.
+
+    An answer may be a stream (StreamingResponse, or any Response whose call sends bit by bit). What fails in it is
+    logged with its trace, counted once, as failed, and raised, so that the server cuts the connection.
     """
 
     def __init__(
@@ -79,29 +83,33 @@ class Edge:
         if scope["type"] != "http":
             await _live(receive, send)
             return
+        name = NOBODY
+        status: int | str = FAILED
         try:
-            origin = self._locate(scope)
-        except InvalidRequest as error:
-            await self._refuse(scope, receive, send, error)
-            return
-        if scope["path"].startswith("/api/v2/") and scope["path"].endswith("/") and not self._methods(scope):
-            scope["path"] = scope["path"][:-1]  # a trailing slash is an alias (contract §12 #24)
-        route = self._route(scope)
-        if route is None:
-            response = self._unrouted(scope)
-        else:
-            request = Request(scope, receive)
             try:
-                response = await route.endpoint(request)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
-                response = answer(route.surface, request, error)
-        if origin:
-            response.raw_headers = [
-                *response.raw_headers,
-                *await cors_headers(self._service, scope["environment"], origin),
-            ]
-        await response(scope, receive, send)
-        self._count(scope, response.status_code)
+                origin = self._locate(scope)
+            except InvalidRequest as error:
+                origin, response = "", self._refusal(scope, error)
+            else:
+                route = self._route(scope)
+                if route is None:
+                    name, response = self._unrouted(scope)
+                else:
+                    name, request = route.name, Request(scope, receive)
+                    try:
+                        response = await route.endpoint(request)
+                    except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
+                        response = answer(route.surface, request, error)
+            if origin:
+                more = await cors_headers(self._service, scope["environment"], origin)
+                response.raw_headers = [*response.raw_headers, *more]
+            await response(scope, receive, send)
+            status = response.status_code
+        except Exception as error:
+            _log.error("answer failed", trace=str(uuid.uuid4()), path=scope["path"], exc_info=error)
+            raise  # its head may be sent, so that nothing is left but to cut the connection, as servers do
+        finally:
+            self._count(scope, name, status)
 
     def _locate(self, scope: Scope) -> str:
         """Say in `scope` which host and environment are meant, and answer the `Origin`. Refuses: InvalidRequest."""
@@ -118,13 +126,11 @@ class Edge:
         scope["host"], scope["environment"] = host, environment_of_host(host, self._default)
         return origin
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send, error: InvalidRequest) -> None:
+    def _refusal(self, scope: Scope, error: InvalidRequest) -> Response:
         """Refuse what belongs to no environment, and so reaches no endpoint, in the words of its surface if it can."""
         route = self._route({**scope})
         surface = route.surface if route is not None and InvalidRequest in route.surface.table else OWN_SURFACE
-        response = answer(surface, Request(scope), error)
-        await response(scope, receive, send)
-        self._count(scope, response.status_code)
+        return answer(surface, Request(scope), error)
 
     def _route(self, scope: Scope) -> GuardedRoute | None:
         """
@@ -132,6 +138,8 @@ class Edge:
 
         Starlette's application would do the same behind four layers of its own, which is a fifth of a decision.
         """
+        if scope["path"].startswith("/api/v2/") and scope["path"].endswith("/") and not self._there(scope):
+            scope["path"] = scope["path"][:-1]  # a trailing slash is an alias (contract §12 #24)
         if scope["method"] == "OPTIONS":
             return None
         for route in self.routes:
@@ -139,34 +147,33 @@ class Edge:
             if match is Match.FULL:
                 scope.update(matched)
                 return route
-            if match is Match.PARTIAL:
-                scope.setdefault("endpoint", route.endpoint)  # for the metrics
         return None
 
-    def _unrouted(self, scope: Scope) -> Response:
-        """Say which methods the path takes (RFC 9110 §9.3.7, §15.5.6), or that there is nothing."""
-        methods = self._methods(scope)
-        if not methods:
-            return plain(404, PLAIN[404], "There is nothing at this path.")
-        allow = {"Allow": ", ".join(sorted(methods | {"OPTIONS"}))}
-        if scope["method"] == "OPTIONS":
-            return Response(status_code=204, headers=allow)
-        return plain(405, PLAIN[405], "This path does not take this method.", allow)
+    def _unrouted(self, scope: Scope) -> tuple[str, Response]:
+        """
+        Say which methods the path takes (RFC 9110 §9.3.7, §15.5.6), or that there is nothing.
 
-    def _count(self, scope: Scope, status: int) -> None:
-        endpoint = getattr(scope.get("endpoint"), "__name__", "none")
-        self._metrics.count(endpoint, status)
+        A method that it does not take is counted under the name of its routes, if they have but one.
+        """
+        there = self._there(scope)
+        if not there:
+            return NOBODY, plain(404, PLAIN[404], "There is nothing at this path.")
+        methods = {"OPTIONS"}.union(*(route.methods or () for route in there))
+        allow = {"Allow": ", ".join(sorted(methods))}
+        if scope["method"] == "OPTIONS":
+            return NOBODY, Response(status_code=204, headers=allow)
+        names = {route.name for route in there}
+        name = names.pop() if len(names) == 1 else NOBODY
+        return name, plain(405, PLAIN[405], "This path does not take this method.", allow)
+
+    def _there(self, scope: Scope) -> list[GuardedRoute]:
+        """Answer the routes at a path, whatever the method."""
+        return [route for route in self.routes if route.matches(scope)[0] is not Match.NONE]
+
+    def _count(self, scope: Scope, name: str, status: int | str) -> None:
+        self._metrics.count(name, status)
         if self._log_requests:
             _log.info("request", method=scope["method"], path=scope["path"][:256], status=status)
-
-    def _methods(self, scope: Scope) -> set[str]:
-        """Answer the methods that a path takes: none where there is nothing at it."""
-        return {
-            method
-            for route in self.routes
-            if route.matches(scope)[0] is not Match.NONE
-            for method in route.methods or ()
-        }
 
 
 async def _live(receive: Receive, send: Send) -> None:

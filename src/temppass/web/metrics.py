@@ -13,6 +13,11 @@ from starlette.responses import Response
 
 from temppass.service import Service
 
+#: the endpoint of a request that no route answered
+NOBODY = "none"
+#: the status of an answer that did not come to its end
+FAILED = "failed"
+
 
 class Metrics(Collector):
     """The counters of one process; `registry` may have others of the process beside them."""
@@ -21,11 +26,11 @@ class Metrics(Collector):
         self._service = service
         self._registry = registry
         #: requests answered, by endpoint and status
-        self._requests: Counter[tuple[str, int]] = Counter()
+        self._requests: Counter[tuple[str, int | str]] = Counter()
         registry.register(self)
 
-    def count(self, endpoint: str, status: int) -> None:
-        """Count an answered request."""
+    def count(self, endpoint: str, status: int | str) -> None:
+        """Count a request, by the name of its route and the status of its answer."""
         self._requests[endpoint, status] += 1
 
     async def metrics(self, _request: Request) -> Response:
