@@ -7,11 +7,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from temppass.core.act import ByShell, CatalogueApply, StatementRevoke
 from temppass.core.catalogue import EMPTY, Application, Catalogue
 from temppass.core.tokens import Secret, read_statement
-from temppass.core.world import SCOPE_V2
+from temppass.core.world import SCOPE_V2, EnvironmentRecord
 from temppass.service import Service, serve_from
 from temppass.service.credentials import UnknownApplication
 from temppass.testing import Clock
@@ -19,15 +20,15 @@ from temppass.testing import Clock
 if TYPE_CHECKING:
     from tests.storage.conftest import Place
 
-    from temppass.store import Store
+    from temppass.store import Amendment, Store
 
 T0, HERE = 1_767_261_600_000, "release-production"
 CATALOGUE = Catalogue(applications={"ops": Application("ops", "Support", None, (SCOPE_V2,))})
-ANN = ByShell("ann")
+ANN, SECRET = ByShell("ann"), Secret(b"s" * 32)
 
 
 def service(store: Store, clock: Clock) -> Service:
-    return serve_from(store, Secret(b"s" * 32), clock=clock)
+    return serve_from(store, SECRET, clock=clock)
 
 
 def test_an_act_that_changes_something_leaves_a_record(place: Place) -> None:
@@ -50,6 +51,26 @@ def test_an_act_that_changes_something_leaves_a_record(place: Place) -> None:
             (4, ANN, StatementRevoke("ops")),
         ],
     )
+
+
+def test_nothing_is_sealed_without_a_key_of_its_own(place: Place) -> None:
+    """An environment of the first version has none until it is brought over; anybody could forge a chain without it."""
+
+    async def work(store: Store) -> list[int]:
+        rooms = service(store, Clock(T0))
+        await rooms.catalogues.apply(HERE, CATALOGUE, "", ANN)
+
+        def without(old: EnvironmentRecord | None) -> Amendment[None]:
+            assert old is not None
+            keys = SECRET.seal(HERE, replace(SECRET.open(HERE, old.sealed_keys), chain_key=b""), b"n" * 12)
+            return None, replace(old, version=old.version + 1, sealed_keys=keys), None
+
+        await store.amend(HERE, without)
+        sealed = [await service(store, Clock(T0)).history.seal()]
+        await rooms.catalogues.seal_keys()
+        return [*sealed, await service(store, Clock(T0)).history.seal()]
+
+    assert place.use(work) == [0, 1]
 
 
 def test_an_application_that_is_not_declared_is_neither_minted_for_nor_revoked(place: Place) -> None:
