@@ -9,7 +9,7 @@ JOBS ?= 2
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,postgres,dev]'
 	touch $@
 
-.PHONY: setup serve check test walk bench fix
+.PHONY: setup serve check test lowest walk bench fix
 .DEFAULT_GOAL := setup
 setup: .venv/ready
 
@@ -24,6 +24,16 @@ check test: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pytest -n $(JOBS) $(SOME) $(TESTS)
+
+# the tests with the lowest versions that pyproject.toml allows; tools of the tests may complain, newer helpers may warn
+lowest: .venv/lowest/ready
+	.venv/lowest/bin/pytest -W ignore::DeprecationWarning -n $(JOBS) $(TESTS)
+
+.venv/lowest/ready: .venv/ready constraints-lowest.txt
+	$(PYTHON) -m venv .venv/lowest
+	.venv/lowest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,postgres,dev]'
+	.venv/lowest/bin/python -m pip install --quiet --disable-pip-version-check -r constraints-lowest.txt
+	touch $@
 
 fix: .venv/ready
 	$(BIN)/ruff check --fix .

@@ -377,9 +377,18 @@ def tracked() -> list[Path]:
     ]
 
 
-def test_constraints_are_names_and_versions() -> None:
-    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+@pytest.mark.parametrize("name", ["constraints.txt", "constraints-lowest.txt"])
+def test_constraints_are_names_and_versions(name: str) -> None:
+    lines = (ROOT / name).read_text("utf-8").splitlines()
     assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+", line)] == []
+
+
+def test_the_lowest_versions_that_are_allowed_are_those_that_are_tested() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    allowed = [each.partition(";")[0] for each in project["dependencies"] + extras["server"] + extras["postgres"]]
+    tested = (ROOT / "constraints-lowest.txt").read_text("utf-8").splitlines()
+    assert tested == sorted(each.replace(">=", "==") for each in allowed)
 
 
 def test_no_file_records_where_packages_come_from() -> None:
