@@ -83,7 +83,7 @@ def hold(url: str) -> Hold | None:
 
 def _is_embedded(url: str) -> bool:
     """Whether the store is a file here, with its secret and its hold beside it."""
-    return url != "memory:" and not url.startswith(_POSTGRES)
+    return url.startswith(_SQLITE)
 
 
 def _path(url: str) -> Path:
