@@ -6,6 +6,7 @@ TEMPPASS_TEST_POSTGRES names.
 import asyncio
 import os
 import secrets
+import signal
 import sys
 import tempfile
 import warnings
@@ -21,6 +22,10 @@ _EMPTY = """
 TRUNCATE temppass.environment, temppass.integration, temppass.ledgers, temppass.client, temppass.kept, temppass.audit,
     temppass.raised, temppass.chain
 """
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # a shell runs what it puts into the background so, and every process of a test would ignore Ctrl-C as well
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "pty.spawn"}
 #: the test that runs

@@ -56,7 +56,11 @@ class StoreHeld(Exception):
 
 
 class Keys(Struct, frozen=True):
-    """What one step needs to find, and the version of the environment that it was built on (0: it did not exist)."""
+    """
+    What one step needs to find, and the version of the environment that it was built on (0: it did not exist).
+
+    A step writes only what its keys name: an adapter may guard what was found, and cannot what was not.
+    """
 
     environment: str
     version: int
