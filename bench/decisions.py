@@ -6,7 +6,7 @@ nothing is written) and new ones (a ledger is written durably). Every permit car
 from harness import STORES, claim, empty_store, in_turn, ratio, run, temppass, wrk
 from traffic import authorize, check_permit
 
-BOUNDS = {("known", "sqlite"): 0.33, ("known", "postgres"): 0.30, ("new", "sqlite"): 0.25, ("new", "postgres"): 0.25}
+BOUNDS = {("known", "sqlite"): 0.40, ("known", "postgres"): 0.37, ("new", "sqlite"): 0.33, ("new", "postgres"): 0.28}
 
 
 def main() -> None:
