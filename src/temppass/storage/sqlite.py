@@ -11,6 +11,7 @@ import contextlib
 import queue
 import sqlite3
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -71,14 +72,14 @@ class _Job(NamedTuple):
 _Outcome = tuple[_Job, Any, Exception | None]
 
 
-class _Asks:
+class _Asks(ABC):
     """What may be asked of the port, as work on a transaction; `_submit` says when it is done, and by whom."""
 
     retries = 0  # one writer: nobody to race with
 
+    @abstractmethod
     def _submit(self, work: Callable[["_Transaction"], A], *, is_chore: bool = False) -> "asyncio.Future[A]":
         """`is_chore` says that nobody could tell if the work were lost."""
-        raise NotImplementedError
 
     async def transact(self, keys: Keys, step: Callable[[Found], tuple[A, Changes]]) -> A:
         return await self._submit(lambda transaction: transaction.transact(keys, step))
