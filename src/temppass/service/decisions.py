@@ -6,8 +6,8 @@ the time once, and makes one call into the store.
 # annotations of the functions that each request makes are not worth evaluating: 5 % of a decision
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import functools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
@@ -33,6 +33,7 @@ from temppass.core.refusal import InvalidIdentity, InvalidResources, Refusal, To
 from temppass.core.tokens import MediaToken, write_media_token
 from temppass.core.world import World
 from temppass.service.context import Caller, Context, given, keys_of
+from temppass.service.together import Together
 from temppass.service.worlds import Plan
 from temppass.store import LargeLedger
 
@@ -82,6 +83,7 @@ _Judged = tuple[World, trial.Ask, list[Permit | Deny], int]
 class Decisions:
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._together = Together()
         #: titles decided, by permit or the code of the denial
         self.verdicts: Counter[str] = Counter()
 
@@ -93,13 +95,15 @@ class Decisions:
             except LargeLedger:
                 pass
             else:
-                return Decided(self._sign(world, ask, verdicts, now), now, self._context.policy.media_token_ms)
+                signed = await self._together.run(lambda: self._sign(world, ask, verdicts, now))
+                return Decided(signed, now, self._context.policy.media_token_ms)
         async with self._context.large_turn():  # the signatures are what takes longest
             world, ask, verdicts, now = await self._ask(trial.authorize, caller, pass_id, asked, large=True)
-            signed: list[_Signed] = []
+            signed = []
             for first in range(0, len(verdicts), AUTHORIZE_PASSING_MAX):
-                signed += self._sign(world, ask, verdicts[first : first + AUTHORIZE_PASSING_MAX], now)
-                await asyncio.sleep(0)  # others have their turn
+                some = verdicts[first : first + AUTHORIZE_PASSING_MAX]
+                # and others have their turn
+                signed += await self._together.run(functools.partial(self._sign, world, ask, some, now))
             return Decided(signed, now, self._context.policy.media_token_ms)
 
     def _sign(self, world: World, ask: trial.Ask, verdicts: list[Permit | Deny], now: int) -> list[_Signed]:
