@@ -5,18 +5,24 @@ The load is open-loop and latency counts from the moment that a request was due 
 The columns tell whose the time is. `alone` is the same load against a server that does nothing (peers/echo.py): what
 generator, kernel and machine take by themselves. `inside` is how long our server says that it had each request in hand
 (timed.py), and `at work` for how much of that its threads had a core. `waited` is for how much of the time server and
-generator were ready to run while others had the core: above a few per cent, this machine is too busy for a p99.
+generator were ready to run while others had the core: above a few per cent, this machine is too busy for a p99. And
+before all, how much slower than usual work over much memory becomes for 50 ms on the server's core while nothing else
+runs here: what neighbours take that no counter of this machine shows.
 """
 
 import os
+import random
 import statistics
 import sys
+import time
 from collections.abc import Sequence
 
 from harness import (  # fmt: skip
     HERE,
+    LOAD_CORES,
     ROUNDS,
     SECONDS,
+    SERVER_CORES,
     STORES,
     Served,
     claim,
@@ -57,7 +63,26 @@ def measure(name: str, served: Served, token: str, rate: float) -> list[Answer]:
     return answers
 
 
+def slowest_window(seconds: float) -> float:
+    """Answer by how much the slowest 50 ms of work over some 30 MB were slower than the median."""
+    os.sched_setaffinity(0, SERVER_CORES)
+    things = [[number, str(number), {number: number}] for number in range(60_000)]
+    random.shuffle(things)
+    windows: list[float] = []
+    end = time.perf_counter() + seconds
+    while (start := time.perf_counter()) < end:
+        pieces = 0
+        while time.perf_counter() < start + 0.05:
+            for number, text, known in things[pieces * 1000 % 60_000 :][:1000]:
+                assert known[number] + len(text) > number
+            pieces += 1
+        windows.append((time.perf_counter() - start) / pieces)
+    os.sched_setaffinity(0, LOAD_CORES)
+    return max(windows) / statistics.median(windows)
+
+
 def main() -> None:
+    claim("slowest 50 ms of this machine by itself", slowest_window(5 * SECONDS), None, " x")
     for store in STORES:
         print(f"latency of decisions on known subjects, {store}; inside, at work and late are p99 too")
         alone, whole = list[list[Answer]](), list[list[Answer]]()

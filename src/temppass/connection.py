@@ -150,8 +150,14 @@ class _PatientProtocol(HttpToolsProtocol):
             self._answer_timer = None
 
     def timeout_keep_alive_handler(self) -> None:
-        super().timeout_keep_alive_handler()
-        self._bound_answer()
+        timer, end = self.timeout_keep_alive_task, super().timeout_keep_alive_handler
+
+        def close() -> None:
+            if self.timeout_keep_alive_task is timer:  # nothing has come meanwhile
+                end()
+                self._bound_answer()
+
+        self.server_state.in_turn(self.loop, close)
 
     def waits_since(self) -> float | None:
         """Answer since when the peer owes something, by the loop's clock; None where it is owed an answer."""
@@ -208,7 +214,16 @@ class _PatientProtocol(HttpToolsProtocol):
 
     def _wait(self, wait_s: float, end: Callable[[], None]) -> None:
         self._waits_since = self.loop.time()
-        self._timer = self.loop.call_later(wait_s, end)
+        self._timer = self.loop.call_later(wait_s, self._end_in_turn, end)
+
+    def _end_in_turn(self, end: Callable[[], None]) -> None:
+        timer = self._timer
+
+        def end_now() -> None:
+            if self._timer is timer:  # what was waited for has not come meanwhile
+                end()
+
+        self.server_state.in_turn(self.loop, end_now)
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:

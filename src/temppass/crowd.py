@@ -4,6 +4,9 @@ Who may stay when too many come: all connections of one process, and which of th
 It knows since when each waits for its peer, and nothing of what is said there.
 """
 
+from asyncio import AbstractEventLoop
+from collections import deque
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from uvicorn.server import ServerState
@@ -11,6 +14,8 @@ from uvicorn.server import ServerState
 #: this part of them more is let in, to be told that there is no room; and where fewer wait, nobody looks again at once
 _PART = 100
 _LOOK_AGAIN_S = 0.1
+#: ends of connections at one turn of the event loop: a millisecond's work
+_ENDS_A_TURN = 50
 
 
 class Guest(Protocol):
@@ -35,6 +40,7 @@ class Crowd(ServerState):
         #: who waited at the last look, and since when, the longest last; who began to wait after it has waited less
         self._waiting: list[tuple[float, Guest]] = []
         self._look_after = 0.0
+        self._ends: deque[Callable[[], None]] = deque()
 
     def admit(self, now: float) -> bool:
         """
@@ -65,6 +71,18 @@ class Crowd(ServerState):
             if guest.waits_since() == since and (guest in self.connections or guest in self.handshakes):
                 return guest
         return None
+
+    def in_turn(self, loop: AbstractEventLoop, end: Callable[[], None]) -> None:
+        """Call `end` soon: thousands that came together end together, and who is being answered goes in between."""
+        self._ends.append(end)
+        if len(self._ends) == 1:
+            loop.call_soon(self._take_turns, loop)
+
+    def _take_turns(self, loop: AbstractEventLoop) -> None:
+        for _ in range(min(_ENDS_A_TURN, len(self._ends))):
+            self._ends.popleft()()
+        if self._ends:
+            loop.call_soon(self._take_turns, loop)
 
     def overflows(self) -> bool:
         """Tell whether there is not even room for a refusal."""

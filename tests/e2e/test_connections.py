@@ -369,8 +369,14 @@ class Recorder(asyncio.Transport):
     """A transport that nobody reads."""
 
     reading = True
+    closed = False
+    written = b""
 
-    def close(self) -> None: ...
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.closed = True
 
     def is_closing(self) -> bool:
         return False
@@ -380,6 +386,32 @@ class Recorder(asyncio.Transport):
 
     def resume_reading(self) -> None:
         self.reading = True
+
+
+def test_what_comes_before_the_turn_of_an_end_prevents_it() -> None:
+    """A head that is late, then a connection that is idle for too long: both speak between the alarm and their turn."""
+
+    async def speak_late() -> tuple[int, bool]:
+        async def answer(_scope: Any, _receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+
+        served = server.build(answer, tls=None, ready=lambda: None)
+        served.config.load()
+        transport = Recorder()
+        protocol = BoundedProtocol(served.config, Crowd(1), {}, asyncio.get_running_loop())
+        protocol.connection_made(transport)
+        protocol._end_in_turn(protocol._head_is_late)
+        for _ in range(2):
+            protocol.data_received(GET + END)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            protocol.timeout_keep_alive_handler()
+        seen = (transport.written.count(b"HTTP/1.1 204"), transport.closed)
+        protocol.connection_lost(None)
+        return seen
+
+    assert asyncio.run(speak_late()) == (2, False)
 
 
 def test_requests_that_wait_for_their_turn_take_little_memory() -> None:

@@ -2,6 +2,7 @@
 Who makes room when every connection is taken, as values: nobody here has a socket.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 from temppass.crowd import Crowd
@@ -94,3 +95,19 @@ def test_nobody_looks_again_at_once_where_nobody_was_waiting() -> None:
 
 def test_one_hundredth_more_are_let_in_to_hear_that_there_is_no_room() -> None:
     assert [crowd_of(200, [None] * count).overflows() for count in (200, 202, 203)] == [False, False, True]
+
+
+def test_thousands_of_ends_leave_room_for_others_in_between() -> None:
+    """Who asks at the same time is answered after the first 50 ends."""
+    crowd, seen = Crowd(1000), list[str]()
+
+    async def at_once() -> None:
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+        for _ in range(120):
+            crowd.in_turn(loop, lambda: seen.append("end"))
+        crowd.in_turn(loop, over.set)
+        loop.call_soon(seen.append, "answer")
+        await over.wait()
+
+    asyncio.run(at_once())
+    assert seen == ["end"] * 50 + ["answer"] + ["end"] * 70
