@@ -282,6 +282,7 @@ bounded = settings(
 @pytest.mark.parametrize(
     "route", [pytest.param(route, id=f"{min(route.methods or ())} {route.path}") for route in ROUTES]
 )
+@pytest.mark.broad
 @bounded
 @given(data=st.data())
 def test_whatever_comes_has_an_answer(

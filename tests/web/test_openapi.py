@@ -208,6 +208,7 @@ def session() -> Iterator[asgi.ASGIClient]:
 ASKED = SCHEMA.exclude(method=["POST", "PUT", "PATCH", "DELETE"], path_regex=r"^/(reset-tempass/v[12][./]|oauth2/)")
 
 
+@pytest.mark.broad
 @ASKED.parametrize()
 @settings(max_examples=20, derandomize=True, database=None, deadline=None)
 def test_no_answer_is_a_surprise(
