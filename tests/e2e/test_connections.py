@@ -369,14 +369,8 @@ class Recorder(asyncio.Transport):
     """A transport that nobody reads."""
 
     reading = True
-    closed = False
-    written = b""
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.written += data
-
-    def close(self) -> None:
-        self.closed = True
+    def close(self) -> None: ...
 
     def is_closing(self) -> bool:
         return False
@@ -386,6 +380,19 @@ class Recorder(asyncio.Transport):
 
     def resume_reading(self) -> None:
         self.reading = True
+
+
+class Reader(Recorder):
+    """A transport that is read."""
+
+    closed = False
+    written = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def test_what_comes_before_the_turn_of_an_end_prevents_it() -> None:
@@ -398,7 +405,7 @@ def test_what_comes_before_the_turn_of_an_end_prevents_it() -> None:
 
         served = server.build(answer, tls=None, ready=lambda: None)
         served.config.load()
-        transport = Recorder()
+        transport = Reader()
         protocol = BoundedProtocol(served.config, Crowd(1), {}, asyncio.get_running_loop())
         protocol.connection_made(transport)
         protocol._end_in_turn(protocol._head_is_late)
