@@ -29,7 +29,7 @@ from temppass.demo import walk
 from temppass.settings import VARIABLES
 from temppass.tools.profiles import VARIABLES as CLIENT_VARIABLES
 from temppass.web.app import Edge
-from temppass.web.problems import CODES, FAULTS, PLAIN, REGISTRATION, RESET
+from temppass.web.problems import CODES, CONTROL, FAULTS, PLAIN, REGISTRATION, RESET
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "temppass"
@@ -163,7 +163,7 @@ def test_every_endpoint_is_in_the_reference() -> None:
     }
     documented = Counter(
         (method, path)
-        for heading in ("Registration and tokens", "Reset", "REST v2", "Own")
+        for heading in ("Registration and tokens", "Reset", "REST v2", "Control", "Own")
         for methods, path, _ in rows(heading)
         for method in methods.split(", ")
     )
@@ -180,6 +180,7 @@ def test_every_enhanced_error_is_in_the_reference() -> None:
     {
         "Codes of the reset API": {*RESET.values()},
         "Codes of registration and token": {*REGISTRATION.values()},
+        "Codes of the control API": {*CONTROL.values()},
         "Codes of every path": {*PLAIN.items(), *FAULTS.items(), (431, "header_fields_too_large")},
     }.items(),
 )

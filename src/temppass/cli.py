@@ -104,6 +104,10 @@ SERVER_COMMANDS = {
     "serve": ("serve:serve", "Answer requests until interrupted."),
     "catalogue": ("catalogue:catalogue", "Plan, apply and show the catalogue of an environment."),
     "statement": ("statement:statement", "Mint and revoke the software statements of applications."),
+    "operator": (
+        "operator:operator",
+        "Create, list and revoke the operators of a store: who may use the control API, and for what.",
+    ),
     "store": ("store:store_group", "Bring the store up to date, and check it."),
 }
 

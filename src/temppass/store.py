@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
-from temppass.core.act import Link, Sealed
+from temppass.core.act import Link, Sealed, Wanted
 from temppass.core.model import Changes, Floors, Found, Ledger, Raise, Recorded, Subject, SubjectKind
 from temppass.core.world import EnvironmentRecord
 
@@ -72,6 +72,8 @@ class Keys(Struct, frozen=True):
     kept: tuple[str, ...] = ()
     #: whether the resets of everybody that stand are to be found too
     raises: bool = False
+    #: the version of the house that the step was built on; None where it does not depend on who operates the service
+    house: int | None = None
     #: ledgers are read however many titles they hold: the one who asks has seen to it that only few do so at once
     large: bool = False
 
@@ -108,7 +110,8 @@ class Store(Protocol):
         """
         Run `step` on what `keys` find and make its changes durable, at once and alone.
 
-        Raises what the step raises; Outdated, without running the step, where the environment has another version;
+        Raises what the step raises; Outdated, without running the step, where the environment or the house has another
+        version;
         LargeLedger, without running it, where a ledger holds more than LEDGER_READ_BYTES_MAX and `keys` do not say
         `large`; StoreBusy, StoreUnavailable.
         """
@@ -141,6 +144,19 @@ class Store(Protocol):
 
     async def records(self, environment: str, after: int, limit: int) -> list[Sealed]:
         """Answer the next `limit` sealed records in the order of their sequence, after sequence `after`."""
+        ...
+
+    async def search(
+        self, environment: str, wanted: Wanted, beyond: int | None, limit: int, *, newest_first: bool
+    ) -> list[Sealed]:
+        """
+        Answer the next `limit` sealed records that are wanted, in the order of their sequence or against it, beyond a
+        sequence (None at first).
+        """
+        ...
+
+    async def record(self, environment: str, id_: str) -> Sealed | None:
+        """Answer one record, with NO_LINK while it has no place in the chain; None where there is none."""
         ...
 
     async def unsealed_environments(self) -> list[str]:

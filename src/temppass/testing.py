@@ -12,17 +12,19 @@ Each double is a world of its own, so tests can run side by side.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 from temppass.core.act import ByShell
 from temppass.core.catalogue_file import parse
+from temppass.core.operator import Role
 from temppass.failure import install
 
 try:
     from temppass import server
     from temppass.service.context import wall_clock
+    from temppass.service.operators import NewOperator
     from temppass.settings import read_settings
     from temppass.wiring import Application, assemble
 except ModuleNotFoundError as error:
@@ -74,6 +76,11 @@ class Double:
     def mint(self, application_id: str, environment: str | None = None) -> str:
         """Answer a software statement. Raises UnknownApplication."""
         return self._run(self.application.service.credentials.mint(environment or self.environment, application_id))
+
+    def operator(self, name: str, role: str, environments: Sequence[str] = (), channels: Sequence[str] = ()) -> str:
+        """Create an operator of the control API, for 90 days; answer their token. Refuses: InvalidRequest."""
+        new = NewOperator(name, Role(role), tuple(environments), tuple(channels))
+        return self._run(self.application.service.operators.create_here(new, ACTOR)).token
 
     def revoke(self, application_id: str, environment: str | None = None) -> None:
         """End all that the application was given. Raises UnknownApplication."""

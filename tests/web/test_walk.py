@@ -14,6 +14,7 @@ from tests.web.walk.doors import Operation, operations
 from tests.web.walk.recording import Json, differences, recording
 from tests.web.walk.walk import RECORDED, walk
 
+_JSON_TYPES = ("application/json", "application/problem+json")
 WALKED: dict[str, Json] = json.loads(RECORDED.read_text("utf-8"))
 #: (status, code) that no request can bring about here
 UNREACHABLE = {
@@ -64,7 +65,12 @@ def seen() -> Iterator[tuple[str, str, int, str | None]]:
         operation, (status, body) = asked_of(exchange), answer_of(name)
         if operation is not None:
             told = body or {}
-            yield operation.method, operation.path, status, told.get("code" if "trace" in told else "error")
+            yield (
+                operation.method,
+                operation.path,
+                status,
+                told.get("code" if {"trace", "title"} & {*told} else "error"),
+            )
 
 
 def resolved(answer: Json) -> Json:
@@ -76,7 +82,8 @@ def described(operation: Operation) -> set[tuple[int, str | None]]:
     """Answer every (status, code) that an operation is said to answer; what is no error has no code."""
     told: set[tuple[int, str | None]] = set()
     for status, answer in operation.described["responses"].items():
-        schema = resolved(answer).get("content", {}).get("application/json", {}).get("schema", {})
+        content = resolved(answer).get("content", {})
+        schema: Json = next((content[kind]["schema"] for kind in _JSON_TYPES if kind in content), {})
         words = [word["enum"] for part in schema.get("allOf", [])[1:] for word in part["properties"].values()]
         told |= {(int(status), code) for code in (words[0] if words else [None])}
     return told

@@ -12,12 +12,13 @@ Source: docs/design.md (acts and records).
 import hmac
 import uuid
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, assert_never
 
 import msgspec
 from msgspec import Struct
 
 from temppass.core.model import Origin, Recorded, Subject, SubjectKind
+from temppass.core.operator import Role
 
 #: of a link of the chain: HMAC-SHA-256
 LINK_BYTES = 32
@@ -45,7 +46,29 @@ class ByShell(Struct, frozen=True, tag="shell", tag_field="kind"):
     user: str = ""
 
 
-Actor = ByApplication | BySchedule | ByShell
+class ByOperator(Struct, frozen=True, tag="operator", tag_field="kind"):
+    """An operator through the control API, in the role that they had then."""
+
+    name: str
+    role: Role
+
+
+Actor = ByApplication | BySchedule | ByShell | ByOperator
+
+
+def actor_word(actor: Actor) -> str:
+    """Answer an actor as `kind:name`, by which acts are looked for; a schedule has no name."""
+    match actor:
+        case ByApplication(id=name):
+            return f"application:{name}"
+        case BySchedule():
+            return "schedule"
+        case ByShell(user=name):
+            return f"shell:{name}"
+        case ByOperator(name=name):
+            return f"operator:{name}"
+        case _:
+            assert_never(actor)
 
 
 # --- what was done
@@ -105,6 +128,20 @@ class StatementRevoke(Struct, frozen=True, tag="statement.revoke", tag_field="ki
     application_id: str
 
 
+class OperatorCreate(Struct, frozen=True, tag="operator.create", tag_field="kind"):
+    """Somebody may act from now on. No environments, or no channels, are all of them."""
+
+    name: str
+    role: Role
+    environments: tuple[str, ...]
+    channels: tuple[str, ...]
+    ends_at: int
+
+
+class OperatorRevoke(Struct, frozen=True, tag="operator.revoke", tag_field="kind"):
+    name: str
+
+
 class OlderAct(Struct, frozen=True, tag="older", tag_field="kind"):
     """What the first version of this program recorded, as it stands in its document."""
 
@@ -120,6 +157,8 @@ Act = (
     | RecurringReset
     | CatalogueApply
     | StatementRevoke
+    | OperatorCreate
+    | OperatorRevoke
     | OlderAct
 )
 
@@ -144,7 +183,49 @@ _older = msgspec.json.Decoder(dict[str, Any]).decode
 
 def recorded(record: Record) -> Recorded:
     """Answer the record as it is kept: canonical JSON, the same bytes for the same record, which the chain rests on."""
-    return Recorded(record.id, record.at, _encode(record))
+    what = record.act
+    subjects: tuple[Subject, ...] = getattr(what, "subjects", ())
+    return Recorded(
+        record.id,
+        record.at,
+        _encode(record),
+        kind_word(what),
+        actor_word(record.actor),
+        getattr(what, "channel_id", None),
+        getattr(what, "pass_id", None),
+        tuple(subject.digest for subject in subjects),
+    )
+
+
+def kind_word(what: Act) -> str:
+    """Answer the kind of an act, by which it is looked for."""
+    return str(type(what).__struct_config__.tag)
+
+
+class Wanted(Struct, frozen=True):
+    """Which records are looked for: those that every part which is given fits; of several values any."""
+
+    #: moments, the first included and the last not
+    since: int | None = None
+    until: int | None = None
+    kinds: tuple[str, ...] = ()
+    #: as `actor_word` writes them
+    actors: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    pass_id: str | None = None
+    #: digests
+    subjects: tuple[bytes, ...] = ()
+
+    def fits(self, record: Recorded) -> bool:
+        return (
+            (self.since is None or record.at >= self.since)
+            and (self.until is None or record.at < self.until)
+            and (not self.kinds or record.kind in self.kinds)
+            and (not self.actors or record.actor in self.actors)
+            and (not self.channels or record.channel_id in self.channels)
+            and (self.pass_id is None or record.pass_id == self.pass_id)
+            and (not self.subjects or not set(self.subjects).isdisjoint(record.subjects))
+        )
 
 
 def read_record(document: bytes) -> Record:

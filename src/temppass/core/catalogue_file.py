@@ -243,7 +243,8 @@ def _count(least: int, most: int) -> Callable[[Any], int]:
     return read
 
 
-def _duration(value: Any) -> int:
+def duration_ms(value: Any) -> int:
+    """Read a length of time, e.g. 1h30m as 5400000. Raises ValueError."""
     if not isinstance(value, str) or not _DURATION.fullmatch(value):
         raise ValueError(f"a duration such as 30m, 28d or 1h30m is wanted, not {value!r}")
     ms = sum(int(number) * _UNIT_MS[unit] for number, unit in re.findall(r"([0-9]+)([smhd])", value))
@@ -323,7 +324,7 @@ _PASS = {
     "id": _id,
     "kind": _Key(_kind),
     "name": _name,
-    "ttl": _Key(_duration, 0, "ttl_ms"),
+    "ttl": _Key(duration_ms, 0, "ttl_ms"),
     "resources_max": _Key(_count(0, RESOURCES_MAX), None),
     "identity_key": _Key(_identity_key, None),
     "channels": _Key(_integrations),
@@ -331,7 +332,7 @@ _PASS = {
     "resource_bytes_max": _Key(_count(1, RESOURCE_BYTES_MAX), RESOURCE_BYTES_MAX),
     "resets": _Key(_cron, None),
     "logo_url": _Key(_text, ""),
-    "retention": _Key(_duration, None, "retention_ms"),
+    "retention": _Key(duration_ms, None, "retention_ms"),
     "allow_invalid": _Key(_flag, default=False),
 }
 _APPLICATION = {

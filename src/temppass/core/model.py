@@ -175,11 +175,25 @@ class Session(Struct, frozen=True):
     screen: Device = Device()
 
 
-class Recorded(Struct, frozen=True, gc=False):
-    """A record as it is kept: what core/act.py wrote, under its id and moment."""
+class Recorded(Struct, frozen=True):
+    """A record as it is kept: what core/act.py wrote, under its id and moment, and what it is looked for by."""
 
     id: str
     at: int
+    document: bytes
+    kind: str = ""
+    #: `kind:name`
+    actor: str = ""
+    channel_id: str | None = None
+    pass_id: str | None = None
+    #: digests
+    subjects: tuple[bytes, ...] = ()
+
+
+class Rewritten(Struct, frozen=True):
+    """An environment as it is to be from now on (core/world.py); its version is one more than before."""
+
+    version: int
     document: bytes
 
 
@@ -205,6 +219,7 @@ class Changes(Struct, frozen=True):
     raises: tuple[Raise, ...] = ()
     #: resets of everybody that do not stand any more
     undone: tuple[Raise, ...] = ()
+    environment: Rewritten | None = None
 
 
 NOTHING = Changes()

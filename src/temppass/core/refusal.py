@@ -23,7 +23,15 @@ Every way in which a request can be wrong or not allowed. The surfaces answer th
     ├── UnknownPass
     ├── InactiveIntegration             the channel does not offer the pass
     ├── UnknownSession                  no such authentication session, or no longer
-    └── TooManySessions                 the application opens them faster than it may
+    ├── TooManySessions                 the application opens them faster than it may
+    ├── UnknownOperator                 no operator token, or one that nobody has
+    ├── EndedOperator                   its time is over, or it was revoked
+    ├── RoleMissing                     the operator's role may not do this
+    ├── OutsideLimits                   the environment or channel is not the operator's
+    ├── NotThere                        what is named does not exist, or is not to be seen
+    └── Conflict                        what is asked does not fit to what is there
+        ├── KeyReused                   the idempotency key came with another body before
+        └── AnsweredOnce                the answer to it told a secret, and is not given again
 
 A `Refusal` changes nothing and is never logged as an error.
 """
@@ -99,3 +107,27 @@ class UnknownSession(Refusal): ...
 
 
 class TooManySessions(Refusal): ...
+
+
+class UnknownOperator(Refusal): ...
+
+
+class EndedOperator(Refusal): ...
+
+
+class RoleMissing(Refusal): ...
+
+
+class OutsideLimits(Refusal): ...
+
+
+class NotThere(Refusal): ...
+
+
+class Conflict(Refusal): ...
+
+
+class KeyReused(Conflict): ...
+
+
+class AnsweredOnce(Conflict): ...

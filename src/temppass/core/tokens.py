@@ -109,6 +109,11 @@ def hash_client_secret(client_secret: str, key: bytes) -> bytes:
     return hmac.digest(key, client_secret.encode(), "sha256")
 
 
+def keyed(key: bytes, *parts: bytes) -> bytes:
+    """Digest `parts` so that nobody without the key can try what they were, and none of them runs into the next."""
+    return hmac.digest(key, b"".join(len(part).to_bytes(8, "big") + part for part in parts), "sha256")
+
+
 def same(left: bytes, right: bytes) -> bool:
     """Compare in constant time."""
     return hmac.compare_digest(left, right)

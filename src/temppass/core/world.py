@@ -6,16 +6,22 @@ is not run (store.py).
 
 import uuid
 
+import msgspec
 from msgspec import Struct
 
 from temppass.core import catalogue as rules
 from temppass.core.catalogue import Application, Catalogue, Channel, Offer
+from temppass.core.model import Rewritten
+from temppass.core.operator import Operator
 from temppass.core.refusal import InvalidToken, MissingScope, RevokedApplication, UnapprovedStatement, UnassignedChannel
 from temppass.core.tokens import Grant, Keyring, Statement, read_access_token
 
 #: what an application may do (contract §3.5)
 SCOPE_V2 = "api:client:v2"
 SCOPE_RESET = "temporary:passes:owner"
+
+#: what is kept like an environment and is none: whom the store belongs to. No host leads there, because it is no name
+HOUSE = ""
 
 _APPLICATIONS = uuid.UUID("6f1f3a52-7d0c-5b36-9a53-0c1b5c0e8d11")
 
@@ -32,6 +38,21 @@ class EnvironmentRecord(Struct, frozen=True):
     epochs: dict[str, int]
     #: signing keys, pepper, keys of client secrets and chain, encrypted (core/tokens.py)
     sealed_keys: bytes
+    #: who operates the service: of the house alone
+    operators: tuple[Operator, ...] = ()
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(EnvironmentRecord).decode
+
+
+def read_environment(document: bytes) -> EnvironmentRecord:
+    return _decode(document)
+
+
+def rewritten(record: EnvironmentRecord) -> Rewritten:
+    """Answer an environment as it is kept."""
+    return Rewritten(record.version, _encode(record))
 
 
 def application_sub(environment: str, application_id: str) -> str:
@@ -53,6 +74,7 @@ class World:
         chain_key: bytes = b"",
     ) -> None:
         self.name = name
+        self.record = record
         self.version = record.version
         self.catalogue = catalogue = record.catalogue
         self.keyring = keyring

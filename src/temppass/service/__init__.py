@@ -12,7 +12,9 @@ from temppass.service.catalogues import Catalogues
 from temppass.service.context import Context, Policy, wall_clock
 from temppass.service.credentials import Credentials
 from temppass.service.decisions import Decisions
+from temppass.service.desk import Desk
 from temppass.service.history import History
+from temppass.service.operators import Operators
 from temppass.service.resets import Resets
 from temppass.service.sessions import Sessions
 from temppass.service.upkeep import PAUSE_S, Upkeep
@@ -30,6 +32,8 @@ class Service(NamedTuple):
     catalogues: Catalogues
     history: History
     upkeep: Upkeep
+    desk: Desk
+    operators: Operators
 
     async def world(self, environment: str) -> World:
         """Answer the present world, for its public keys and domains."""
@@ -46,7 +50,7 @@ def serve_from(
 ) -> Service:
     """Build all rooms on one store; `pause_s` is how long the sweeper rests after each chunk."""
     context = Context(store, secret, policy, clock)
-    decisions, history = Decisions(context), History(context)
+    decisions, history, desk = Decisions(context), History(context), Desk(context)
     return Service(
         context,
         decisions,
@@ -56,4 +60,6 @@ def serve_from(
         Catalogues(context),
         history,
         Upkeep(context, history, pause_s),
+        desk,
+        Operators(context, desk),
     )

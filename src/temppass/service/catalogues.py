@@ -13,8 +13,7 @@ from msgspec.structs import replace
 from temppass.core import act
 from temppass.core.catalogue import EMPTY, Catalogue, carry_resets
 from temppass.core.catalogue_file import difference
-from temppass.core.tokens import generate_keys
-from temppass.core.world import EnvironmentRecord
+from temppass.core.world import HOUSE, EnvironmentRecord
 from temppass.service.context import Context, new_id
 from temppass.store import Amendment
 
@@ -54,7 +53,9 @@ class Catalogues:
             moved = before.catalogue.applications.keys() ^ new.applications.keys()
             epochs = {**before.epochs, **{name: before.epochs.get(name, 0) + 1 for name in moved}}
             keys = (
-                self._with_chain(environment, before.sealed_keys) if before.sealed_keys else self._new_keys(environment)
+                self._with_chain(environment, before.sealed_keys)
+                if before.sealed_keys
+                else self._context.new_keys(environment)
             )
             changed = EnvironmentRecord(before.version + 1, new, since, epochs, keys)
             done = act.CatalogueApply(changed.version, description, tuple(differences))
@@ -78,7 +79,7 @@ class Catalogues:
         names = await context.store.environments()
         for name in names:
             await context.worlds.load(name)
-        return names
+        return [name for name in names if name != HOUSE]
 
     async def seal_keys(self) -> None:
         """
@@ -104,12 +105,3 @@ class Catalogues:
             return sealed_keys
         keys = replace(keys, chain_key=secrets.token_bytes(32))
         return secret.seal(environment, keys, secrets.token_bytes(12))
-
-    def _new_keys(self, environment: str) -> bytes:
-        keys = generate_keys(
-            (secrets.token_hex(8), secrets.token_hex(8)),
-            pepper=secrets.token_bytes(32),
-            client_key=secrets.token_bytes(32),
-            chain_key=secrets.token_bytes(32),
-        )
-        return self._context.secret.seal(environment, keys, secrets.token_bytes(12))

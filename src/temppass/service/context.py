@@ -19,7 +19,7 @@ from msgspec import Struct
 from temppass.core.catalogue import Application, Channel, Offer
 from temppass.core.model import Subject
 from temppass.core.refusal import Refusal
-from temppass.core.tokens import ISSUER, Secret
+from temppass.core.tokens import ISSUER, Secret, generate_keys
 from temppass.core.world import SCOPE_V2, World
 from temppass.service.worlds import Worlds
 from temppass.store import Keys, Store, StoreBusy
@@ -95,6 +95,16 @@ class Context:
                 self._large_from = ended + LARGE_PAUSE * max(0, ended - began)
         finally:
             self._large.release()
+
+    def new_keys(self, environment: str) -> bytes:
+        """Make the keys of an environment that comes into being, sealed."""
+        keys = generate_keys(
+            (secrets.token_hex(8), secrets.token_hex(8)),
+            pepper=secrets.token_bytes(32),
+            client_key=secrets.token_bytes(32),
+            chain_key=secrets.token_bytes(32),
+        )
+        return self.secret.seal(environment, keys, secrets.token_bytes(12))
 
     def nonce(self) -> str:
         return f"{self._node}{next(self._numbers):x}"

@@ -11,11 +11,13 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple, NoReturn, TypeVar
 
+from msgspec.structs import replace
+
 from temppass.core.catalogue import EMPTY
 from temppass.core.model import NOTHING, Changes, Found
 from temppass.core.refusal import InvalidToken, Refusal
 from temppass.core.tokens import Grant, Keyring, Secret
-from temppass.core.world import EnvironmentRecord, World
+from temppass.core.world import HOUSE, EnvironmentRecord, World
 from temppass.store import Keys, Outdated, Store, StoreUnavailable
 
 A = TypeVar("A")
@@ -57,11 +59,29 @@ class Worlds:
             try:
                 keys, step = prepare(world)
             except Refusal as refusal:
-                keys, step = Keys(world.name, world.version), _refusing(refusal)
+                keys, step = Keys(world.name, world.version), refusing(refusal)
             try:
                 return await self._store.transact(keys, step)
             except Outdated:
                 world = await self.load(environment)
+        raise StoreUnavailable("the environment changes faster than it can be read")
+
+    async def ask_as(self, environment: str, prepare: Callable[[World, World], Plan[A]]) -> A:
+        """
+        As `ask`, for what depends on who operates the service too: `prepare` is given the house and the world, and
+        the store holds both against the present.
+        """
+        for _ in range(RELOADS_MAX):
+            house, world = await self.known(HOUSE), await self.known(environment)
+            try:
+                keys, step = prepare(house, world)
+            except Refusal as refusal:
+                keys, step = Keys(world.name, world.version), refusing(refusal)
+            try:
+                return await self._store.transact(replace(keys, house=house.version), step)
+            except Outdated:
+                await self.load(HOUSE)
+                await self.load(environment)
         raise StoreUnavailable("the environment changes faster than it can be read")
 
     async def present(self, environment: str) -> World:
@@ -141,7 +161,9 @@ class Worlds:
         )
 
 
-def _refusing(refusal: Refusal) -> Callable[[Found], NoReturn]:
+def refusing(refusal: Refusal) -> Callable[[Found], NoReturn]:
+    """Answer a step that refuses, so that the refusal is as fresh as a permit."""
+
     def step(_found: Found) -> NoReturn:
         raise refusal
 

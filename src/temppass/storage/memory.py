@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import msgspec
 
-from temppass.core.act import NO_LINK, Link, Sealed
+from temppass.core.act import NO_LINK, Link, Sealed, Wanted
 from temppass.core.model import Changes, Client, Floors, Found, Kept, Ledger, Raise, Recorded, Subject, SubjectKind
-from temppass.core.world import EnvironmentRecord
+from temppass.core.world import HOUSE, EnvironmentRecord, read_environment
 from temppass.store import (
     LEDGER_READ_BYTES_MAX,
     Amendment,
@@ -48,7 +48,10 @@ class MemoryStore:
     async def transact(self, keys: Keys, step: Callable[[Found], tuple[A, Changes]]) -> A:
         await asyncio.sleep(0)  # let others run in between, as every real store does
         environment = self._environments.get(keys.environment)
-        if keys.version != (environment.version if environment else 0):
+        house = self._environments.get(HOUSE)
+        if keys.version != (environment.version if environment else 0) or (
+            keys.house is not None and keys.house != (house.version if house else 0)
+        ):
             raise Outdated
         integration = (keys.environment, *keys.integration) if keys.integration is not None else _NONE
         if not keys.large and any(self._is_large(integration, subject) for subject in keys.subjects):
@@ -76,6 +79,8 @@ class MemoryStore:
         if changes.raises or changes.undone:
             standing = {*self._raises.get(integration, ()), *changes.raises} - {*changes.undone}
             self._raises[integration] = tuple(sorted(standing, key=lambda each: (each.kind, each.generation)))
+        if changes.environment is not None:
+            self._environments[keys.environment] = read_environment(changes.environment.document)
         self._records += [(keys.environment, record) for record in changes.records]
         return answer
 
@@ -106,6 +111,22 @@ class MemoryStore:
 
     async def records(self, environment: str, after: int, limit: int) -> list[Sealed]:
         return [*self._sealed.get(environment, ())[after : after + limit]]
+
+    async def search(
+        self, environment: str, wanted: Wanted, beyond: int | None, limit: int, *, newest_first: bool
+    ) -> list[Sealed]:
+        records = {record.document: record for name, record in self._records if name == environment}
+        found = [entry for entry in self._sealed.get(environment, ()) if wanted.fits(records[entry.document])]
+        if newest_first:
+            return [entry for entry in reversed(found) if beyond is None or entry.link.sequence < beyond][:limit]
+        return [entry for entry in found if beyond is None or entry.link.sequence > beyond][:limit]
+
+    async def record(self, environment: str, id_: str) -> Sealed | None:
+        for name, record in self._records:
+            if (name, record.id) == (environment, id_):
+                sealed = (entry for entry in self._sealed.get(environment, ()) if entry.document == record.document)
+                return next(sealed, Sealed(NO_LINK, record.document))
+        return None
 
     async def unsealed_environments(self) -> list[str]:
         return sorted({name for name, _ in self._records if self._waiting(name)})

@@ -13,9 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
-import msgspec
 
-from temppass.core.act import NO_LINK, Link, Sealed
+from temppass.core.act import NO_LINK, Link, Sealed, Wanted
 from temppass.core.model import (
     Changes,
     Floors,
@@ -24,13 +23,14 @@ from temppass.core.model import (
     Subject,
     SubjectKind,
 )
-from temppass.core.world import EnvironmentRecord
+from temppass.core.world import EnvironmentRecord, read_environment, rewritten
 from temppass.storage import postgres_sql as sql
 from temppass.storage.postgres_lane import Lane, let_go, raises_of
 from temppass.storage.postgres_link import ANSWER_WAIT_S, connect, reason_of
-from temppass.storage.postgres_rows import columns, ledger_of
+from temppass.storage.postgres_rows import columns, ledger_of, record_row
 from temppass.storage.postgres_schema import migrate
 from temppass.storage.schema import migrations
+from temppass.storage.search import search
 from temppass.storage.titles import Titles
 from temppass.store import (
     Amendment,
@@ -46,9 +46,6 @@ A = TypeVar("A")
 
 #: for a migration, in seconds
 MIGRATION_WAIT_S = 600
-
-_encode = msgspec.json.Encoder().encode
-_decode_environment = msgspec.json.Decoder(EnvironmentRecord).decode
 
 if TYPE_CHECKING:
     from temppass.storage.postgres_link import Connection
@@ -80,20 +77,20 @@ class PostgresStore:
     async def load(self, environment: str) -> EnvironmentRecord | None:
         async def load(connection: Connection) -> EnvironmentRecord | None:
             document = await connection.fetchval(sql.ENVIRONMENT, environment)
-            return _decode_environment(document) if document is not None else None
+            return read_environment(document) if document is not None else None
 
         return await self._once(load)
 
     async def amend(self, environment: str, change: Callable[[EnvironmentRecord | None], Amendment[A]]) -> A:
         async def amend(connection: Connection) -> A:
             document = await connection.fetchval(sql.ENVIRONMENT, environment)
-            old = _decode_environment(document) if document is not None else None
+            old = read_environment(document) if document is not None else None
             answer, changed, record = change(old)
             async with connection.transaction():
                 if record is not None:
-                    await connection.execute(sql.ADD_RECORD, record.id, record.at, environment, record.document)
+                    await connection.execute(sql.ADD_RECORD, *record_row(environment, record), list(record.subjects))
                 if changed is not None:
-                    row = (environment, changed.version, _encode(changed), old.version if old else 0)
+                    row = (environment, changed.version, rewritten(changed).document, old.version if old else 0)
                     if not await connection.fetchval(sql.WRITE_ENVIRONMENT, *row):
                         raise _LostRace
             return answer
@@ -120,6 +117,20 @@ class PostgresStore:
     async def records(self, environment: str, after: int, limit: int) -> list[Sealed]:
         rows = await self._fetch(sql.SEALED, environment, after, limit)
         return [Sealed(Link(sequence, digest), document) for sequence, digest, document in rows]
+
+    async def search(
+        self, environment: str, wanted: Wanted, beyond: int | None, limit: int, *, newest_first: bool
+    ) -> list[Sealed]:
+        statement, values = search(
+            environment, wanted, beyond, limit, newest_first=newest_first, mark="${}".format, schema="temppass."
+        )
+        rows = await self._fetch(statement, *values)
+        return [Sealed(Link(sequence, digest), document) for sequence, digest, document in rows]
+
+    async def record(self, environment: str, id_: str) -> Sealed | None:
+        for sequence, digest, document in await self._fetch(sql.RECORD, id_, environment):
+            return Sealed(Link(sequence, digest) if sequence is not None else NO_LINK, document)
+        return None
 
     async def unsealed_environments(self) -> list[str]:
         return [row["environment"] for row in await self._fetch(sql.UNSEALED_ENVIRONMENTS)]

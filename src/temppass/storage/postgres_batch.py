@@ -12,7 +12,20 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from temppass.core.model import NOTHING, Changes, Client, Floors, Found, Kept, Ledger, Raise, Recorded, Subject
+from temppass.core.model import (
+    NOTHING,
+    Changes,
+    Client,
+    Floors,
+    Found,
+    Kept,
+    Ledger,
+    Raise,
+    Recorded,
+    Rewritten,
+    Subject,
+)
+from temppass.core.world import HOUSE
 from temppass.storage.titles import Titles
 from temppass.store import LEDGER_READ_BYTES_MAX, IntegrationKey, Keys, LargeLedger, Outdated
 
@@ -83,6 +96,7 @@ class Batch:
         self.records: list[tuple[str, Recorded]] = []
         self.new_raises: list[tuple[IntegrationKey, Raise]] = []
         self.undone: list[tuple[IntegrationKey, Raise]] = []
+        self.rewritten: dict[str, Rewritten] = {}
 
     def may_read(self, key: LedgerKey, used: bytes | None) -> bool:
         """
@@ -100,7 +114,9 @@ class Batch:
 
     @property
     def changes_more_than_ledgers(self) -> bool:
-        return bool(self.changed_integrations or self.changed_kept or self.new_clients or self.records)
+        return bool(
+            self.changed_integrations or self.changed_kept or self.new_clients or self.records or self.rewritten
+        )
 
     def run(self, job: Job) -> Any:
         """
@@ -109,7 +125,9 @@ class Batch:
         """
         keys = job.keys
         environment = keys.environment
-        if self.versions.get(environment, 0) != keys.version:
+        if self.versions.get(environment, 0) != keys.version or (
+            keys.house is not None and self.versions.get(HOUSE, 0) != keys.house
+        ):
             raise Outdated
         integration = job.integration
         if self.large and not keys.large and any((integration, subject) in self.large for subject in keys.subjects):
@@ -169,4 +187,7 @@ class Batch:
             key = (environment, kept.key)
             self.kept[key] = KeptRow(kept, self.kept.get(key, NOT_KEPT).version)
             self.changed_kept.add(key)
+        if changes.environment is not None:
+            self.versions[environment] = changes.environment.version
+            self.rewritten[environment] = changes.environment
         self.records += [(environment, record) for record in changes.records]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import asyncpg
 
 from temppass.core.model import Changes, Client, Floors, Found, Kept, Raise, SubjectKind
+from temppass.core.world import HOUSE
 from temppass.storage import postgres_sql as sql
 from temppass.storage.postgres_batch import NO_KEY, Batch, Integration, Job, KeptRow, Later, Row
 from temppass.storage.postgres_link import ANSWER_WAIT_S, CONNECT_WAIT_S, connect, reason_of
@@ -30,6 +31,7 @@ from temppass.storage.postgres_rows import (
     ledger_of,
     ledger_row,
     raise_row,
+    record_row,
     slot_of,
 )
 from temppass.store import BATCH_MAX, WAITING_MAX, IntegrationKey, Keys, StoreBusy, StoreUnavailable
@@ -128,6 +130,8 @@ class Lane:
     async def _read(self, connection: Connection, jobs: list[Job]) -> Batch:
         batch = Batch(jobs)
         environments = list({job.keys.environment for job in jobs})
+        if any(job.keys.house is not None for job in jobs):
+            environments.append(HOUSE)
         named = {job.integration for job in jobs} - {NO_KEY}
         if unknown := named - self._ids.keys():
             for id_, *key in await connection.fetch(sql.INTEGRATION_IDS, *columns(unknown, 3)):
@@ -218,10 +222,12 @@ class Lane:
             *columns([(ids[key], *raise_row(each)[:2]) for key, each in batch.undone], 3),
             *columns(kept, 6),
             *columns([(environment, *client_row(client)) for environment, client in batch.new_clients], 6),
-            *columns([(r.id, r.at, environment, r.document) for environment, r in batch.records], 4),
+            *columns([record_row(environment, record) for environment, record in batch.records], 8),
+            *columns([(environment, digest, r.id) for environment, r in batch.records for digest in r.subjects], 3),
+            *columns([(name, each.version, each.document) for name, each in batch.rewritten.items()], 3),
             *columns(held, 2),
             sorted(ids[key] for key in batch.changed_integrations),
-            len(ledgers) + len(moved) + len(kept) + len(held),
+            len(ledgers) + len(moved) + len(kept) + len(held) + len(batch.rewritten),
         )
         return True
 

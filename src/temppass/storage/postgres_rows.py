@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterable
 from typing import Any
 
-from temppass.core.model import ANYWHERE, Client, Floors, Ledger, Origin, Raise, Subject
+from temppass.core.model import ANYWHERE, Client, Floors, Ledger, Origin, Raise, Recorded, Subject
 from temppass.storage.postgres_batch import KeptRow, Row
 from temppass.storage.titles import Titles
 from temppass.store import IntegrationKey
@@ -95,3 +95,8 @@ def kept_row(environment: str, row: KeptRow) -> tuple[Any, ...]:
 
 def client_row(client: Client) -> tuple[Any, ...]:
     return client.id, client.application_id, client.epoch, client.secret_hash, client.issued_at
+
+
+def record_row(environment: str, record: Recorded) -> tuple[Any, ...]:
+    words = (record.kind, record.actor, record.channel_id, record.pass_id)
+    return record.id, record.at, environment, record.document, *words

@@ -15,7 +15,15 @@ ON CONFLICT (name) DO UPDATE SET version = excluded.version, document = excluded
 WHERE present.version = $4
 RETURNING true
 """
-ADD_RECORD = "INSERT INTO temppass.audit (id, at, environment, document) VALUES ($1, $2, $3, $4)"
+ADD_RECORD = """
+WITH named AS (
+    INSERT INTO temppass.target (environment, subject, act)
+    SELECT $3, subject, $1 FROM unnest($9::bytea[]) AS k (subject) ON CONFLICT DO NOTHING
+)
+INSERT INTO temppass.audit (id, at, environment, document, kind, actor, channel, pass)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+RECORD = "SELECT sequence, hash, document FROM temppass.audit WHERE id = $1 AND environment = $2"
 SEALED = """
 SELECT sequence, hash, document FROM temppass.audit
 WHERE environment = $1 AND sequence > $2 ORDER BY environment, sequence LIMIT $3
@@ -135,12 +143,24 @@ WITH {_UPSERT_LEDGERS}, moved AS (
     INSERT INTO temppass.client (environment, id, application, epoch, secret_hash, issued_at)
     SELECT * FROM unnest($35::text[], $36::text[], $37::text[], $38::integer[], $39::bytea[], $40::bigint[])
 ), recorded AS (
-    INSERT INTO temppass.audit (id, at, environment, document)
-    SELECT * FROM unnest($41::text[], $42::bigint[], $43::text[], $44::bytea[])
+    INSERT INTO temppass.audit (id, at, environment, document, kind, actor, channel, pass)
+    SELECT * FROM unnest(
+        $41::text[], $42::bigint[], $43::text[], $44::bytea[], $45::text[], $46::text[], $47::text[], $48::text[]
+    )
+), named AS (
+    INSERT INTO temppass.target (environment, subject, act)
+    SELECT * FROM unnest($49::text[], $50::bytea[], $51::text[]) ON CONFLICT DO NOTHING
+), rewritten AS (
+    INSERT INTO temppass.environment AS present (name, version, document)
+    SELECT * FROM unnest($52::text[], $53::bigint[], $54::bytea[])
+    ON CONFLICT (name) DO UPDATE SET version = excluded.version, document = excluded.document
+    WHERE present.version = excluded.version - 1
+    RETURNING 1
 )
 SELECT temppass.expect(
-    {_UPSERTED} + (SELECT count(*) FROM moved) + (SELECT count(*) FROM kept) + temppass.hold($45, $46, $47),
-    $48
+    {_UPSERTED} + (SELECT count(*) FROM moved) + (SELECT count(*) FROM kept) + (SELECT count(*) FROM rewritten)
+        + temppass.hold($55, $56, $57),
+    $58
 )
 """  # noqa: S608 - what is put in is our own
 

@@ -17,9 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import msgspec
-
-from temppass.core.act import NO_LINK, Link, Sealed
+from temppass.core.act import NO_LINK, Link, Sealed, Wanted
 from temppass.core.model import (
     ANYWHERE,
     NOTHING,
@@ -32,12 +30,14 @@ from temppass.core.model import (
     Origin,
     Raise,
     Recorded,
+    Rewritten,
     Subject,
     SubjectKind,
 )
-from temppass.core.world import EnvironmentRecord
+from temppass.core.world import HOUSE, EnvironmentRecord, read_environment, rewritten
 from temppass.storage import sqlite_file
 from temppass.storage import sqlite_sql as sql
+from temppass.storage.search import search
 from temppass.storage.titles import Titles
 from temppass.store import (
     BATCH_MAX,
@@ -59,9 +59,6 @@ A = TypeVar("A")
 #: what a commit waits for: that it is on the disk, or nothing, and then it becomes durable together with the next one.
 #: Source: https://sqlite.org/pragma.html#pragma_synchronous
 _DURABLE, _LATER = "FULL", "NORMAL"
-
-_encode = msgspec.json.Encoder().encode
-_decode_environment = msgspec.json.Decoder(EnvironmentRecord).decode
 
 
 class _Job(NamedTuple):
@@ -100,6 +97,16 @@ class _Asks(ABC):
 
     async def records(self, environment: str, after: int, limit: int) -> list[Sealed]:
         return await self._submit(lambda transaction: transaction.records(environment, after, limit))
+
+    async def search(
+        self, environment: str, wanted: Wanted, beyond: int | None, limit: int, *, newest_first: bool
+    ) -> list[Sealed]:
+        return await self._submit(
+            lambda transaction: transaction.search(environment, wanted, beyond, limit, newest_first=newest_first)
+        )
+
+    async def record(self, environment: str, id_: str) -> Sealed | None:
+        return await self._submit(lambda transaction: transaction.record(environment, id_))
 
     async def unsealed_environments(self) -> list[str]:
         return await self._submit(lambda transaction: transaction.unsealed_environments())
@@ -273,7 +280,9 @@ class _Transaction:
         self._integrations: dict[IntegrationKey, tuple[int | None, Floors]] = {}
 
     def transact(self, keys: Keys, step: Callable[[Found], tuple[A, Changes]]) -> A:
-        if self._version(keys.environment) != keys.version:
+        if self._version(keys.environment) != keys.version or (
+            keys.house is not None and self._version(HOUSE) != keys.house
+        ):
             raise Outdated
         integration, floors = self._integration(keys)
         answer, changes = step(
@@ -311,18 +320,19 @@ class _Transaction:
             self._execute(sql.ADD_RAISE, (*key, raised.floor_before, raised.at, raised.act_id))
         for raised in changes.undone:
             self._execute(sql.REMOVE_RAISE, (integration, raised.kind, raised.generation))
+        if changes.environment is not None:
+            self._rewrite(keys.environment, changes.environment)
         for record in changes.records:
             self._add_record(keys.environment, record)
 
     def load(self, environment: str) -> EnvironmentRecord | None:
         row = self._execute("SELECT document FROM environment WHERE name = ?", (environment,)).fetchone()
-        return _decode_environment(row[0]) if row else None
+        return read_environment(row[0]) if row else None
 
     def amend(self, environment: str, change: Callable[[EnvironmentRecord | None], Amendment[A]]) -> A:
         answer, changed, record = change(self.load(environment))
         if changed is not None:
-            self._execute(sql.WRITE_ENVIRONMENT, (environment, changed.version, _encode(changed)))
-            self._versions[environment] = changed.version
+            self._rewrite(environment, rewritten(changed))
         if record is not None:
             self._add_record(environment, record)
         return answer
@@ -340,6 +350,16 @@ class _Transaction:
     def records(self, environment: str, after: int, limit: int) -> list[Sealed]:
         rows = self._execute(sql.SEALED, (environment, after, limit))
         return [Sealed(Link(sequence, digest), document) for sequence, digest, document in rows]
+
+    def search(
+        self, environment: str, wanted: Wanted, beyond: int | None, limit: int, *, newest_first: bool
+    ) -> list[Sealed]:
+        found = search(environment, wanted, beyond, limit, newest_first=newest_first, mark=lambda _number: "?")
+        return [Sealed(Link(sequence, digest), document) for sequence, digest, document in self._execute(*found)]
+
+    def record(self, environment: str, id_: str) -> Sealed | None:
+        row = self._execute(sql.RECORD, (id_, environment)).fetchone()
+        return Sealed(Link(row[0], row[1]) if row[0] is not None else NO_LINK, row[2]) if row else None
 
     def unsealed_environments(self) -> list[str]:
         return [name for (name,) in self._execute(sql.UNSEALED_ENVIRONMENTS)]
@@ -432,6 +452,10 @@ class _Transaction:
             ledger.bonus,
         )
 
+    def _rewrite(self, environment: str, changed: Rewritten) -> None:
+        self._execute(sql.WRITE_ENVIRONMENT, (environment, changed.version, changed.document))
+        self._versions[environment] = changed.version
+
     def _client(self, environment: str, client_id: str) -> Client | None:
         row = self._execute(sql.CLIENT, (environment, client_id)).fetchone()
         return Client(*row) if row else None
@@ -445,4 +469,7 @@ class _Transaction:
         return tuple([Raise(SubjectKind(row[0]), *row[1:]) for row in rows])
 
     def _add_record(self, environment: str, record: Recorded) -> None:
-        self._execute(sql.ADD_RECORD, (record.id, record.at, environment, record.document))
+        words = (record.kind, record.actor, record.channel_id, record.pass_id)
+        self._execute(sql.ADD_RECORD, (record.id, record.at, environment, record.document, *words))
+        for digest in record.subjects:
+            self._execute(sql.ADD_TARGET, (environment, digest, record.id))

@@ -1,5 +1,5 @@
 """
-Every statement that the SQLite store sends, by name; every look-up is by primary key.
+Every statement that the SQLite store sends, by name; every look-up is by primary key or index.
 """
 
 INTEGRATION = """
@@ -71,7 +71,11 @@ WRITE_ENVIRONMENT = """
 INSERT INTO environment (name, version, document) VALUES (?, ?, ?)
 ON CONFLICT (name) DO UPDATE SET version = excluded.version, document = excluded.document
 """
-ADD_RECORD = "INSERT INTO audit (id, at, environment, document) VALUES (?, ?, ?, ?)"
+ADD_RECORD = """
+INSERT INTO audit (id, at, environment, document, kind, actor, channel, pass) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+ADD_TARGET = "INSERT OR IGNORE INTO target (environment, subject, act) VALUES (?, ?, ?)"
+RECORD = "SELECT sequence, hash, document FROM audit WHERE id = ? AND environment = ?"
 SEALED = """
 SELECT sequence, hash, document FROM audit WHERE environment = ? AND sequence > ? ORDER BY sequence LIMIT ?
 """

@@ -18,13 +18,14 @@ from starlette.routing import Match
 
 from temppass.core.refusal import InvalidRequest
 from temppass.service import Service
+from temppass.web.control import Control
 from temppass.web.cors import cors_headers
 from temppass.web.dcr import Registrar
 from temppass.web.host import RELEASE_PRODUCTION, environment_of_host, host_of, read_host
 from temppass.web.metrics import FAILED, NOBODY, Metrics
 from temppass.web.openapi import GuardedRoute
 from temppass.web.own import Own
-from temppass.web.problems import OWN_SURFACE, PLAIN, answer, plain
+from temppass.web.problems import OWN_SURFACE, PLAIN, answer, plain, problem
 from temppass.web.reset import Resetter
 from temppass.web.v2 import RestV2
 
@@ -77,6 +78,7 @@ class Edge:
         self.routes += RestV2(service).routes()
         self.routes += Resetter(service).routes()
         self.routes += Registrar(service).routes()
+        self.routes += Control(service).routes()
         self.routes += Own(service, self._metrics, self.routes).routes()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,7 +102,7 @@ class Edge:
                         response = await route.endpoint(request)
                     except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer
                         response = answer(route.surface, request, error)
-            if origin:
+            if origin and not _is_desk(scope):
                 more = await cors_headers(self._service, scope["environment"], origin)
                 response.raw_headers = [*response.raw_headers, *more]
             await response(scope, receive, send)
@@ -156,15 +158,16 @@ class Edge:
         A method that it does not take is counted under the name of its routes, if they have but one.
         """
         there = self._there(scope)
+        say = problem if _is_desk(scope) else plain
         if not there:
-            return NOBODY, plain(404, PLAIN[404], "There is nothing at this path.")
+            return NOBODY, say(404, PLAIN[404], "There is nothing at this path.", None)
         methods = {"OPTIONS"}.union(*(route.methods or () for route in there))
         allow = {"Allow": ", ".join(sorted(methods))}
         if scope["method"] == "OPTIONS":
             return NOBODY, Response(status_code=204, headers=allow)
         names = {route.name for route in there}
         name = names.pop() if len(names) == 1 else NOBODY
-        return name, plain(405, PLAIN[405], "This path does not take this method.", allow)
+        return name, say(405, PLAIN[405], "This path does not take this method.", allow)
 
     def _there(self, scope: Scope) -> list[GuardedRoute]:
         """Answer the routes at a path, whatever the method."""
@@ -174,6 +177,12 @@ class Edge:
         self._metrics.count(name, status)
         if self._log_requests:
             _log.info("request", method=scope["method"], path=scope["path"][:256], status=status)
+
+
+def _is_desk(scope: Scope) -> bool:
+    """Tell whether a path is the operators', whom no page of another origin speaks for."""
+    path: str = scope["path"]
+    return path.startswith("/control/")
 
 
 async def _live(receive: Receive, send: Send) -> None:

@@ -19,12 +19,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from temppass import wire
+from temppass import wire, wire_control
 from temppass.core import refusal as r
 from temppass.core.model import DenyCode
 from temppass.core.oauth import GRANT_TYPE
+from temppass.core.operator import Role
 from temppass.core.world import SCOPE_RESET, SCOPE_V2
-from temppass.web.problems import CODES, EXECUTION_TIME, PLAIN, Row, Surface
+from temppass.web.problems import CODES, EXECUTION_TIME, OWN_SURFACE, PLAIN, Row, Surface
 
 Json = dict[str, Any]
 
@@ -72,6 +73,11 @@ PARAMETERS = {
     "environment": Parameter("query", "staging or production, in either case; must agree with the host."),
     "appId": Parameter("query", "Only ledgers that were recorded with this application."),
     "deviceUser": Parameter("query", "Only ledgers that were recorded with this user of the device."),
+    "name": Parameter("path", "The operator.", required=True, example="anna"),
+    "Idempotency-Key": Parameter(
+        "header", "What the caller calls this one act by: for 24 hours the same call again is answered as before.",
+        {"type": "string", "minLength": 1, "maxLength": 255},
+    ),
     "client_id": Parameter("query", "Here or in the body.", NAME),
     "client_secret": Parameter("query", "Here or in the body.", NAME),
     "grant_type": Parameter("query", f"`{GRANT_TYPE}`, here or in the body."),
@@ -135,6 +141,8 @@ class Operation(NamedTuple):
     headers: tuple[str, ...] = ()
     body: Json | None = None
     scope: str | None = None
+    #: of the control API: the least role that may
+    role: Role | None = None
     #: whether the state of a trial can be the whole answer (contract §6.1)
     spent: bool = False
     #: another media type of the answer, which `Accept` may choose
@@ -190,12 +198,17 @@ def document(routes: Iterable[GuardedRoute]) -> bytes:
                 name: {"description": meaning, "required": name not in _OPTIONAL, "schema": STRING}
                 for name, meaning in HEADERS.items()
             },
-            "responses": {name: _no(wire.PlainError, "error", [name], status) for status, name in PLAIN.items()},
+            "responses": {name: _no(OWN_SURFACE, [name], status) for status, name in PLAIN.items()},
             "securitySchemes": {
                 "accessToken": {
                     "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
                     "description": f"A token of `/o/client/token`. `{SCOPE_V2}` opens REST v2, `{SCOPE_RESET}` resets.",
-                }
+                },
+                "operatorToken": {
+                    "type": "http", "scheme": "bearer",
+                    "description": "A token that `temppass operator create` printed; beside each operation stands "
+                    "the least role that may use it.",
+                },
             },
         },
     })  # fmt: skip
@@ -221,15 +234,23 @@ def _described(surface: Surface, operation: Operation, path: str) -> Json:
         "summary": operation.description,
         "parameters": [_named("parameters", name, PARAMETERS) for name in parameters],
         "responses": {str(status): answer for status, answer in sorted(_answers(surface, operation).items())},
-        "security": [{"accessToken": [operation.scope]}] if operation.scope else [],
+        "security": _security(operation),
     }
     return described | ({"requestBody": operation.body} if operation.body else {})
+
+
+def _security(operation: Operation) -> list[Json]:
+    if operation.role is not None:
+        return [{"operatorToken": [operation.role.value]}]
+    return [{"accessToken": [operation.scope]}] if operation.scope else []
 
 
 def _answers(surface: Surface, operation: Operation) -> dict[int, Json]:
     rows = [surface.table[refusal] for refusal in operation.refusals]
     rows += [Row(status, surface.faults[status]) for status in operation.faults]
     rows += [Row(CODES[code].status, code.value) for code in DenyCode if operation.spent]
+    if surface.plain is not None:
+        rows += [Row(status, PLAIN[status]) for status in operation.plain]
     words: dict[int, set[str]] = {}
     for row in rows:
         words.setdefault(row.status, set()).add(row.code)
@@ -237,27 +258,31 @@ def _answers(surface: Surface, operation: Operation) -> dict[int, Json]:
         operation.status: _answer(operation.status, operation.answer, operation.headers, operation.also),
         **{
             status: _no(
-                surface.struct,
-                surface.word,
+                surface,
                 words[status],
                 status,
                 surface.headers + (operation.headers if operation.spent and status == HTTPStatus.FORBIDDEN else ()),
             )
             for status in words
         },
-        **{status: ref("responses", PLAIN[status]) for status in operation.plain},
+        **{status: ref("responses", PLAIN[status]) for status in operation.plain if surface.plain is None},
     }
 
 
 def _answer(
-    status: int, answer: type[Struct] | Json | str | None, headers: tuple[str, ...], also: str | None = None
+    status: int,
+    answer: type[Struct] | Json | str | None,
+    headers: tuple[str, ...],
+    also: str | None = None,
+    *,
+    media_type: str = JSON_TYPE,
 ) -> Json:
     described: Json = {"description": HTTPStatus(status).phrase}
     match answer:
         case str():
             described["content"] = {answer: {"schema": STRING}}
         case dict():
-            described["content"] = {JSON_TYPE: {"schema": answer}}
+            described["content"] = {media_type: {"schema": answer}}
         case type():
             described["content"] = {JSON_TYPE: {"schema": ref("schemas", answer.__name__)}}
     if also is not None:
@@ -265,10 +290,11 @@ def _answer(
     return described | ({"headers": {name: _named("headers", name, HEADERS) for name in headers}} if headers else {})
 
 
-def _no(struct: type[Struct], word: str, codes: Iterable[str], status: int, headers: tuple[str, ...] = ()) -> Json:
+def _no(surface: Surface, codes: Iterable[str], status: int, headers: tuple[str, ...] = ()) -> Json:
     codes = sorted(codes)
     meaning = "\n\n".join(f"`{code}`: {CODES[code].message}" if code in CODES else f"`{code}`" for code in codes)
-    answer = _answer(status, _narrowed(struct, word, codes), headers + _BY_STATUS.get(status, ()))
+    schema = _narrowed(surface.struct, surface.word, codes)
+    answer = _answer(status, schema, headers + _BY_STATUS.get(status, ()), media_type=surface.media_type)
     return answer | {"description": meaning}
 
 
@@ -283,7 +309,12 @@ def _parameter(name: str, place: str, meaning: str, schema: Json, required: bool
 
 def _schemas() -> Json:
     """Answer the schemas of all that wire.py encodes, and what its types cannot say."""
-    structs = [each for each in vars(wire).values() if isinstance(each, type) and each.__module__ == wire.__name__]
+    structs = [
+        each
+        for module in (wire, wire_control)
+        for each in vars(module).values()
+        if isinstance(each, type) and each.__module__ == module.__name__
+    ]
     _, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
 
     def attribute(value: Json) -> Json:

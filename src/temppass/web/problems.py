@@ -6,6 +6,7 @@ Source: contract §3.2-3.3 (registration and token), §5.3 (reset), §6.1 and §
 
 import uuid
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import NamedTuple
 
 import structlog
@@ -14,12 +15,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from temppass import wire
+from temppass import wire, wire_control
 from temppass.core import refusal as r
 from temppass.core.model import DenyCode
 from temppass.store import StoreUnavailable
 
 JSON = "application/json;charset=UTF-8"
+PROBLEM = "application/problem+json"
+#: of every answer of the control API: it is about people
+CONTROL_HEADERS = {"Cache-Control": "no-store"}
 RETRY_AFTER = {"Retry-After": "1"}
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 #: every 401 (RFC 6750 §3)
@@ -119,6 +123,17 @@ REGISTRATION: dict[type[r.Refusal], Row] = {
 }
 
 
+CONTROL: dict[type[r.Refusal], Row] = {
+    r.UnknownOperator: Row(401, "unknown_operator"),
+    r.EndedOperator: Row(401, "ended_operator"),
+    r.RoleMissing: Row(403, "role_missing"),
+    r.OutsideLimits: Row(403, "outside_limits"),
+    r.InvalidRequest: Row(400, "invalid_request"),
+    r.NotThere: Row(404, "not_found"),
+    r.KeyReused: Row(422, "idempotency_key_reused"),
+    r.AnsweredOnce: Row(409, "answered_once"),
+}
+
 #: what has no code on any surface: the vendor's 429 is no enhanced error but a page (contract §6.1, §9)
 THROTTLED: dict[type[r.Refusal], Row] = {r.TooManySessions: Row(429, PLAIN[429])}
 
@@ -136,6 +151,9 @@ class Surface(NamedTuple):
     faults: dict[int, str]
     #: of each no
     headers: tuple[str, ...] = ()
+    #: what is said without a refusal, e.g. that a body is too large, where that is in its own words too
+    plain: Callable[[int, str, str, dict[str, str] | None], Response] | None = None
+    media_type: str = "application/json"
 
 
 def answer(surface: Surface, request: Request, error: Exception) -> Response:
@@ -148,7 +166,8 @@ def answer(surface: Surface, request: Request, error: Exception) -> Response:
             if row is not None:
                 return surface.refuse(request, row, error.detail)
         case HTTPException():
-            return plain(error.status_code, PLAIN[error.status_code], error.detail, dict(error.headers or {}))
+            say = surface.plain or plain
+            return say(error.status_code, PLAIN[error.status_code], error.detail, dict(error.headers or {}))
         case StoreUnavailable():
             _log.warning("store unavailable", reason=str(error))
             return surface.fault(request, 503, str(uuid.uuid4()))
@@ -173,6 +192,21 @@ def help_url(request: Request, code: str) -> str:
 def plain(status: int, error: str, message: str, headers: dict[str, str] | None = None) -> Response:
     """Answer the shape of the reset API, which the paths without a vendor's shape use too."""
     return Response(wire.encode(wire.PlainError(error, message, status)), status, headers, JSON)
+
+
+def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """Answer a problem of the control API (RFC 9457): its type is the status, its code says more."""
+    body = wire_control.Problem(HTTPStatus(status).phrase, status, code, detail)
+    return Response(wire.encode(body), status, {**CONTROL_HEADERS, **(headers or {})}, PROBLEM)
+
+
+def _refuse_control(_request: Request, row: Row, detail: str) -> Response:
+    return problem(row.status, row.code, detail, CHALLENGE if row.status == 401 else None)  # noqa: PLR2004 - as below
+
+
+def _fault_control(_request: Request, status: int, trace: str) -> Response:
+    headers = RETRY_AFTER if status == 503 else None  # noqa: PLR2004 - RFC 9110 §15.6.4
+    return problem(status, FAULTS[status], f"Something went wrong here; trace {trace}.", headers)
 
 
 def _refuse_v2(request: Request, row: Row, detail: str) -> Response:
@@ -215,4 +249,16 @@ REGISTRATION_SURFACE = Surface(
 #: our own routes beside the vendor's, e.g. the key set, and requests that belong to no route
 OWN_SURFACE = Surface(
     "Service", {r.InvalidRequest: Row(400, PLAIN[400])}, _refuse_reset, _fault_reset, wire.PlainError, "error", FAULTS
+)
+CONTROL_SURFACE = Surface(
+    "Control",
+    CONTROL,
+    _refuse_control,
+    _fault_control,
+    wire_control.Problem,
+    "code",
+    FAULTS,
+    tuple(CONTROL_HEADERS),
+    problem,
+    PROBLEM,
 )

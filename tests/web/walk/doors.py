@@ -136,7 +136,12 @@ class Operation(NamedTuple):
 
     @property
     def is_guarded(self) -> bool:
-        return bool(self.described["security"])
+        return any("accessToken" in each for each in self.described["security"])
+
+    @property
+    def is_control(self) -> bool:
+        """Who operates the service has other tokens, and a walk of their own (control.py)."""
+        return self.path.startswith("/control/")
 
     @property
     def is_reset(self) -> bool:
@@ -154,7 +159,7 @@ class Operation(NamedTuple):
     def target(self, channel: str = "ACME1", pass_id: str = "Basic", code: str = "AAAAAAA") -> str:
         """Fill in the path, and the query of a reset."""
         named = {"service_provider": channel, "mvpd": pass_id, "code": code}
-        target = self.path.format(**named, error="invalid_integration", rest="reset")
+        target = self.path.format(**named, error="invalid_integration", rest="reset", name="nobody")
         return target + f"?requestor_id={channel}&mvpd_id={pass_id}&device_id=d&key=k" * self.is_reset
 
 
@@ -217,7 +222,11 @@ def every_operation(walker: Walker, document: Json, ops: Headers) -> None:
     code, chosen = begun.json["code"], "mvpd=Basic&redirectUrl=https%3A%2F%2Facme.example%2Fback"
     walker.ask("its pass is chosen", f"POST {V2}/sessions/{code}", ops | TV | FORM, chosen)
     known = Known(ops, walker.bearer("player"), walker.bearer("resetter"), ended, statement, code)
-    described = [operation for operation in operations(document) if not operation.path.startswith("/o/client/")]
+    described = [
+        operation
+        for operation in operations(document)
+        if not operation.path.startswith("/o/client/") and not operation.is_control
+    ]
     for operation in described:
         path, method, _ = operation
         good, target = known.good(operation), operation.target(code=code)

@@ -1,0 +1,190 @@
+"""
+The control API: what operators do, over HTTP. The environment stands in the path, whatever the host; CORS never covers
+it.
+
+Source: docs/control.md; RFC 9457 (problems), RFC 6750 (bearer tokens).
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import UNSET, Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from temppass import wire, wire_control
+from temppass.core import refusal as r
+from temppass.core.operator import Operator, Role
+from temppass.core.refusal import InvalidRequest
+from temppass.core.world import HOUSE
+from temppass.service import Service
+from temppass.service.desk import Call, Once
+from temppass.service.operators import NewOperator
+from temppass.web.openapi import JSON_TYPE, READING, Endpoint, GuardedRoute, Operation, body_of, ref
+from temppass.web.problems import CONTROL_HEADERS, CONTROL_SURFACE, JSON
+from temppass.web.request import Headers, attempt, read_body
+
+S = TypeVar("S", bound=Struct)
+
+#: what every call of an operator may be refused for
+_CALLER: tuple[type[r.Refusal], ...] = (r.UnknownOperator, r.EndedOperator, r.InvalidRequest)
+_LIMITED = (*_CALLER, r.RoleMissing, r.OutsideLimits)
+_TOKEN_CHARACTERS_MAX = 256
+
+
+def _operation(
+    name: str,
+    description: str,
+    answer: type[Struct],
+    role: Role,
+    *,
+    status: int = 200,
+    refusals: tuple[type[r.Refusal], ...] = _LIMITED,
+    body: type[Struct] | None = None,
+    parameters: tuple[str, ...] = (),
+) -> Operation:
+    return Operation(
+        name,
+        description,
+        status,
+        answer,
+        parameters,
+        refusals,
+        tuple(CONTROL_HEADERS),
+        body=body_of(ref("schemas", body.__name__), JSON_TYPE, required=True) if body is not None else None,
+        plain=READING if body is not None else (405,),
+        role=role,
+    )
+
+
+_WHOAMI = _operation("whoami", "Say whose token this is.", wire_control.OperatorShape, Role.VIEWER, refusals=_CALLER)
+_OPERATORS = _operation("operators", "List the operators, by name.", wire_control.Operators, Role.ADMIN)
+_CREATE_OPERATOR = _operation(
+    "create_operator",
+    "Create an operator. Their token is in the answer, and never shown again.",
+    wire_control.OperatorCreated,
+    Role.ADMIN,
+    status=201,
+    refusals=(*_LIMITED, r.KeyReused, r.AnsweredOnce),
+    body=wire_control.OperatorBody,
+    parameters=("Idempotency-Key",),
+)
+_REVOKE_OPERATOR = _operation(
+    "revoke_operator",
+    "End an operator's token, on every server at once.",
+    wire_control.Receipt,
+    Role.ADMIN,
+    refusals=(*_LIMITED, r.NotThere),
+    parameters=("Idempotency-Key",),
+)
+
+
+class Control:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def routes(self) -> list[GuardedRoute]:
+        def route(path: str, endpoint: Endpoint, method: str, operation: Operation) -> GuardedRoute:
+            return GuardedRoute(CONTROL_SURFACE, f"/control/v1{path}", endpoint, [method], operation)
+
+        return [
+            route("/whoami", self.whoami, "GET", _WHOAMI),
+            route("/operators", self.operators, "GET", _OPERATORS),
+            route("/operators", self.create_operator, "POST", _CREATE_OPERATOR),
+            route("/operators/{name:id}", self.revoke_operator, "DELETE", _REVOKE_OPERATOR),
+        ]
+
+    # --- operators
+
+    async def whoami(self, request: Request) -> Response:
+        return _ok(_shape(await self._service.operators.whoami(_call(request, HOUSE))))
+
+    async def operators(self, request: Request) -> Response:
+        found = await self._service.operators.all(_call(request, HOUSE))
+        return _ok(wire_control.Operators([_shape(each) for each in found]))
+
+    async def create_operator(self, request: Request) -> Response:
+        raw, call = await _read(request, HOUSE)
+        created = await self._service.operators.create(call, attempt(_new_operator, raw))
+        answer = wire_control.OperatorCreated(created.id, created.token, wire_control.moment(created.ends_at))
+        return _ok(answer, 201)
+
+    async def revoke_operator(self, request: Request) -> Response:
+        call = _call(request, HOUSE, b"")
+        revoked = await self._service.operators.revoke(call, request.path_params["name"])
+        return _ok(wire_control.Receipt(revoked.id))
+
+
+# --- reading: what cannot be read is handed on as its refusal, which is due only after the operator's
+
+
+def _call(request: Request, environment: str, body: bytes | None = None) -> Call:
+    """Answer whose call this is; with a `body`, "" too, one that changes something."""
+    headers = Headers(request.scope["headers"])
+    token = headers.token
+    once = headers.get(b"idempotency-key")
+    return Call(
+        environment,
+        token if token is not None and len(token) <= _TOKEN_CHARACTERS_MAX else None,
+        Once(once, f"{request.method} {request.scope['path']}", body)
+        if once is not None and body is not None
+        else None,
+    )
+
+
+async def _read(request: Request, environment: str) -> tuple[bytes, Call]:
+    """Read the body of a call that changes something."""
+    body = await read_body(request, Headers(request.scope["headers"]))
+    return body, _call(request, environment, body)
+
+
+def _new_operator(raw: bytes) -> NewOperator:
+    """Refuses: InvalidRequest."""
+    body = _decode(wire_control.OperatorBody, raw)
+    ends_at = _moment(body.ends_at, "ends_at") if body.ends_at is not UNSET else None
+    return NewOperator(body.name, body.role, body.environments, body.channels, ends_at)
+
+
+def _decode(shape: type[S], raw: bytes) -> S:
+    """Refuses: InvalidRequest."""
+    try:
+        return _decoder(shape)(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"The body does not fit: {error}.") from None
+
+
+_decoders: dict[type[Struct], Callable[[bytes], Any]] = {}
+
+
+def _decoder(shape: type[S]) -> Callable[[bytes], S]:
+    if shape not in _decoders:
+        _decoders[shape] = msgspec.json.Decoder(shape).decode
+    return _decoders[shape]
+
+
+def _moment(text: str, name: str) -> int:
+    """Refuses: InvalidRequest."""
+    try:
+        return wire_control.read_moment(text)
+    except (ValueError, OverflowError):
+        raise InvalidRequest(f"Write {name} as RFC 3339 has it, e.g. 2026-12-31T20:00:00Z.") from None
+
+
+# --- answering
+
+
+def _ok(answer: Struct, status: int = 200) -> Response:
+    return Response(wire.encode(answer), status, CONTROL_HEADERS, JSON)
+
+
+def _shape(operator: Operator) -> wire_control.OperatorShape:
+    return wire_control.OperatorShape(
+        operator.name,
+        operator.role,
+        operator.environments,
+        operator.channels,
+        wire_control.moment(operator.ends_at),
+        wire_control.moment(operator.created_at),
+        operator.revoked,
+    )

@@ -1,0 +1,77 @@
+"""
+The JSON shapes of the control API, in both directions. Members are in snake_case, moments texts in UTC with
+milliseconds (RFC 3339), problems those of RFC 9457.
+
+Bodies forbid what they do not know: a target that is misspelt must not mean everybody.
+"""
+
+from datetime import UTC, datetime
+
+from msgspec import UNSET, Struct, UnsetType
+
+from temppass.core.operator import Role
+
+
+def moment(ms: int) -> str:
+    """Write down Unix milliseconds."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def read_moment(text: str) -> int:
+    """Answer Unix milliseconds. Raises ValueError for what is no moment, or has no zone."""
+    read = datetime.fromisoformat(text)
+    if read.tzinfo is None:
+        raise ValueError("a moment needs a zone, e.g. Z")
+    return round(read.timestamp() * 1000)
+
+
+class Problem(Struct, frozen=True):
+    """What is wrong (RFC 9457): `title` and `status` of HTTP, `code` for programs, `detail` for people."""
+
+    title: str
+    status: int
+    code: str
+    detail: str
+
+
+# --- operators
+
+
+class OperatorShape(Struct, frozen=True):
+    """An operator. No environments, or no channels, are all of them."""
+
+    name: str
+    role: Role
+    environments: tuple[str, ...]
+    channels: tuple[str, ...]
+    ends_at: str
+    created_at: str
+    revoked: bool
+
+
+class Operators(Struct, frozen=True):
+    operators: list[OperatorShape]
+
+
+class OperatorBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is to be created; without `ends_at`, for 90 days."""
+
+    name: str
+    role: Role
+    environments: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    ends_at: str | UnsetType = UNSET
+
+
+class OperatorCreated(Struct, frozen=True):
+    """`id` is the act's. The token is told once."""
+
+    id: str
+    token: str
+    ends_at: str
+
+
+class Receipt(Struct, frozen=True):
+    """`id` is the act's."""
+
+    id: str

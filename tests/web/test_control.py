@@ -1,0 +1,82 @@
+"""
+The control API over HTTP: every role on every route, with and without limits, and what a browser of another origin is
+told.
+"""
+
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from temppass.core.operator import Role
+from temppass.testing import Double, build
+from temppass.web.problems import CONTROL_SURFACE
+
+PRODUCTION = "release-production"
+ROUTES = [route for route in build().app.routes if route.surface is CONTROL_SURFACE]
+#: what each route that reads a body is sent
+BODIES: dict[str, Any] = {"create_operator": {"name": "new", "role": "viewer"}}
+#: who of the admins of some environments may not: those of everything look after operators
+OF_EVERYTHING = {"operators", "create_operator", "revoke_operator"}
+
+
+@pytest.fixture
+def double() -> Double:
+    return build()
+
+
+def outcome(double: Double, name: str, token: str | None) -> tuple[int, str | None]:
+    """Answer the status and the code of a call of one route."""
+    (route,) = [route for route in ROUTES if route.name == name]
+    target = route.path_format.replace("{environment}", PRODUCTION).replace("{name}", "nobody")
+    (method,) = (route.methods or set()) - {"HEAD"}
+    headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+    answer = TestClient(double.app, base_url="http://localhost").request(
+        method, target, headers=headers, json=BODIES.get(name)
+    )
+    return answer.status_code, answer.json().get("code")
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("name", [route.name for route in ROUTES])
+def test_a_role_may_what_its_route_says_and_no_more(double: Double, name: str, role: Role) -> None:
+    (route,) = [route for route in ROUTES if route.name == name]
+    assert route.operation.role is not None
+    _, code = outcome(double, name, double.operator("anna", role))
+    assert (code != "role_missing") == role.may(route.operation.role)
+
+
+@pytest.mark.parametrize("name", [route.name for route in ROUTES])
+@pytest.mark.parametrize("token", [None, "tpo_wrong", "x" * 300])
+def test_nobody_may_anything(double: Double, name: str, token: str | None) -> None:
+    assert outcome(double, name, token) == (401, "unknown_operator")
+
+
+@pytest.mark.parametrize("name", sorted(OF_EVERYTHING))
+def test_who_looks_after_operators_is_limited_to_no_environment(double: Double, name: str) -> None:
+    assert outcome(double, name, double.operator("anna", "admin", [PRODUCTION])) == (403, "outside_limits")
+
+
+def test_no_page_of_another_origin_speaks_for_an_operator(double: Double) -> None:
+    """Though the same origin may call REST v2; nor is a preflight answered."""
+    double.apply(
+        'programmer = [{ id = "a" }]\nchannel = [{ id = "C", programmer = "a", domains = ["acme.example"] }]\n'
+    )
+    client = TestClient(double.app, base_url="http://localhost", headers={"Origin": "https://acme.example"})
+    told = [
+        "access-control-allow-origin" in client.request(method, path).headers
+        for method, path in (
+            ("GET", "/api/v2/C/profiles"),
+            ("GET", "/control/v1/whoami"),
+            ("OPTIONS", "/control/v1/operators"),
+            ("GET", "/control/v1/nothing"),
+        )
+    ]
+    assert told == [True, False, False, False]
+
+
+def test_a_moment_is_told_to_the_millisecond_and_read_in_any_zone(double: Double) -> None:
+    admin = double.operator("root", "admin")
+    client = TestClient(double.app, base_url="http://localhost", headers={"Authorization": f"Bearer {admin}"})
+    body = {"name": "anna", "role": "viewer", "ends_at": "2099-01-01T01:00:00.25+01:00"}
+    assert client.post("/control/v1/operators", json=body).json()["ends_at"] == "2099-01-01T00:00:00.250Z"

@@ -1,0 +1,81 @@
+"""
+The doors of the control API: every operation, and all that it refuses.
+"""
+
+import json
+from typing import Any
+
+from tests.web.walk.doors import operations
+from tests.web.walk.walker import JSON, Headers, Walker
+
+CONTROL = "/control/v1"
+
+
+def control(walker: Walker) -> None:
+    double = walker.double
+    roles = {
+        role: {"Authorization": f"Bearer {double.operator(role, role)}"}
+        for role in ("viewer", "support", "operator", "admin")
+    }
+    roles["admin of qa"] = {"Authorization": f"Bearer {double.operator('qa', 'admin', ['qa'])}"}
+    strangers(walker, roles["admin"])
+    operators(walker, roles)
+
+
+def strangers(walker: Walker, admin: Headers) -> None:
+    """Who may do nothing, on every operation there is."""
+    ended = {"Authorization": f"Bearer {walker.double.operator('ended', 'admin')}"}
+    walker.ask("an operator ends", f"DELETE {CONTROL}/operators/ended", admin)
+    document = walker.ask("/openapi.json, for control", "GET /openapi.json").json
+    for operation in operations(document):
+        if operation.is_control:
+            asked = f"{operation.method} {operation.target()}"
+            walker.ask(f"{asked}: no token", asked)
+            walker.ask(f"{asked}: an ended token", asked, ended)
+            walker.ask(f"{asked}: no host", asked, {"Host": "a b"})
+
+
+#: what makes no operator
+_WRONG: dict[str, Any] = {
+    "nothing": "",
+    "no object": "[]",
+    "unknown member": {"name": "x", "role": "viewer", "channel": "ACME1"},
+    "no role": {"name": "x"},
+    "no such role": {"name": "x", "role": "boss"},
+    "taken": {"name": "anna", "role": "viewer"},
+    "e-mail": {"name": "anna@acme.example", "role": "viewer"},
+    "an admin of a channel": {"name": "x", "role": "admin", "channels": ["ACME1"]},
+    "no moment": {"name": "x", "role": "viewer", "ends_at": "tomorrow"},
+    "no zone": {"name": "x", "role": "viewer", "ends_at": "2026-02-01T12:00:00"},
+    "the past": {"name": "x", "role": "viewer", "ends_at": "2025-01-01T00:00:00Z"},
+    "no environment": {"name": "x", "role": "viewer", "environments": ["\u00dc"]},
+}
+
+
+def operators(walker: Walker, roles: dict[str, Headers]) -> None:
+    admin, path = roles["admin"], f"{CONTROL}/operators"
+
+    def create(name: str, headers: Headers, body: Any) -> None:
+        text = body if isinstance(body, str) else json.dumps(body)
+        walker.ask(f"create an operator: {name}", f"POST {path}", JSON | headers, text)
+
+    for role, headers in roles.items():
+        walker.ask(f"whoami: {role}", f"GET {CONTROL}/whoami", headers)
+        walker.ask(f"operators: {role}", f"GET {path}", headers)
+        walker.ask(f"revoke nobody: {role}", f"DELETE {path}/nobody", headers)
+        create(f"by {role}", headers, {"name": f"by-{role}".replace(" ", "-"), "role": "viewer"})
+    anna = {"name": "anna", "role": "support", "environments": ["qa"], "channels": ["ACME1"]}
+    create("all said", admin, anna | {"ends_at": "2026-02-01T12:00:00.250+01:00"})
+    for name, body in _WRONG.items():
+        create(name, admin, body)
+    walker.ask("create an operator: too long", f"POST {path}", JSON | admin | {"Content-Length": "65537"})
+    once = {"Idempotency-Key": "k1"} | admin
+    bob, carl = ({"name": name, "role": "viewer"} for name in ("bob", "carl"))
+    for name, body in (("once", bob), ("again", bob), ("otherwise", carl)):
+        create(name, once, body)
+    create("a key that is too long", {"Idempotency-Key": "k" * 256} | admin, carl)
+    for name in ("once", "again"):
+        walker.ask(f"revoke bob {name}", f"DELETE {path}/bob", once)
+    walker.ask("a page of another origin", f"GET {CONTROL}/whoami", {"Origin": "https://acme.example"} | admin)
+    for target in (f"{CONTROL}/nothing", f"{CONTROL}/operators/"):
+        walker.ask(f"nothing at {target}", f"GET {target}", admin)
