@@ -101,6 +101,8 @@ DEVICE = b"fingerprint " + base64.b64encode(b"tvbox-4f19c2a0")
 IDENTITY = base64.b64encode(b'{"email":"viewer@example.net"}')
 CREDENTIALS, TOKEN, CODE = asyncio.run(prepare(STATEMENT.decode()))
 
+OPERATOR = b"Bearer " + DOUBLE.operator("root", "admin").encode()
+
 # --- what is right
 
 SEGMENTS = {
@@ -108,6 +110,7 @@ SEGMENTS = {
     "mvpd": [b"TempPassREF", b"flexibleTempPass"],
     "code": [CODE],
     "error": [b"invalid_integration"],
+    "name": [b"nobody"],
     "rest": [b"reset", b"reset/generic"],
 }
 TRIAL = b"requestor_id=REF&mvpd_id=flexibleTempPass"
@@ -125,6 +128,7 @@ BODIES = {
     "resume_session": SESSIONS,
     "register": [b'{"software_statement":"%s"}' % STATEMENT, b"software_statement=" + STATEMENT],
     "token": [CREDENTIALS],
+    "create_operator": [b'{"name":"anna","role":"support","channels":["REF"],"ends_at":"2099-01-01T00:00:00Z"}'],
 }
 HEADERS = {
     b"authorization": b"Bearer " + TOKEN,
@@ -210,7 +214,8 @@ def asked_of(draw: st.DrawFn, route: Route) -> Asked:
         name: either("path", SEGMENTS[name], st.sampled_from(SEGMENTS[name]) | anything)
         for name in route.param_convertors
     }
-    headers = [(name, value) for name, value in HEADERS.items() if name not in wrong]
+    right = HEADERS | ({b"authorization": OPERATOR} if route.path.startswith("/control/") else {})
+    headers = [(name, value) for name, value in right.items() if name not in wrong]
     for name in sorted(WRONG_HEADERS.keys() & wrong):
         headers += [(name, value) for value in draw(st.lists(WRONG_HEADERS[name], max_size=2))]
     body = either("body", BODIES.get(route.name, [b""]), bodies)
@@ -255,7 +260,7 @@ def complaints(asked: Asked, before: dict[str, Any], answered: Answered, after: 
         wrong.append("a wrong length")
     if status in {204, 302} or endpoint in {"metrics", "help"}:
         return wrong
-    if media_type != b"application/json":
+    if media_type not in {b"application/json", b"application/problem+json"}:
         return [*wrong, "no JSON"]
     fields = json.loads(body)
     if status >= 400 and endpoint and fields.get("code", fields.get("error")) not in DESCRIBED[endpoint][str(status)]:
