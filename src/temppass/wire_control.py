@@ -7,8 +7,9 @@ Bodies forbid what they do not know: a target that is misspelt must not mean eve
 
 from datetime import UTC, datetime
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, field
 
+from temppass.core.calendar import Effect
 from temppass.core.operator import Role
 
 
@@ -69,6 +70,50 @@ class OperatorCreated(Struct, frozen=True):
     id: str
     token: str
     ends_at: str
+
+
+# --- schedules
+
+
+class DueShape(Struct, frozen=True):
+    """A moment that will be due: in UTC, and as the clock on the wall shows it where the channel is.
+
+    `effect` is told where the clocks change: the time is `skipped` that day and counts at the end of the gap, or comes
+    `twice` and counts the first time.
+    """
+
+    at: str
+    local: str
+    effect: Effect | None
+
+
+class FiredShape(Struct, frozen=True):
+    """A recurring reset that was done; `id` is the act's."""
+
+    id: str
+    at: str
+    due_at: str
+
+
+class ScheduleShape(Struct, frozen=True):
+    """The recurring reset of a pass on a channel: the next moments, the last ones, and since when it is paused."""
+
+    channel: str
+    # `pass` is no name in Python
+    pass_: str = field(name="pass")
+    cron: str
+    timezone: str
+    paused_at: str | None
+    next: list[DueShape]
+    last: list[FiredShape]
+
+
+class SchedulesShape(Struct, frozen=True):
+    schedules: list[ScheduleShape]
+
+
+class ScheduleBody(Struct, frozen=True, forbid_unknown_fields=True):
+    paused: bool
 
 
 class Receipt(Struct, frozen=True):

@@ -2,7 +2,7 @@
 Cron on the wall clock comes due once, whatever the clocks do.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from temppass.core.calendar import latest_due, next_due
+from temppass.core.calendar import latest_due, next_due, upcoming
 
 
 def moment(text: str) -> int:
@@ -64,3 +64,44 @@ def test_each_wall_clock_time_fires_once(cron: str, zone: str, start: int) -> No
     walls = [datetime.fromtimestamp(at / 1000, ZoneInfo(zone)).replace(tzinfo=None) for at in due]
     latest = [latest_due(cron, zone, earlier, later - 1) for earlier, later in pairwise(due)]
     assert (sorted(set(walls)), set(latest)) == (walls, {None})
+
+
+def told(cron: str, zone: str, after: str, count: int) -> list[tuple[str, str, str | None]]:
+    start = int(datetime.fromisoformat(after).timestamp() * 1000)
+    return [
+        (datetime.fromtimestamp(due.at / 1000, UTC).isoformat(" ", "minutes"), f"{due.wall:%H:%M}", due.effect)
+        for due in upcoming(cron, zone, start, count)
+    ]
+
+
+def test_a_time_that_is_skipped_counts_at_the_end_of_the_gap_and_says_so() -> None:
+    """New York, 8 March 2026: after 01:59 comes 03:00."""
+    assert told("30 2 * * *", "America/New_York", "2026-03-07T12:00+00:00", 2) == [
+        ("2026-03-08 07:00+00:00", "02:30", "skipped"),
+        ("2026-03-09 06:30+00:00", "02:30", None),
+    ]
+
+
+def test_a_time_that_comes_twice_counts_the_first_time_and_says_so() -> None:
+    """New York, 1 November 2026: 01:00 to 01:59 come twice."""
+    assert told("30 1 * * *", "America/New_York", "2026-10-31T12:00+00:00", 2) == [
+        ("2026-11-01 05:30+00:00", "01:30", "twice"),
+        ("2026-11-02 06:30+00:00", "01:30", None),
+    ]
+
+
+def test_two_times_that_are_skipped_together_are_one_moment() -> None:
+    assert [at for at, _, _ in told("15,45 2 * * *", "America/New_York", "2026-03-07T12:00+00:00", 2)] == [
+        "2026-03-08 07:00+00:00",
+        "2026-03-09 06:15+00:00",
+    ]
+
+
+@given(st.integers(min_value=1_500_000_000_000, max_value=1_900_000_000_000))
+@settings(max_examples=25, deadline=None)
+def test_what_is_told_ahead_is_what_becomes_due(after: int) -> None:
+    moments, last = [], after
+    for _ in range(3):
+        last = next_due("*/30 1,2 * * 0", "Europe/Berlin", last)
+        moments.append(last)
+    assert [due.at for due in upcoming("*/30 1,2 * * 0", "Europe/Berlin", after, 3)] == moments

@@ -15,7 +15,12 @@ from temppass.web.problems import CONTROL_SURFACE
 PRODUCTION = "release-production"
 ROUTES = [route for route in build().app.routes if route.surface is CONTROL_SURFACE]
 #: what each route that reads a body is sent
-BODIES: dict[str, Any] = {"create_operator": {"name": "new", "role": "viewer"}}
+BODIES: dict[str, Any] = {"create_operator": {"name": "new", "role": "viewer"}, "set_schedule": {"paused": True}}
+#: what the paths of routes name
+NAMES = {"environment": PRODUCTION, "name": "nobody", "channel": "C", "pass": "P"}
+LIMITED = [route.name for route in ROUTES if "{environment}" in route.path_format]
+#: which of these a route takes, in its path or body
+TAKEN = {route.name: {*route.param_convertors} | {*BODIES.get(route.name, ())} for route in ROUTES}
 #: who of the admins of some environments may not: those of everything look after operators
 OF_EVERYTHING = {"operators", "create_operator", "revoke_operator"}
 
@@ -28,7 +33,7 @@ def double() -> Double:
 def outcome(double: Double, name: str, token: str | None) -> tuple[int, str | None]:
     """Answer the status and the code of a call of one route."""
     (route,) = [route for route in ROUTES if route.name == name]
-    target = route.path_format.replace("{environment}", PRODUCTION).replace("{name}", "nobody")
+    target = route.path_format.format_map(NAMES)
     (method,) = (route.methods or set()) - {"HEAD"}
     headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
     answer = TestClient(double.app, base_url="http://localhost").request(
@@ -55,6 +60,16 @@ def test_nobody_may_anything(double: Double, name: str, token: str | None) -> No
 @pytest.mark.parametrize("name", sorted(OF_EVERYTHING))
 def test_who_looks_after_operators_is_limited_to_no_environment(double: Double, name: str) -> None:
     assert outcome(double, name, double.operator("anna", "admin", [PRODUCTION])) == (403, "outside_limits")
+
+
+@pytest.mark.parametrize("name", LIMITED)
+def test_who_is_limited_to_other_environments_may_nothing_in_this_one(double: Double, name: str) -> None:
+    assert outcome(double, name, double.operator("anna", "admin", ["qa"])) == (403, "outside_limits")
+
+
+@pytest.mark.parametrize("name", [name for name in LIMITED if "channel" in TAKEN[name]])
+def test_who_is_limited_to_other_channels_may_nothing_on_this_one(double: Double, name: str) -> None:
+    assert outcome(double, name, double.operator("anna", "operator", channels=["D"])) == (403, "outside_limits")
 
 
 def test_no_page_of_another_origin_speaks_for_an_operator(double: Double) -> None:

@@ -111,6 +111,9 @@ SEGMENTS = {
     "code": [CODE],
     "error": [b"invalid_integration"],
     "name": [b"nobody"],
+    "environment": [b"release-production"],
+    "channel": [b"REF"],
+    "pass": [b"TempPassREF"],
     "rest": [b"reset", b"reset/generic"],
 }
 TRIAL = b"requestor_id=REF&mvpd_id=flexibleTempPass"
@@ -128,6 +131,7 @@ BODIES = {
     "resume_session": SESSIONS,
     "register": [b'{"software_statement":"%s"}' % STATEMENT, b"software_statement=" + STATEMENT],
     "token": [CREDENTIALS],
+    "set_schedule": [b'{"paused":true}'],
     "create_operator": [b'{"name":"anna","role":"support","channels":["REF"],"ends_at":"2099-01-01T00:00:00Z"}'],
 }
 HEADERS = {

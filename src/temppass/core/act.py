@@ -128,6 +128,20 @@ class StatementRevoke(Struct, frozen=True, tag="statement.revoke", tag_field="ki
     application_id: str
 
 
+class SchedulePause(Struct, frozen=True, tag="schedule.pause", tag_field="kind"):
+    """No moment of a recurring reset is due from now on."""
+
+    channel_id: str
+    pass_id: str
+
+
+class ScheduleResume(Struct, frozen=True, tag="schedule.resume", tag_field="kind"):
+    """A recurring reset goes on; what fell due meanwhile is skipped."""
+
+    channel_id: str
+    pass_id: str
+
+
 class OperatorCreate(Struct, frozen=True, tag="operator.create", tag_field="kind"):
     """Somebody may act from now on. No environments, or no channels, are all of them."""
 
@@ -157,6 +171,8 @@ Act = (
     | RecurringReset
     | CatalogueApply
     | StatementRevoke
+    | SchedulePause
+    | ScheduleResume
     | OperatorCreate
     | OperatorRevoke
     | OlderAct

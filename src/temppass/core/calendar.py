@@ -6,7 +6,9 @@ Source: contract §4.7 (recurring resets).
 """
 
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
@@ -22,6 +24,43 @@ def next_due(cron: str, timezone: str, after: int) -> int:
         if due_at > after:
             return due_at
     raise AssertionError("a checked cron expression always comes due")
+
+
+class Effect(StrEnum):
+    """What a change of the clocks does to a moment."""
+
+    #: its time on the wall is skipped that day; it counts at the end of the gap
+    SKIPPED = "skipped"
+    #: its time comes twice that day; the first one counts
+    TWICE = "twice"
+
+
+class Due(NamedTuple):
+    """A moment that is due. `wall` is what the expression says, on the clock of its zone, which `effect` may move."""
+
+    at: int
+    wall: datetime
+    effect: Effect | None = None
+
+
+def upcoming(cron: str, timezone: str, after: int, count: int) -> list[Due]:
+    """Answer the next `count` due moments later than `after`, each once."""
+    zone = ZoneInfo(timezone)
+    found: list[Due] = []
+    for wall in CronSim(cron, _wall(after, zone) - timedelta(days=1)):
+        at = _moment(wall, zone)
+        if at > max(after, found[-1].at if found else after):
+            found.append(Due(at, wall, _effect(wall, zone)))
+        if len(found) == count:
+            break
+    return found
+
+
+def _effect(wall: datetime, zone: ZoneInfo) -> Effect | None:
+    first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    if first.astimezone(zone).replace(tzinfo=None) != wall:
+        return Effect.SKIPPED
+    return Effect.TWICE if first != second else None
 
 
 def latest_due(cron: str, timezone: str, after: int, now: int) -> int | None:

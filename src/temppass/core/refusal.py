@@ -31,7 +31,8 @@ Every way in which a request can be wrong or not allowed. The surfaces answer th
     ├── NotThere                        what is named does not exist, or is not to be seen
     └── Conflict                        what is asked does not fit to what is there
         ├── KeyReused                   the idempotency key came with another body before
-        └── AnsweredOnce                the answer to it told a secret, and is not given again
+        ├── AnsweredOnce                the answer to it told a secret, and is not given again
+        └── AlreadySo                   what is asked for is the case
 
 A `Refusal` changes nothing and is never logged as an error.
 """
@@ -131,3 +132,6 @@ class KeyReused(Conflict): ...
 
 
 class AnsweredOnce(Conflict): ...
+
+
+class AlreadySo(Conflict): ...

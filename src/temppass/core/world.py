@@ -8,6 +8,7 @@ import uuid
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from temppass.core import catalogue as rules
 from temppass.core.catalogue import Application, Catalogue, Channel, Offer
@@ -38,6 +39,8 @@ class EnvironmentRecord(Struct, frozen=True):
     epochs: dict[str, int]
     #: signing keys, pepper, keys of client secrets and chain, encrypted (core/tokens.py)
     sealed_keys: bytes
+    #: since when each recurring reset is paused that is, by integration
+    paused: dict[str, int] = {}
     #: who operates the service: of the house alone
     operators: tuple[Operator, ...] = ()
 
@@ -144,11 +147,24 @@ class World:
         offer = self._offers.get((channel.id, pass_id))
         if offer is None:
             offer = rules.offer_of(self.catalogue, channel, pass_id, self._resets_since, self.name)
+            if rules.integration(channel.id, pass_id) in self.record.paused:
+                offer = replace(offer, resets=None)
             self._offers[channel.id, pass_id] = offer
         return offer
 
     def recurring(self) -> list[tuple[str, str]]:
-        """Answer the (channel, pass) of every enabled integration that resets by itself."""
+        """Answer the (channel, pass) of every integration that resets by itself now."""
+        paused = self.record.paused
+        return [each for each in self.scheduled() if rules.integration(*each) not in paused]
+
+    def rhythm(self, channel_id: str, pass_id: str) -> tuple[str, str]:
+        """Answer cron expression and time zone of a scheduled integration."""
+        cron = self.catalogue.passes[pass_id].resets
+        assert cron is not None
+        return cron, self.catalogue.channels[channel_id].timezone
+
+    def scheduled(self) -> list[tuple[str, str]]:
+        """Answer the (channel, pass) of every enabled integration that has a recurring reset, paused or not."""
         return [
             (channel_id, entry.id)
             for entry in self.catalogue.passes.values()

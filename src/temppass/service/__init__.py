@@ -16,6 +16,7 @@ from temppass.service.desk import Desk
 from temppass.service.history import History
 from temppass.service.operators import Operators
 from temppass.service.resets import Resets
+from temppass.service.schedules import Schedules
 from temppass.service.sessions import Sessions
 from temppass.service.upkeep import PAUSE_S, Upkeep
 from temppass.store import Store
@@ -34,6 +35,7 @@ class Service(NamedTuple):
     upkeep: Upkeep
     desk: Desk
     operators: Operators
+    schedules: Schedules
 
     async def world(self, environment: str) -> World:
         """Answer the present world, for its public keys and domains."""
@@ -62,4 +64,5 @@ def serve_from(
         Upkeep(context, history, pause_s),
         desk,
         Operators(context, desk),
+        Schedules(context, desk),
     )

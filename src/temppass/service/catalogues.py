@@ -57,7 +57,8 @@ class Catalogues:
                 if before.sealed_keys
                 else self._context.new_keys(environment)
             )
-            changed = EnvironmentRecord(before.version + 1, new, since, epochs, keys)
+            paused = {name: at for name, at in before.paused.items() if name in since}
+            changed = EnvironmentRecord(before.version + 1, new, since, epochs, keys, paused)
             done = act.CatalogueApply(changed.version, description, tuple(differences))
             return Applied(differences, changed.version), changed, act.recorded(act.Record(id_, now, actor, done))
 

@@ -21,6 +21,7 @@ from temppass.core.world import HOUSE
 from temppass.service import Service
 from temppass.service.desk import Call, Once
 from temppass.service.operators import NewOperator
+from temppass.service.schedules import Schedule
 from temppass.web.openapi import JSON_TYPE, READING, Endpoint, GuardedRoute, Operation, body_of, ref
 from temppass.web.problems import CONTROL_HEADERS, CONTROL_SURFACE, JSON
 from temppass.web.request import Headers, attempt, read_body
@@ -50,7 +51,7 @@ def _operation(
         status,
         answer,
         parameters,
-        refusals,
+        tuple(each for each in refusals if each is not r.RoleMissing or role is not Role.VIEWER),  # there is none below
         tuple(CONTROL_HEADERS),
         body=body_of(ref("schemas", body.__name__), JSON_TYPE, required=True) if body is not None else None,
         plain=READING if body is not None else (405,),
@@ -80,6 +81,25 @@ _REVOKE_OPERATOR = _operation(
 )
 
 
+_SCHEDULES = _operation(
+    "schedules",
+    "List recurring resets: the next five moments, the last three resets, and whether each is paused.",
+    wire_control.SchedulesShape,
+    Role.VIEWER,
+)
+_SET_SCHEDULE = _operation(
+    "set_schedule",
+    "Pause a recurring reset, or let it go on; what fell due while it was paused is skipped.",
+    wire_control.Receipt,
+    Role.OPERATOR,
+    refusals=(*_LIMITED, r.NotThere, r.AlreadySo, r.KeyReused),
+    body=wire_control.ScheduleBody,
+    parameters=("Idempotency-Key",),
+)
+#: where everything of an environment is
+_IN = "/environments/{environment}"
+
+
 class Control:
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -93,6 +113,8 @@ class Control:
             route("/operators", self.operators, "GET", _OPERATORS),
             route("/operators", self.create_operator, "POST", _CREATE_OPERATOR),
             route("/operators/{name:id}", self.revoke_operator, "DELETE", _REVOKE_OPERATOR),
+            route(f"{_IN}/schedules", self.schedules, "GET", _SCHEDULES),
+            route(f"{_IN}/schedules/{{channel:id}}/{{pass:id}}", self.set_schedule, "POST", _SET_SCHEDULE),
         ]
 
     # --- operators
@@ -115,8 +137,27 @@ class Control:
         revoked = await self._service.operators.revoke(call, request.path_params["name"])
         return _ok(wire_control.Receipt(revoked.id))
 
+    # --- schedules
+
+    async def schedules(self, request: Request) -> Response:
+        found = await self._service.schedules.all(_call(request, _environment(request)))
+        return _ok(wire_control.SchedulesShape([_schedule(each) for each in found]))
+
+    async def set_schedule(self, request: Request) -> Response:
+        raw, call = await _read(request, _environment(request))
+        body = attempt(_decode, wire_control.ScheduleBody, raw)
+        paused = body if isinstance(body, r.Refusal) else body.paused
+        where = request.path_params["channel"], request.path_params["pass"]
+        done = await self._service.schedules.set(call, *where, paused)
+        return _ok(wire_control.Receipt(done.id))
+
 
 # --- reading: what cannot be read is handed on as its refusal, which is due only after the operator's
+
+
+def _environment(request: Request) -> str:
+    name: str = request.path_params["environment"]
+    return name
 
 
 def _call(request: Request, environment: str, body: bytes | None = None) -> Call:
@@ -176,6 +217,22 @@ def _moment(text: str, name: str) -> int:
 
 def _ok(answer: Struct, status: int = 200) -> Response:
     return Response(wire.encode(answer), status, CONTROL_HEADERS, JSON)
+
+
+def _schedule(schedule: Schedule) -> wire_control.ScheduleShape:
+    moment = wire_control.moment
+    return wire_control.ScheduleShape(
+        schedule.channel_id,
+        schedule.pass_id,
+        schedule.cron,
+        schedule.timezone,
+        moment(schedule.paused_at) if schedule.paused_at is not None else None,
+        [
+            wire_control.DueShape(moment(due.at), due.wall.isoformat(" ", "minutes"), due.effect)
+            for due in schedule.ahead
+        ],
+        [wire_control.FiredShape(each.id, moment(each.at), moment(each.due_at)) for each in schedule.back],
+    )
 
 
 def _shape(operator: Operator) -> wire_control.OperatorShape:

@@ -44,11 +44,18 @@ class Parameter(NamedTuple):
     schema: Json = STRING
     required: bool = False
     example: str | None = None
+    #: where another parameter has the name that is this one's in the wire
+    name: str | None = None
 
 
 PARAMETERS = {
     "service_provider": Parameter("path", "The channel (requestor id).", required=True, example="REF"),
     "mvpd": Parameter("path", "The pass.", required=True, example="TempPassREF"),
+    "path.environment": Parameter(
+        "path", "The environment.", required=True, example="release-production", name="environment"
+    ),
+    "channel": Parameter("path", "The channel.", required=True, example="REF"),
+    "pass": Parameter("path", "The pass.", required=True, example="TempPassREF"),
     "code": Parameter("path", "An authentication code, in either case.", required=True, example="K7Q2MXA"),
     "error": Parameter("path", "An enhanced error code.", {"enum": [*CODES]}, required=True),
     "rest": Parameter("path", "`reset` or `reset/generic`.", required=True, example="reset"),
@@ -193,7 +200,7 @@ def document(routes: Iterable[GuardedRoute]) -> bytes:
         "paths": _paths(routes),
         "components": {
             "schemas": _schemas(),
-            "parameters": {name: _parameter(name, *row) for name, row in PARAMETERS.items()},
+            "parameters": {name: _parameter(name, row) for name, row in PARAMETERS.items()},
             "headers": {
                 name: {"description": meaning, "required": name not in _OPTIONAL, "schema": STRING}
                 for name, meaning in HEADERS.items()
@@ -228,7 +235,8 @@ def _paths(routes: Iterable[GuardedRoute]) -> Json:
 
 def _described(surface: Surface, operation: Operation, path: str) -> Json:
     """Raises KeyError for what no table has."""
-    parameters = [*re.findall(r"{(\w+)}", path), *operation.parameters]
+    placed = (f"path.{name}" if f"path.{name}" in PARAMETERS else name for name in re.findall(r"{(\w+)}", path))
+    parameters = [*placed, *operation.parameters]
     described = {
         "tags": [surface.tag],
         "summary": operation.description,
@@ -302,9 +310,15 @@ def _narrowed(struct: type[Struct], word: str, codes: Iterable[str]) -> Json:
     return {"allOf": [ref("schemas", struct.__name__), {"properties": {word: {"enum": sorted(codes)}}}]}
 
 
-def _parameter(name: str, place: str, meaning: str, schema: Json, required: bool, example: str | None) -> Json:  # noqa: FBT001
-    described = {"name": name, "in": place, "description": meaning, "required": required, "schema": schema}
-    return described | ({"example": example} if example is not None else {})
+def _parameter(name: str, row: Parameter) -> Json:
+    described = {
+        "name": row.name or name,
+        "in": row.place,
+        "description": row.meaning,
+        "required": row.required,
+        "schema": row.schema,
+    }
+    return described | ({"example": row.example} if row.example is not None else {})
 
 
 def _schemas() -> Json:

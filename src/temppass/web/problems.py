@@ -132,6 +132,7 @@ CONTROL: dict[type[r.Refusal], Row] = {
     r.NotThere: Row(404, "not_found"),
     r.KeyReused: Row(422, "idempotency_key_reused"),
     r.AnsweredOnce: Row(409, "answered_once"),
+    r.AlreadySo: Row(409, "already_so"),
 }
 
 #: what has no code on any surface: the vendor's 429 is no enhanced error but a page (contract §6.1, §9)

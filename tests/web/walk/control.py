@@ -20,6 +20,7 @@ def control(walker: Walker) -> None:
     roles["admin of qa"] = {"Authorization": f"Bearer {double.operator('qa', 'admin', ['qa'])}"}
     strangers(walker, roles["admin"])
     operators(walker, roles)
+    schedules(walker, roles)
 
 
 def strangers(walker: Walker, admin: Headers) -> None:
@@ -50,6 +51,30 @@ _WRONG: dict[str, Any] = {
     "the past": {"name": "x", "role": "viewer", "ends_at": "2025-01-01T00:00:00Z"},
     "no environment": {"name": "x", "role": "viewer", "environments": ["\u00dc"]},
 }
+
+
+def schedules(walker: Walker, roles: dict[str, Headers]) -> None:
+    inside = f"{CONTROL}/environments/release-production/schedules"
+
+    def pause(name: str, headers: Headers, body: str, path: str = f"{inside}/ACME2/Daily") -> None:
+        walker.ask(f"a schedule: {name}", f"POST {path}", JSON | headers, body)
+
+    for role, headers in roles.items():
+        walker.ask(f"schedules: {role}", f"GET {inside}", headers)
+        pause(f"paused by {role}", headers, '{"paused":true}')
+        walker.ask(f"schedules: paused by {role}", f"GET {inside}", headers)
+        pause(f"resumed by {role}", headers, '{"paused":false}')
+    admin = roles["admin"]
+    for body in ("", "{}", '{"paused":"yes"}', '{"paused":true,"for":"1h"}'):
+        pause(f"set to {body!r}", admin, body)
+    pause("of nothing", admin, '{"paused":true}', f"{inside}/ACME1/Basic")
+    pause("of no environment", admin, '{"paused":true}', f"{CONTROL}/environments/nowhere/schedules/ACME2/Daily")
+    walker.ask("schedules of no environment", f"GET {CONTROL}/environments/nowhere/schedules", admin)
+    walker.ask("a schedule: too long", f"POST {inside}/ACME2/Daily", JSON | admin | {"Content-Length": "65537"})
+    once = {"Idempotency-Key": "s1"} | admin
+    for name, body in (("once", '{"paused":true}'), ("again", '{"paused":true}'), ("otherwise", '{"paused":false}')):
+        pause(f"with a key, {name}", once, body)
+    pause("without a key", admin, '{"paused":true}')
 
 
 def operators(walker: Walker, roles: dict[str, Headers]) -> None:
