@@ -108,6 +108,7 @@ SERVER_COMMANDS = {
         "operator:operator",
         "Create, list and revoke the operators of a store: who may use the control API, and for what.",
     ),
+    "audit": ("audit:audit", "Prove that the audit trail of a store is what was sealed."),
     "store": ("store:store_group", "Bring the store up to date, and check it."),
 }
 

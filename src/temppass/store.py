@@ -163,8 +163,11 @@ class Store(Protocol):
         """Answer the names of the environments with a record that has no place in its chain yet."""
         ...
 
-    async def unsealed(self, environment: str, limit: int) -> list[bytes]:
-        """Answer the documents of up to `limit` records that have no place in the chain yet, the oldest first."""
+    async def unsealed(self, environment: str, limit: int, after: tuple[int, str] | None = None) -> list[bytes]:
+        """
+        Answer the documents of up to `limit` records that have no place in the chain yet, the oldest first, after one
+        of a moment and id (None at first).
+        """
         ...
 
     async def head(self, environment: str) -> Link:

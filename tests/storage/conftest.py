@@ -3,12 +3,15 @@ One row an adapter: where it keeps things while a test runs. Every test that ask
 """
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import pytest
+from tests.conftest import execute
 
 from temppass.storage.memory import MemoryStore
 from temppass.storage.postgres import PostgresStore
@@ -22,6 +25,8 @@ class Place(NamedTuple):
     """`open` may be entered again after it was left, and finds what was kept."""
 
     open: Callable[[], AbstractAsyncContextManager[Store]]
+    #: sends statements past the store, to tables without a schema's name; where there is a database
+    meddle: Callable[[str], None] | None = None
 
     def use(self, work: Callable[[Store], Coroutine[Any, Any, A]]) -> A:
         """Open the store, do `work` with it, and close it again."""
@@ -56,7 +61,11 @@ def sqlite(request: pytest.FixtureRequest) -> Place:
         finally:
             await store.close()
 
-    return Place(opened)
+    def meddle(statements: str) -> None:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.executescript(statements)
+
+    return Place(opened, meddle)
 
 
 def postgres(request: pytest.FixtureRequest) -> Place:
@@ -70,7 +79,10 @@ def postgres(request: pytest.FixtureRequest) -> Place:
         finally:
             await store.close()
 
-    return Place(opened)
+    def meddle(statements: str) -> None:
+        asyncio.run(execute(url, f"SET search_path TO temppass; {statements}"))
+
+    return Place(opened, meddle)
 
 
 ADAPTERS = {"memory": memory, "sqlite": sqlite, "postgres": postgres}

@@ -178,7 +178,7 @@ def test_what_is_done_to_operators_is_on_the_record_of_the_house(place: Place) -
         await rooms.operators.revoke(call, "eve")
         await rooms.history.seal()
         acts: list[object] = [(record.actor, record.act) async for _, record in rooms.history.records(HOUSE)]
-        return acts, await rooms.history.faults(HOUSE)
+        return acts, [fault async for fault in rooms.history.faults(HOUSE)]
 
     root = ByOperator("root", Role.ADMIN)
     assert place.use(work) == (

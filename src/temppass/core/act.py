@@ -292,20 +292,37 @@ def sealed(key: bytes, head: Link, documents: Iterable[bytes]) -> list[Link]:
     return links
 
 
-def faults(key: bytes, chain: Iterable[Sealed], head: Link, *, after: Link = NO_LINK) -> Iterator[str]:
+def faults(key: bytes, chain: Iterable[Sealed], after: Link) -> Iterator[str]:
     """
-    Tell, a sentence each, what is wrong with a chain: nothing where every record is as it was sealed.
+    Tell, a sentence each, what is wrong with a part of a chain: nothing where every record is as it was sealed.
 
-    `chain` is in the order of its sequences and follows `after`; `head` is where it has to end.
+    `chain` is in the order of its sequences and follows `after`. What comes behind it is not known here: `loose_ends`.
     """
     for entry in chain:
         if entry.link.sequence != after.sequence + 1:
             yield f"record {entry.link.sequence} follows record {after.sequence}: what was between them is gone"
         elif entry.link.hash != _hash(key, after, entry.document):
             yield f"record {entry.link.sequence} is not what was sealed at its place"
-        after = entry.link
-    if after != head:
-        yield f"the chain ends at record {after.sequence}, its head is record {head.sequence}"
+        after = Link(entry.link.sequence, entry.link.hash or b"")  # a database lets somebody empty it
+
+
+def loose_ends(last: Link, head: Link, kept: Link | None) -> Iterator[str]:
+    """
+    Tell, a sentence each, what is wrong with where a chain ends: `last` is its last record, `head` where it says that
+    it ends, `kept` a head of some time before that was kept elsewhere, if one was. Without that, a tail that was cut
+    off together with the head shows nowhere.
+    """
+    if last != head:
+        yield f"the chain ends at record {last.sequence}, its head is record {head.sequence}"
+    if kept is not None and kept.sequence > last.sequence:
+        yield f"the chain ends at record {last.sequence}, the kept head is record {kept.sequence}: the tail is gone"
+
+
+def misfit(chain: Iterable[Sealed], kept: Link) -> Iterator[str]:
+    """Tell, in a sentence, where a part of a chain is another one than when its head was kept."""
+    for entry in chain:
+        if entry.link.sequence == kept.sequence and entry.link.hash != kept.hash:
+            yield f"record {kept.sequence} is another one than the kept head"
 
 
 def _hash(key: bytes, before: Link, document: bytes) -> bytes:

@@ -131,8 +131,9 @@ class MemoryStore:
     async def unsealed_environments(self) -> list[str]:
         return sorted({name for name, _ in self._records if self._waiting(name)})
 
-    async def unsealed(self, environment: str, limit: int) -> list[bytes]:
-        return [record.document for record in self._waiting(environment)[:limit]]
+    async def unsealed(self, environment: str, limit: int, after: tuple[int, str] | None = None) -> list[bytes]:
+        waiting = (record for record in self._waiting(environment) if after is None or (record.at, record.id) > after)
+        return [record.document for record in waiting][:limit]
 
     async def head(self, environment: str) -> Link:
         sealed = self._sealed.get(environment)

@@ -30,7 +30,7 @@ from temppass.storage.postgres_link import ANSWER_WAIT_S, connect, reason_of
 from temppass.storage.postgres_rows import columns, ledger_of, record_row
 from temppass.storage.postgres_schema import migrate
 from temppass.storage.schema import migrations
-from temppass.storage.search import search
+from temppass.storage.search import BEFORE_ALL, search
 from temppass.storage.titles import Titles
 from temppass.store import (
     Amendment,
@@ -135,8 +135,9 @@ class PostgresStore:
     async def unsealed_environments(self) -> list[str]:
         return [row["environment"] for row in await self._fetch(sql.UNSEALED_ENVIRONMENTS)]
 
-    async def unsealed(self, environment: str, limit: int) -> list[bytes]:
-        return [document for _, document in await self._fetch(sql.UNSEALED, environment, limit)]
+    async def unsealed(self, environment: str, limit: int, after: tuple[int, str] | None = None) -> list[bytes]:
+        rows = await self._fetch(sql.UNSEALED, environment, limit, *(after or BEFORE_ALL))
+        return [document for _, document in rows]
 
     async def head(self, environment: str) -> Link:
         return await self._once(lambda connection: _head(connection, environment))
@@ -145,7 +146,7 @@ class PostgresStore:
         async def seal(connection: Connection) -> int:
             # the head first: where another node seals in between, it has moved, and nothing is written
             head = await _head(connection, environment)
-            unsealed = await connection.fetch(sql.UNSEALED, environment, limit)
+            unsealed = await connection.fetch(sql.UNSEALED, environment, limit, *BEFORE_ALL)
             if not unsealed:
                 return 0
             links = step(head, [document for _, document in unsealed])

@@ -33,7 +33,7 @@ SELECT DISTINCT environment FROM temppass.audit WHERE sequence IS NULL ORDER BY 
 """
 UNSEALED = """
 SELECT id, document FROM temppass.audit
-WHERE environment = $1 AND sequence IS NULL ORDER BY environment, at, id LIMIT $2
+WHERE environment = $1 AND sequence IS NULL AND (at, id) > ($3, $4) ORDER BY environment, at, id LIMIT $2
 """
 HEAD = "SELECT sequence, hash FROM temppass.chain WHERE environment = $1"
 # the head is written first and guarded by the one that was read, so of two nodes that seal one waits and does nothing

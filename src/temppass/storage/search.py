@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 
 from temppass.core.act import Wanted
 
+#: moment and id, before those of every record
+BEFORE_ALL = (0, "")
+
 
 def search(
     environment: str,

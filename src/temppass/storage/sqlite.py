@@ -37,7 +37,7 @@ from temppass.core.model import (
 from temppass.core.world import HOUSE, EnvironmentRecord, read_environment, rewritten
 from temppass.storage import sqlite_file
 from temppass.storage import sqlite_sql as sql
-from temppass.storage.search import search
+from temppass.storage.search import BEFORE_ALL, search
 from temppass.storage.titles import Titles
 from temppass.store import (
     BATCH_MAX,
@@ -111,8 +111,9 @@ class _Asks(ABC):
     async def unsealed_environments(self) -> list[str]:
         return await self._submit(lambda transaction: transaction.unsealed_environments())
 
-    async def unsealed(self, environment: str, limit: int) -> list[bytes]:
-        return await self._submit(lambda transaction: [row[1] for row in transaction.unsealed(environment, limit)])
+    async def unsealed(self, environment: str, limit: int, after: tuple[int, str] | None = None) -> list[bytes]:
+        rows = await self._submit(lambda transaction: transaction.unsealed(environment, limit, after))
+        return [document for _, document in rows]
 
     async def head(self, environment: str) -> Link:
         return await self._submit(lambda transaction: transaction.head(environment))
@@ -364,8 +365,8 @@ class _Transaction:
     def unsealed_environments(self) -> list[str]:
         return [name for (name,) in self._execute(sql.UNSEALED_ENVIRONMENTS)]
 
-    def unsealed(self, environment: str, limit: int) -> list[tuple[str, bytes]]:
-        return self._execute(sql.UNSEALED, (environment, limit)).fetchall()
+    def unsealed(self, environment: str, limit: int, after: tuple[int, str] | None = None) -> list[tuple[str, bytes]]:
+        return self._execute(sql.UNSEALED, (environment, *(after or BEFORE_ALL), limit)).fetchall()
 
     def head(self, environment: str) -> Link:
         row = self._execute("SELECT sequence, hash FROM chain WHERE environment = ?", (environment,)).fetchone()

@@ -81,7 +81,8 @@ SELECT sequence, hash, document FROM audit WHERE environment = ? AND sequence > 
 """
 UNSEALED_ENVIRONMENTS = "SELECT DISTINCT environment FROM audit WHERE sequence IS NULL ORDER BY environment"
 UNSEALED = """
-SELECT id, document FROM audit WHERE environment = ? AND sequence IS NULL ORDER BY at, id LIMIT ?
+SELECT id, document FROM audit WHERE environment = ? AND sequence IS NULL AND (at, id) > (?, ?)
+ORDER BY at, id LIMIT ?
 """
 WRITE_HEAD = """
 INSERT INTO chain (environment, sequence, hash) VALUES (?, ?, ?)
