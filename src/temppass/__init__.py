@@ -8,7 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from temppass.client.answers import Act, Explained, Explanation, Help, LedgerState, NewOperator, Operator, Receipt
     from temppass.client.client import AsyncClient, Client
+    from temppass.client.control import Target, Wanted
+    from temppass.client.desk import AsyncControl, Control
     from temppass.client.errors import (
         AccessDenied,
         CredentialsRefused,
@@ -32,26 +35,37 @@ __all__ = [
     "ALL_KEYS",
     "ENVIRONMENTS",
     "AccessDenied",
+    "Act",
     "AsyncClient",
+    "AsyncControl",
     "Client",
+    "Control",
     "CredentialsRefused",
     "Deny",
     "Everybody",
+    "Explained",
+    "Explanation",
     "FileVault",
     "Held",
+    "Help",
     "InvalidTarget",
     "KeyringVault",
+    "LedgerState",
     "MediaToken",
     "MediaTokenStatus",
     "MediaTokenVerifier",
     "MemoryVault",
+    "NewOperator",
     "NotPermitted",
+    "Operator",
     "Permit",
     "Place",
     "ProfileState",
+    "Receipt",
     "RequestRefused",
     "ResetDone",
     "ServerFault",
+    "Target",
     "TempPassError",
     "Throttled",
     "Unreachable",
@@ -59,10 +73,21 @@ __all__ = [
     "Vault",
     "VaultError",
     "Viewer",
+    "Wanted",
     "place_at",
 ]
 
-_MODULES = ("client.errors", "client.place", "client.vault", "client.flow", "client.client", "core.tokens")
+_MODULES = (
+    "client.errors",
+    "client.place",
+    "client.vault",
+    "client.flow",
+    "client.client",
+    "client.answers",
+    "client.control",
+    "client.desk",
+    "core.tokens",
+)
 
 
 if not TYPE_CHECKING:  # or a type checker would take any name for a good one

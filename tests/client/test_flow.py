@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from temppass.client import flow
+from temppass.client import exchange, flow
 from temppass.client.errors import (
     AccessDenied,
     CredentialsRefused,
@@ -23,7 +23,8 @@ from temppass.client.errors import (
     Unreachable,
     Unreadable,
 )
-from temppass.client.flow import ALL_DEVICES, ALL_KEYS, Answer, Deny, Lost, Party, Permit, ResetDone, Viewer
+from temppass.client.exchange import Answer, Lost
+from temppass.client.flow import ALL_DEVICES, ALL_KEYS, Deny, Party, Permit, ResetDone, Viewer
 from temppass.client.place import place_at
 from temppass.client.vault import Held
 
@@ -55,7 +56,7 @@ class Played:
         self.waits: list[float] = []
         self.holds = 0
 
-    def play(self, conversation: flow.Flow[Any]) -> Any:
+    def play(self, conversation: exchange.Flow[Any]) -> Any:
         came: Any = None
         while True:
             try:
@@ -64,23 +65,23 @@ class Played:
                 return end.value
             came = self.do(effect)
 
-    def do(self, effect: flow.Effect) -> Any:
+    def do(self, effect: exchange.Effect) -> Any:
         match effect:
-            case flow.Send(method, url, headers):
+            case exchange.Send(method, url, headers):
                 self.sent.append(f"{method} {url.removeprefix('https://pass.example')}")
                 self.tokens.append(headers.get("Authorization", ""))
                 return self.script.pop(0)
-            case flow.Wait(seconds):
+            case exchange.Wait(seconds):
                 self.waits.append(seconds)
-            case flow.Recall():
+            case exchange.Recall():
                 return self.held
-            case flow.Remember(held):
+            case exchange.Remember(held):
                 self.held = held
-            case flow.Tell():
+            case exchange.Tell():
                 return NOW
-            case flow.Hold():
+            case exchange.Hold():
                 self.holds += 1
-            case flow.Release():
+            case exchange.Release():
                 self.holds -= 1
         return None
 
@@ -89,7 +90,7 @@ REGISTER, TOKEN = "POST /o/client/register", "POST /o/client/token"
 RESET = "DELETE /reset-tempass/v3/reset?device_id=tv&requestor_id=REF&mvpd_id=TempPassREF"
 
 
-def reset(**_: Any) -> flow.Flow[ResetDone]:
+def reset(**_: Any) -> exchange.Flow[ResetDone]:
     return flow.reset_device(PARTY, "REF", "TempPassREF", "tv")
 
 
@@ -144,7 +145,7 @@ def test_what_is_refused_is_renewed_once_and_asked_again(script: list[Answer | L
         ([error(401), error(400, "invalid_client"), error(400, "unapproved_software_statement")], CredentialsRefused),
         ([error(401), Answer(201, {}, b'{"token_type":"bearer"}')], Unreadable),
         ([error(401), Answer(201, {}, b"[[[")], Unreadable),
-        ([HTML] * flow.TRIES_MAX, Throttled),
+        ([HTML] * exchange.TRIES_MAX, Throttled),
     ],
 )
 def test_a_refusal_ends_in_one_error_that_says_what_it_is(script: list[Answer | Lost], kind: type[Exception]) -> None:
@@ -198,7 +199,7 @@ def test_a_server_that_wants_more_patience_than_that_is_not_waited_for(patience:
         lambda: flow.authorize(PARTY, "REF", "P", Viewer("tv"), "R"),
     ],
 )
-def test_what_names_nobody_or_everybody_by_mistake_is_never_sent(asks: Callable[[], flow.Flow[Any]]) -> None:
+def test_what_names_nobody_or_everybody_by_mistake_is_never_sent(asks: Callable[[], exchange.Flow[Any]]) -> None:
     played = Played(held=GOOD)
     with pytest.raises(InvalidTarget):
         played.play(asks())
@@ -218,7 +219,7 @@ def test_what_names_nobody_or_everybody_by_mistake_is_never_sent(asks: Callable[
         ),
     ],
 )
-def test_a_reset_names_its_target_as_the_wire_does(asks: Callable[[], flow.Flow[Any]], query: str) -> None:
+def test_a_reset_names_its_target_as_the_wire_does(asks: Callable[[], exchange.Flow[Any]], query: str) -> None:
     played = Played(NO_CONTENT, held=GOOD)
     played.play(asks())
     assert played.sent == [f"DELETE /reset-tempass/v3/reset{query}"]

@@ -34,8 +34,8 @@ from temppass import (
     Unreachable,
     Viewer,
 )
-from temppass.client import flow
-from temppass.client.client import BODY_BYTES_MAX
+from temppass.client import exchange, flow
+from temppass.client.shell import BODY_BYTES_MAX
 from temppass.client.vault import Held
 
 #: how long the tests' clients wait for a piece of an answer, in seconds
@@ -56,7 +56,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "media_token_verifier": (),
 }
 #: the flows that are not called as the methods are
-FLOWS: dict[str, Callable[..., flow.Flow[Any]]] = {
+FLOWS: dict[str, Callable[..., exchange.Flow[Any]]] = {
     "register": flow.registered,
     "preauthorize": flow.authorize,
     "media_token_verifier": flow.key_set,
@@ -110,7 +110,7 @@ class Patient:
         self.waits: list[float] = []
         self._http = httpx2.Client(transport=httpx2.HTTPTransport(verify=_NO_TLS), timeout=patience_s)
 
-    def play(self, conversation: flow.Flow[Any]) -> Any:
+    def play(self, conversation: exchange.Flow[Any]) -> Any:
         came: Any = None
         with self._http:
             while True:
@@ -120,21 +120,21 @@ class Patient:
                     return end.value
                 came = self._do(effect)
 
-    def _do(self, effect: flow.Effect) -> Any:
+    def _do(self, effect: exchange.Effect) -> Any:
         match effect:
-            case flow.Send():
+            case exchange.Send():
                 return self._send(effect)
-            case flow.Wait(seconds):
+            case exchange.Wait(seconds):
                 self.waits.append(seconds)
-            case flow.Recall():
+            case exchange.Recall():
                 return self.held
-            case flow.Remember(held):
+            case exchange.Remember(held):
                 self.held = held
-            case flow.Tell():
+            case exchange.Tell():
                 return BEGAN
         return None
 
-    def _send(self, sent: flow.Send) -> flow.Answer | flow.Lost:
+    def _send(self, sent: exchange.Send) -> exchange.Answer | exchange.Lost:
         try:
             with self._http.stream(sent.method, sent.url, headers=sent.headers, content=sent.body) as answer:
                 body = b""
@@ -142,15 +142,15 @@ class Patient:
                     body += piece
                     if len(body) > BODY_BYTES_MAX:
                         break
-                return flow.Answer(answer.status_code, dict(answer.headers), body)
+                return exchange.Answer(answer.status_code, dict(answer.headers), body)
         except httpx2.HTTPError as error:
-            return flow.Lost(type(error).__name__, sent=not isinstance(error, httpx2.ConnectError))
+            return exchange.Lost(type(error).__name__, sent=not isinstance(error, httpx2.ConnectError))
 
 
-def conversation(played: Vendor, call: str) -> flow.Flow[Any]:
+def conversation(played: Vendor, call: str) -> exchange.Flow[Any]:
     begin = FLOWS.get(call) or getattr(flow, call)
     more = {"only_ask": True} if call == "preauthorize" else {}
-    made: flow.Flow[Any] = begin(flow.Party(played.place, STATEMENT), *CALLS[call], **more)
+    made: exchange.Flow[Any] = begin(flow.Party(played.place, STATEMENT), *CALLS[call], **more)
     return made
 
 

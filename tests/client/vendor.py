@@ -20,7 +20,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from temppass import Place
-from temppass.client.client import BODY_BYTES_MAX
+from temppass.client.shell import BODY_BYTES_MAX
 
 #: what every secret contains, and nothing else
 HUSH = "hush"

@@ -16,9 +16,10 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from temppass.client import flow
+from temppass.client import exchange
 from temppass.client.client import Client
-from temppass.client.flow import Answer, Lost, Party, ProfileState, Viewer
+from temppass.client.exchange import Answer, Lost
+from temppass.client.flow import Party, ProfileState, Viewer
 from temppass.client.place import ENVIRONMENTS, Place, place_at
 from temppass.client.vault import FileVault, Held, MemoryVault
 from temppass.commands.doctor import doctor
@@ -383,15 +384,15 @@ def walked(
             return end.value, sent
         came = None
         match effect:
-            case flow.Send(method, url):
+            case exchange.Send(method, url):
                 path = "/" + url.split("/", 3)[3]
                 sent.append(f"{method} {path}")
                 came = {**USUAL, **changed}[sent[-1]]
-            case flow.Recall():
+            case exchange.Recall():
                 came = held
-            case flow.Remember(new):
+            case exchange.Remember(new):
                 held = new
-            case flow.Tell():
+            case exchange.Tell():
                 came = NOW
 
 

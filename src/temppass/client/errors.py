@@ -5,7 +5,7 @@ What a client can meet that is not an answer. A denied title is an answer (`Deny
     ├── InvalidTarget       what was asked for would be sent to nobody or to everybody; nothing was sent
     ├── CredentialsRefused  the software statement or the client credentials are not taken
     ├── AccessDenied        no token is good enough, after one renewal and one registration (401)
-    ├── NotPermitted        scope or channel are not the application's (403)
+    ├── NotPermitted        scope or channel are not the application's, role or limits not the operator's (403)
     ├── RequestRefused      the request is wrong (any other 4xx)
     ├── Throttled           still too many requests after waiting (429)
     ├── ServerFault         the service cannot answer (5xx)
@@ -44,11 +44,11 @@ class CredentialsRefused(TempPassError):
 
 
 class AccessDenied(TempPassError):
-    """No token is good enough, after one renewal and one registration (401)."""
+    """No token is good enough, after one renewal and one registration; or the operator's is none, or over (401)."""
 
 
 class NotPermitted(TempPassError):
-    """Scope or channel are not the application's (403)."""
+    """Scope or channel are not the application's, role or limits not the operator's (403)."""
 
 
 class RequestRefused(TempPassError):
@@ -56,7 +56,7 @@ class RequestRefused(TempPassError):
 
 
 class Throttled(TempPassError):
-    """Still too many requests after waiting (429); the request was not done."""
+    """Still too many requests after waiting (429); the request was not done, unless the message says so."""
 
 
 class ServerFault(TempPassError):

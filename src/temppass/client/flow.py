@@ -1,59 +1,58 @@
 """
-The conversations with a service, without any I/O: each is a generator that yields what it wants done (send this, wait
-so long, recall, remember, hold the vault) and is sent what came of it. Two thin shells play them (client.py), so
-nothing is written twice, and a test plays them by script.
+The conversations of an application with a service, without any I/O: each is a generator that yields what it wants done
+(exchange.py) and is sent what came of it. Two thin shells play them (client.py), so nothing is written twice, and a
+test plays them by script.
 
 Source: contract §3, §5, §6, §9, §11; RFC 6749 §4.4, RFC 7591 §3.
 """
 
 import base64
 import json
-import random
 import re
-from collections.abc import Generator, Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Sequence
+from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from temppass.client.errors import (
-    AccessDenied,
-    CredentialsRefused,
-    InvalidTarget,
-    NotPermitted,
-    RequestRefused,
-    ServerFault,
-    TempPassError,
-    Throttled,
-    Unreachable,
-    Unreadable,
-    VaultError,
+from temppass.client.errors import CredentialsRefused, InvalidTarget, TempPassError, Unreadable, VaultError
+from temppass.client.exchange import (
+    Answer,
+    Flow,
+    Hold,
+    Recall,
+    Release,
+    Remember,
+    Send,
+    Tell,
+    Wait,
+    code_of,
+    dict_of,
+    is_good,
+    number_of,
+    object_of,
+    read,
+    refuse,
+    sent,
+    told_by,
+    words,
 )
 from temppass.client.place import Place
 from temppass.client.vault import Held
 from temppass.core.identity import IDENTITY_BYTES_MAX, canonical_user_key
 from temppass.core.refusal import InvalidIdentity
 
-T = TypeVar("T")
-
 #: a token is renewed this long before it expires
 RENEW_BEFORE_MS = 60_000
 #: an access token lives this long where the answer does not say (contract §11 #2)
 LIFETIME_S = 21_600
-#: after a 429: tries in all, and the least wait (contract §11 #5)
-TRIES_MAX = 4
-WAIT_S = 1.0
-#: a server that asks for more patience than this is not waited for
-WAIT_S_MAX = 30.0
 #: an answer that gives a token longer is not believed, in seconds
 LIFETIME_S_MAX = 31_536_000
 #: while another thread or process renews the token: between two looks, and in all, in seconds
 HOLD_PAUSE_S = 0.02
 HOLD_WAIT_S = 300.0
-#: of the service's own words, how much an error repeats; of a body that should not have come, its beginning
-WORDS_MAX = 300
+#: of a body that should not have come, the beginning that an error repeats
 BEGINNING_MAX = 80
 #: below it, a moment is in seconds and not in milliseconds (contract §11 #7)
 _SECONDS_BELOW = 10**11
@@ -61,60 +60,6 @@ _SECONDS_BELOW = 10**11
 _TOKEN = re.compile(r"[\x21-\x7e]{1,32768}")
 _COUNT = re.compile(r"[0-9]{1,18}")
 _NOT_ASKED = "no token came, so the request was not sent"
-
-
-# --- what a flow asks for
-
-
-class Send(Struct, frozen=True):
-    method: str
-    url: str
-    headers: dict[str, str] = {}
-    body: bytes = b""
-
-
-class Wait(Struct, frozen=True):
-    seconds: float
-
-
-class Recall(Struct, frozen=True): ...
-
-
-class Remember(Struct, frozen=True):
-    held: Held | None
-
-
-class Hold(Struct, frozen=True):
-    """Hold the vault until Release or the end of the flow. What comes is False where somebody else holds it."""
-
-
-class Release(Struct, frozen=True): ...
-
-
-class Tell(Struct, frozen=True):
-    """Ask for the time, in Unix milliseconds."""
-
-
-# --- what comes of it
-
-
-class Answer(Struct, frozen=True):
-    """`headers` by lower-case name."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class Lost(Struct, frozen=True):
-    """No answer came; `sent` is False where the request cannot have reached the service."""
-
-    reason: str
-    sent: bool
-
-
-Effect = Send | Wait | Recall | Remember | Hold | Release | Tell
-Flow = Generator[Effect, Any, T]
 
 
 # --- everybody is spelled out
@@ -192,10 +137,10 @@ def registration(party: Party) -> Flow[Held]:
     body = json.dumps({"software_statement": party.software_statement}).encode()
     headers = {"Content-Type": "application/json;charset=utf-8", "Accept": "application/json"}
     request = Send("POST", f"{party.place.service}/o/client/register", headers, body)
-    answer = yield from _sent(request, otherwise=_NOT_ASKED)
-    if not _is_good(answer):
+    answer = yield from sent(request, otherwise=_NOT_ASKED)
+    if not is_good(answer):
         _refuse_credentials(answer, "the software statement is not taken", (party.software_statement,))
-    fields = _object(answer)
+    fields = object_of(answer)
     client_id, client_secret = fields.get("client_id"), fields.get("client_secret")
     if not isinstance(client_id, str) or not isinstance(client_secret, str) or not client_id or not client_secret:
         raise Unreadable("register answered no credentials", status=answer.status)
@@ -208,14 +153,14 @@ def token(party: Party, held: Held) -> Flow[Held]:
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
     asked_at = yield Tell()
     request = Send("POST", f"{party.place.service}/o/client/token", headers, urlencode(form).encode())
-    answer = yield from _sent(request, otherwise=_NOT_ASKED)
-    if not _is_good(answer):
+    answer = yield from sent(request, otherwise=_NOT_ASKED)
+    if not is_good(answer):
         _refuse_credentials(answer, "the client credentials are not taken", (held.client_secret,))
-    fields = _object(answer)
+    fields = object_of(answer)
     access_token = fields.get("access_token")
     if not isinstance(access_token, str) or not _TOKEN.fullmatch(access_token):
         raise Unreadable("token answered no access_token that a header can carry", status=answer.status)
-    lifetime_s = min(_number(fields.get("expires_in")) or LIFETIME_S, LIFETIME_S_MAX)
+    lifetime_s = min(number_of(fields.get("expires_in")) or LIFETIME_S, LIFETIME_S_MAX)
     return replace(held, token=access_token, expires_at=asked_at + lifetime_s * 1000)
 
 
@@ -277,10 +222,10 @@ def registered(party: Party) -> Flow[str]:
 
 def key_set(party: Party) -> Flow[dict[str, Any]]:
     """Answer the keys that media tokens are signed with (RFC 7517 §5). The vendor publishes none."""
-    answer = yield from _sent(Send("GET", f"{party.place.service}/.well-known/jwks.json", dict(_JSON)))
-    if not _is_good(answer):
-        _refuse(answer, ())
-    keys = _object(answer)
+    answer = yield from sent(Send("GET", f"{party.place.service}/.well-known/jwks.json", dict(_JSON)))
+    if not is_good(answer):
+        refuse(answer, (), _HINTS)
+    keys = object_of(answer)
     if not isinstance(keys.get("keys"), list) or not all(isinstance(key, dict) for key in keys["keys"]):
         raise Unreadable("the key set has no list of keys", status=answer.status)
     return keys
@@ -301,53 +246,34 @@ def spoken(party: Party, request: Send) -> Flow[Answer]:
     """
     of_management = "/reset-tempass/" in request.url
     first = used = yield from _access(party)
-    answer = yield from _sent(_with_token(request, used))
+    answer = yield from sent(_with_token(request, used))
     if answer.status == 401:
         used = yield from _access(party, instead_of=used)
-        answer = yield from _sent(_with_token(request, used))
-    refused = answer.status == 401 or (answer.status == 403 and of_management and _code(answer) != "insufficient_scope")
+        answer = yield from sent(_with_token(request, used))
+    refused = answer.status == 401 or (
+        answer.status == 403 and of_management and code_of(answer) != "insufficient_scope"
+    )
     if refused and used.client_id == first.client_id:
         used = yield from _access(party, instead_of=used, anew=True)
-        answer = yield from _sent(_with_token(request, used))
+        answer = yield from sent(_with_token(request, used))
     secrets = (party.software_statement, used.client_secret, used.token, first.client_secret, first.token)
-    if of_management and _is_good(answer) and answer.status != 204:
+    if of_management and is_good(answer) and answer.status != 204:
         raise Unreadable(_unexpected(answer, "204", secrets), status=answer.status)
-    if _is_good(answer):
+    if is_good(answer):
         return answer
-    _refuse(answer, secrets)
+    refuse(answer, secrets, _HINTS)
 
 
 def _unexpected(answer: Answer, expected: str, secrets: tuple[str, ...]) -> str:
     """Say what came instead; of JSON no part, because it may be somebody's credentials."""
-    kind = _words(answer.headers.get("content-type", "no content type"), secrets)
-    begins = _words(answer.body[:65_536].decode(errors="replace"), secrets)[:BEGINNING_MAX]
+    kind = words(answer.headers.get("content-type", "no content type"), secrets)
+    begins = words(answer.body[:65_536].decode(errors="replace"), secrets)[:BEGINNING_MAX]
     told = "without a body" if not begins else "with a body" if "json" in kind else f"which begins {begins!r}"
     return f"instead of {expected} came {answer.status}, {kind}, {told}"
 
 
 def _with_token(request: Send, held: Held) -> Send:
     return replace(request, headers={**request.headers, "Authorization": f"Bearer {held.token}"})
-
-
-def _sent(request: Send, *, otherwise: str = "") -> Flow[Answer]:
-    """
-    Send, and wait and send again while the answer is 429. Raises Throttled, Unreachable.
-
-    `otherwise` says what it means for the caller's own request that this one was lost, where it is another.
-    """
-    for attempt in range(1, TRIES_MAX + 1):
-        answer = yield request
-        if isinstance(answer, Lost):
-            told = otherwise or ("it may have been applied" if answer.sent else "nothing was sent")
-            raise Unreachable(f"{_host(request)}: {answer.reason}; {told}", maybe_applied=answer.sent and not otherwise)
-        if answer.status != 429:
-            return answer  # type: ignore[no-any-return]  # what a shell sends for a Send
-        wanted_s = min(_number(answer.headers.get("retry-after")), 10**6)
-        if attempt == TRIES_MAX or wanted_s > WAIT_S_MAX:
-            break
-        pause_s = max(wanted_s, WAIT_S * 2 ** (attempt - 1))
-        yield Wait(pause_s * random.uniform(1, 1.25))  # noqa: S311 - spreads the load, keeps no secret
-    raise Throttled(f"{_host(request)} still answers 429", status=429, action="retry", hint="ask less often")
 
 
 # --- resets
@@ -383,7 +309,7 @@ def _reset(party: Party, path: str, requestor: str, mvpd: str, target: dict[str,
     answer = yield from spoken(party, Send("DELETE", url, {"Accept": "application/json"}))
     matched = answer.headers.get("temppass-matched", "")
     return ResetDone(
-        _words(answer.headers.get("temppass-reset-id", "")), int(matched) if _COUNT.fullmatch(matched) else None
+        words(answer.headers.get("temppass-reset-id", "")), int(matched) if _COUNT.fullmatch(matched) else None
     )
 
 
@@ -425,7 +351,7 @@ def authorize(
     body = json.dumps({"resources": list(resources)}).encode()
     url = _v2(party, requestor, f"decisions/{call}/{_segment(mvpd)}")
     answer = yield from spoken(party, Send("POST", url, headers, body))
-    decisions = _object(answer).get("decisions")
+    decisions = object_of(answer).get("decisions")
     if not isinstance(decisions, list) or not all(isinstance(decision, dict) for decision in decisions):
         raise Unreadable(f"{call} answered no decisions", status=answer.status)
     verdicts: dict[str, list[Permit | Deny]] = {}
@@ -454,11 +380,11 @@ def profile_and_more(
         if error.code.startswith("temporary_access_"):  # how a profile says no (contract §6.1)
             return Deny("", error.code, error.status or 403, error.action, str(error)), error.told
         raise
-    profiles = _object(answer).get("profiles")
+    profiles = object_of(answer).get("profiles")
     shown = profiles.get(mvpd) if isinstance(profiles, dict) else None
     if not isinstance(shown, dict):
         raise Unreadable(f"profiles answered nothing of {mvpd}", status=answer.status)
-    values = {name: _dict(entry).get("value") for name, entry in _dict(shown.get("attributes")).items()}
+    values = {name: dict_of(entry).get("value") for name, entry in dict_of(shown.get("attributes")).items()}
     used = values.get("used_assets")
     remaining = values.get("remaining_resources")
     state = ProfileState(
@@ -466,16 +392,16 @@ def profile_and_more(
         _moment(shown.get("notBefore")),
         _moment(shown.get("notAfter")),
         str(values.get("userID", "")),
-        _number(remaining) if remaining is not None else None,
+        number_of(remaining) if remaining is not None else None,
         tuple(map(str, used)) if isinstance(used, list) else None,
     )
-    return state, _told(answer)
+    return state, told_by(answer)
 
 
 def configuration(party: Party, requestor: str) -> Flow[dict[str, Any]]:
     """Answer the channel's configuration as the wire has it (contract §6.7)."""
     answer = yield from spoken(party, Send("GET", _v2(party, requestor, "configuration"), dict(_JSON)))
-    return _object(answer)
+    return object_of(answer)
 
 
 _JSON = {"Accept": "application/json;charset=utf-8"}
@@ -494,94 +420,35 @@ def _segment(name: str) -> str:
 def _verdict(decision: dict[str, Any]) -> Permit | Deny:
     resource = str(decision.get("resource", ""))
     if decision.get("authorized") is True:
-        media_token = _dict(decision.get("token"))
+        media_token = dict_of(decision.get("token"))
         return Permit(
             resource,
             _moment(decision.get("notBefore")),
             _moment(decision.get("notAfter")),
             str(media_token.get("serializedToken", "")),
         )
-    error = _dict(decision.get("error"))
+    error = dict_of(decision.get("error"))
     return Deny(
         resource,
         str(error.get("code", "")),
-        _number(error.get("status")) or 403,
+        number_of(error.get("status")) or 403,
         str(error.get("action", "none")),
-        _words(error.get("message", "")),
+        words(error.get("message", "")),
     )
 
 
 # --- reading answers
 
 
-def _is_good(answer: Answer) -> bool:
-    return 200 <= answer.status < 300
-
-
-def _object(answer: Answer) -> dict[str, Any]:
-    fields = _read(answer)
-    if fields is None:
-        raise Unreadable("the body is not a JSON object", status=answer.status)
-    return fields
-
-
-def _read(answer: Answer) -> dict[str, Any] | None:
-    try:
-        return msgspec.json.decode(answer.body, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return None
-
-
-def _code(answer: Answer) -> str:
-    fields = _read(answer) or {}
-    code = fields.get("code") or fields.get("error")
-    return code if isinstance(code, str) else ""
-
-
 def _refuse_credentials(answer: Answer, what: str, secrets: tuple[str, ...]) -> NoReturn:
     if answer.status >= 500:
-        _refuse(answer, secrets)
-    fields = _read(answer) or {}
-    code = _words(_code(answer), secrets)
-    detail = _words(fields.get("error_description") or what, secrets)
+        refuse(answer, secrets, _HINTS)
+    fields = read(answer) or {}
+    code = words(code_of(answer), secrets)
+    detail = words(fields.get("error_description") or what, secrets)
     raise CredentialsRefused(
         detail, status=answer.status, code=code, action="application-registration", hint=_HINTS.get(code, "")
     )
-
-
-def _refuse(answer: Answer, secrets: tuple[str, ...]) -> NoReturn:
-    fields = _read(answer) or {}
-    code = _words(_code(answer), secrets)
-    message = fields.get("message") or fields.get("error_description") or f"the service answered {answer.status}"
-    kind: type[TempPassError]
-    match answer.status:
-        case 401:
-            kind = AccessDenied
-        case 403 if not code.startswith("temporary_access_") and code != "too_many_resources":
-            kind = NotPermitted
-        case status if status >= 500:
-            kind = ServerFault
-        case _:
-            kind = RequestRefused
-    action = _words(fields.get("action") or ("retry" if answer.status >= 500 else "none"), secrets)
-    error = kind(_words(message, secrets), status=answer.status, code=code, action=action, hint=_HINTS.get(code, ""))
-    error.told = _told(answer, secrets)
-    raise error
-
-
-def _told(answer: Answer, secrets: tuple[str, ...] = ()) -> dict[str, str]:
-    """Answer what temppass adds to the wire: the headers whose name says so."""
-    told = {name: value for name, value in answer.headers.items() if name.startswith("temppass-")}
-    return {name: value for name, value in told.items() if not any(secret in value for secret in filter(None, secrets))}
-
-
-def _words(said: object, secrets: tuple[str, ...] = ()) -> str:
-    """Repeat what a service said: not at any length, nothing that steers a terminal, and no secret of ours."""
-    text = str(said)[:65_536]
-    for secret in filter(None, secrets):
-        text = text.replace(secret, "(secret)")
-    text = "".join(character if character.isprintable() else " " for character in text[: WORDS_MAX + 1])
-    return text if len(text) <= WORDS_MAX else f"{text[:WORDS_MAX]}…"
 
 
 _HINTS = {
@@ -593,10 +460,6 @@ _HINTS = {
     "invalid_access_token_service_provider": "the application is not assigned to this channel",
     "invalid_access_token_client_application": "the application needs the scope api:client:v2",
 }
-
-
-def _host(request: Send) -> str:
-    return request.url.partition("//")[2].partition("/")[0]
 
 
 def _hashed(user_key: str) -> str:
@@ -614,20 +477,7 @@ def _bytes(value: str | bytes) -> bytes:
         raise InvalidTarget("an id is a text in UTF-8", hint="a byte of the command line could not be read") from None
 
 
-def _dict(value: Any) -> dict[str, Any]:
-    """Take an object of foreign JSON; anything else is an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def _number(value: Any) -> int:
-    """Read a number or a numeric text; 0 for anything else."""
-    try:
-        return int(value)
-    except (TypeError, ValueError, OverflowError):
-        return 0
-
-
 def _moment(value: Any) -> int:
     """Read a moment in seconds or milliseconds, number or text, as milliseconds (contract §11 #7)."""
-    number = _number(value)
+    number = number_of(value)
     return number * 1000 if 0 < number < _SECONDS_BELOW else number

@@ -8,7 +8,7 @@ import time
 import click
 import msgspec
 
-from temppass.client import flow
+from temppass.client import exchange, flow
 from temppass.client.client import Client
 from temppass.client.errors import TempPassError
 from temppass.client.vault import Held, vault_name
@@ -233,5 +233,5 @@ def token(*, asked: Asked) -> None:
         say(f"good until {moment(expires_at)}")
 
 
-def _credentials_requests(party: flow.Party) -> tuple[flow.Send, flow.Send]:
+def _credentials_requests(party: flow.Party) -> tuple[exchange.Send, exchange.Send]:
     return request_of(flow.registration(party)), request_of(flow.token(party, Held(CLIENT_ID, CLIENT_SECRET)))

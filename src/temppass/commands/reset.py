@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from temppass.client import flow
+from temppass.client import exchange, flow
 from temppass.client.client import Client
 from temppass.client.errors import InvalidTarget, RequestRefused, ServerFault, TempPassError, Unreachable
 from temppass.client.flow import ALL_DEVICES, ALL_KEYS, Everybody, ResetDone
@@ -127,9 +127,9 @@ def _singles(device: str | None, key: str | None, email: str | None) -> list[One
     return singles
 
 
-def _conversation(asked: Asked, party: flow.Party, one: One) -> flow.Flow[ResetDone]:
+def _conversation(asked: Asked, party: flow.Party, one: One) -> exchange.Flow[ResetDone]:
     of_devices = one.target is ALL_DEVICES or one.name == "device"
-    call: Callable[..., flow.Flow[ResetDone]] = flow.reset_device if of_devices else flow.reset_key
+    call: Callable[..., exchange.Flow[ResetDone]] = flow.reset_device if of_devices else flow.reset_key
     return call(party, asked.requestor, asked.mvpd, one.target)
 
 
@@ -298,7 +298,7 @@ def _work(
             advance()
 
 
-def _answered(client: Client, conversation: Callable[[], flow.Flow[ResetDone]]) -> ResetDone:
+def _answered(client: Client, conversation: Callable[[], exchange.Flow[ResetDone]]) -> ResetDone:
     """Play a reset; one that was not answered may be played again, because resets are idempotent."""
     for pause_s in RETRY_PAUSES_S:
         try:

@@ -29,7 +29,8 @@ from temppass.client.errors import (
     Unreadable,
     VaultError,
 )
-from temppass.client.flow import Flow, Party, Send
+from temppass.client.exchange import Flow, Send
+from temppass.client.flow import Party
 from temppass.client.place import ENVIRONMENTS, Place
 from temppass.client.vault import KeyringVault, Vault
 from temppass.failure import FAILED, THROTTLED, UNAUTHORIZED, USAGE, Failure

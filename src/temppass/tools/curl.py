@@ -6,7 +6,7 @@ import re
 import shlex
 from typing import Any, TypeVar
 
-from temppass.client.flow import Flow, Recall, Send, Tell
+from temppass.client.exchange import Flow, Recall, Send, Tell
 from temppass.client.vault import Held
 
 T = TypeVar("T")

@@ -27,7 +27,8 @@ from temppass.client.errors import (
     Unreachable,
     Unreadable,
 )
-from temppass.client.flow import Answer, Deny, Flow, Lost, Party, Send, Tell, Viewer
+from temppass.client.exchange import Answer, Flow, Lost, Send, Tell
+from temppass.client.flow import Deny, Party, Viewer
 from temppass.client.place import ENVIRONMENTS, Place
 from temppass.client.vault import Held
 from temppass.tools.claims import Kind, Unexplained, claims_of, kind_of, moment_of, read_token, scopes_of

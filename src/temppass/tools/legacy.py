@@ -16,9 +16,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from temppass.client import flow
+from temppass.client import exchange, flow
 from temppass.client.errors import InvalidTarget
-from temppass.client.flow import ALL_DEVICES, ALL_KEYS, Party, Send
+from temppass.client.exchange import Send
+from temppass.client.flow import ALL_DEVICES, ALL_KEYS, Party
 from temppass.client.vault import Held
 from temppass.core.identity import IDENTITY_BYTES_MAX
 from temppass.tools.curl import ACCESS_TOKEN, CLIENT_ID, CLIENT_SECRET, STATEMENT, request_of
@@ -127,7 +128,7 @@ def _check_target(request: Request, wanted: str) -> None:
             )
 
 
-_Resetting = tuple[flow.Flow[flow.ResetDone], str, list[str]]
+_Resetting = tuple[exchange.Flow[flow.ResetDone], str, list[str]]
 
 
 def _reset_of_device(request: Request, pair: tuple[str, str]) -> _Resetting:
@@ -221,7 +222,7 @@ def _v1(request: Request, found: re.Match[str]) -> Migrated:
     call = _V1[name]
     channel, pass_id, missing = _named(request)
     viewer, headers, notes, warnings = viewer_of(request)
-    conversation: flow.Flow[Any]
+    conversation: exchange.Flow[Any]
     if call.becomes == "profile":
         conversation = flow.profile(_party(request), channel, pass_id, viewer)
     else:

@@ -16,7 +16,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from temppass.client.errors import InvalidTarget, RequestRefused
-from temppass.client.flow import Deny, Flow, Party, ProfileState, Viewer, Wait, profile_and_more
+from temppass.client.exchange import Flow, Wait
+from temppass.client.flow import Deny, Party, ProfileState, Viewer, profile_and_more
 
 State = Literal["new", "running", "over", "used up"]
 

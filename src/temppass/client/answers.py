@@ -1,0 +1,251 @@
+"""
+What the control API tells an operator, as values, and how its JSON is read: members that are not known are left out, or
+kept as they are where they belong to an act, so that a newer service is understood as far as it goes.
+
+Source: docs/reference.md (control).
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+
+from temppass.client.errors import InvalidTarget, Unreadable
+from temppass.client.exchange import dict_of, words
+
+#: of a text that only says something, such as the sentence of an explanation, so many characters are taken
+_TEXT_CHARACTERS = 4_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Operator(Struct, frozen=True):
+    """Who may act. No environments, or no channels, are all of them. Moments are Unix milliseconds."""
+
+    name: str
+    role: str
+    environments: tuple[str, ...]
+    channels: tuple[str, ...]
+    ends_at: int
+    created_at: int
+    is_revoked: bool
+
+
+class NewOperator(Struct, frozen=True):
+    """An operator who was just created, and their token, which is shown once. `act_id` names the act."""
+
+    act_id: str
+    token: str
+    ends_at: int
+
+    def __repr__(self) -> str:
+        return f"NewOperator({self.act_id!r}, ends_at={self.ends_at})"
+
+
+class Receipt(Struct, frozen=True):
+    """
+    What was done: the id of the act, how many ledgers it matched (None where nobody counts them), until when it can be
+    undone, in Unix milliseconds (0 where it cannot).
+
+    With an `approval` nothing was done yet: another operator has to confirm it, and `id` is "".
+    """
+
+    id: str
+    matched: int | None = None
+    undo_until: int = 0
+    approval: str = ""
+
+
+class LedgerState(Struct, frozen=True):
+    """
+    What one subject of a viewer has: `kind` is device or key, `subject` its digest, `state` new, running, over, used_up
+    or reset. Moments are Unix milliseconds, 0 where there is no trial. `titles` were watched, of `titles_max`, the
+    granted ones (`bonus`) included; None where the pass does not count them.
+    """
+
+    kind: str
+    subject: str
+    state: str
+    started_at: int = 0
+    expires_at: int = 0
+    titles: tuple[str, ...] = ()
+    titles_max: int | None = None
+    bonus: int = 0
+
+
+class Help(Struct, frozen=True):
+    """What would permit the next title: `act` is reset or grant, of these digests; a grant of at least so much."""
+
+    act: str
+    subjects: tuple[str, ...]
+    minutes: int = 0
+    titles: int = 0
+
+
+class Explanation(Struct, frozen=True):
+    """
+    Why a viewer may watch or may not, in one integration: `because` is to be read out; `authorized` and `code` are what
+    the next authorize would answer. `subjects` are judged each by itself, `joined` is what they have together; `acts`
+    are the last that touched the viewer.
+    """
+
+    because: str
+    authorized: bool
+    code: str
+    requestor: str
+    mvpd: str
+    subjects: tuple[LedgerState, ...]
+    joined: LedgerState | None
+    helps: tuple[Help, ...]
+    acts: tuple["Act", ...]
+    warnings: tuple[str, ...]
+
+
+class Explained(Struct, frozen=True):
+    """What is to be said of a viewer: one explanation for each integration, or only `because` where there is none."""
+
+    because: str
+    explanations: tuple[Explanation, ...]
+    warnings: tuple[str, ...]
+
+
+class Act(Struct, frozen=True):
+    """
+    What somebody did. `at` is Unix milliseconds; `sequence` is its place in the audit trail, None until it is sealed;
+    `actor` is written `kind:name`; `more` is what only acts of its kind have, JSON decoded.
+    """
+
+    id: str
+    at: int
+    kind: str
+    actor: str
+    sequence: int | None = None
+    reason: str = ""
+    requestor: str = ""
+    mvpd: str = ""
+    matched: int | None = None
+    more: dict[str, Any] = {}
+
+
+# --- reading
+
+
+def rfc3339(ms: int) -> str:
+    """Write Unix milliseconds as the control API has them. Raises InvalidTarget for what no calendar has."""
+    try:
+        at = _EPOCH + timedelta(milliseconds=ms)
+    except OverflowError:
+        raise InvalidTarget("that moment is in no calendar", hint="moments are Unix milliseconds") from None
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def moment(text: Any) -> int:
+    """Read a moment of the control API as Unix milliseconds, 0 for none."""
+    try:
+        return (datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1)
+    except (TypeError, ValueError, OverflowError):  # TypeError: also for one without a zone
+        return 0
+
+
+def objects(fields: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """Raises Unreadable."""
+    found = fields.get(name)
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise Unreadable(f"the answer has no list of {name}")
+    return found
+
+
+def text(fields: dict[str, Any], name: str) -> str:
+    """Raises Unreadable."""
+    found = fields.get(name)
+    if not isinstance(found, str) or not found:
+        raise Unreadable(f"the answer has no {name}")
+    return found
+
+
+def _said(value: Any) -> str:
+    return words(value, most=_TEXT_CHARACTERS) if value is not None else ""
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(map(_said, value)) if isinstance(value, list) else ()
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def operator_of(fields: dict[str, Any]) -> Operator:
+    return Operator(
+        text(fields, "name"),
+        text(fields, "role"),
+        _texts(fields.get("environments")),
+        _texts(fields.get("channels")),
+        moment(fields.get("ends_at")),
+        moment(fields.get("created_at")),
+        fields.get("revoked") is True,
+    )
+
+
+def receipt_of(fields: dict[str, Any]) -> Receipt:
+    if isinstance(fields.get("approval"), str):
+        return Receipt("", approval=text(fields, "approval"))
+    return Receipt(text(fields, "id"), _count(fields.get("matched")), moment(fields.get("undo_until")))
+
+
+def explained_of(fields: dict[str, Any]) -> Explained:
+    one = "explanations" not in fields
+    found = tuple(map(_explanation, [fields] if one else objects(fields, "explanations")))
+    return Explained(_said(text(fields, "because")), found, _texts(fields.get("warnings")))
+
+
+def _explanation(fields: dict[str, Any]) -> Explanation:
+    following, joined = dict_of(fields.get("next")), fields.get("joined")
+    return Explanation(
+        _said(text(fields, "because")),
+        following.get("authorized") is True,
+        _said(following.get("code")),
+        _said(fields.get("channel")),
+        _said(fields.get("pass")),
+        tuple(map(_ledger, objects(fields, "subjects"))),
+        _ledger(joined) if isinstance(joined, dict) else None,
+        tuple(map(_help, objects(fields, "helps"))),
+        tuple(map(act_of, objects(fields, "acts"))),
+        _texts(fields.get("warnings")),
+    )
+
+
+def _ledger(fields: dict[str, Any]) -> LedgerState:
+    return LedgerState(
+        _said(fields.get("kind")),
+        _said(fields.get("subject")),
+        _said(fields.get("state")),
+        moment(fields.get("started_at")),
+        moment(fields.get("expires_at")),
+        _texts(fields.get("titles")),
+        _count(fields.get("titles_max")),
+        _count(fields.get("bonus")) or 0,
+    )
+
+
+def _help(fields: dict[str, Any]) -> Help:
+    counts = (_count(fields.get(name)) or 0 for name in ("minutes", "titles"))
+    return Help(_said(fields.get("act")), _texts(fields.get("subjects")), *counts)
+
+
+_OF_EVERY_ACT = {"id", "at", "kind", "actor", "sequence", "reason", "channel", "pass", "matched"}
+
+
+def act_of(fields: dict[str, Any]) -> Act:
+    actor = dict_of(fields.get("actor"))
+    return Act(
+        text(fields, "id"),
+        moment(fields.get("at")),
+        _said(fields.get("kind")),
+        ":".join(_said(actor[name]) for name in ("kind", "name") if actor.get(name)),
+        _count(fields.get("sequence")),
+        _said(fields.get("reason")),
+        _said(fields.get("channel")),
+        _said(fields.get("pass")),
+        _count(fields.get("matched")),
+        {name: value for name, value in fields.items() if name not in _OF_EVERY_ACT},
+    )

@@ -1,0 +1,381 @@
+"""
+What operators say to a service and hear of it: the conversations by script, the faces against the real service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from temppass import (
+    AccessDenied,
+    AsyncControl,
+    Control,
+    InvalidTarget,
+    NotPermitted,
+    RequestRefused,
+    ServerFault,
+    Target,
+    TempPassError,
+    Throttled,
+    Unreachable,
+    Unreadable,
+    Wanted,
+    place_at,
+)
+from temppass.client import control
+from temppass.client.answers import Act, Explained, Explanation, Help, LedgerState, NewOperator, Operator, Receipt
+from temppass.client.exchange import TRIES_MAX, Answer, Effect, Flow, Lost, Send, Wait
+from temppass.testing import Double, serving
+
+TOKEN = "tpo_hush-hush"
+SEAT = control.seat(place_at("https://pass.example"), TOKEN)
+PASS = ("REF", "flexibleTempPass")
+EMAIL = "viewer@example.net"
+#: SHA-256 of EMAIL
+HASHED = "6505054d62861944b4cee5193e7466f592e9deeeb2467d1a6ff021843d0babb2"
+DIGEST = "0123456789abcdef" * 2
+MOMENT, AT = "2026-01-01T10:00:00.123Z", 1_767_261_600_123
+DONE = {"id": "act-1", "matched": 2, "undo_until": MOMENT}
+
+
+def answer(status: int, document: Any = None, **headers: str) -> Answer:
+    return Answer(status, headers, json.dumps(document).encode() if document is not None else b"<html>")
+
+
+def problem(status: int, code: str, detail: str = "It is so.", **headers: str) -> Answer:
+    return answer(status, {"title": "No", "status": status, "code": code, "detail": detail}, **headers)
+
+
+class Played:
+    """Plays a flow: answers each request from the script, and keeps what was sent and waited for."""
+
+    def __init__(self, *script: Answer | Lost) -> None:
+        self.script = list(script)
+        self.sent: list[Send] = []
+        self.waits: list[float] = []
+
+    def play(self, conversation: Flow[Any]) -> Any:
+        came: Answer | Lost | None = None
+        while True:
+            try:
+                came = self._do(conversation.send(came))
+            except StopIteration as end:
+                return end.value
+
+    def _do(self, effect: Effect) -> Answer | Lost | None:
+        match effect:
+            case Send():
+                self.sent.append(effect)
+                return self.script.pop(0)
+            case Wait(seconds):
+                self.waits.append(seconds)
+                return None
+        raise AssertionError(effect)
+
+    @property
+    def said(self) -> list[tuple[str, Any]]:
+        """Answer what was sent: method and path, and the body."""
+        path = "https://pass.example/control/v1"
+        return [
+            (f"{each.method} {each.url.removeprefix(path)}", json.loads(each.body) if each.body else None)
+            for each in self.sent
+        ]
+
+
+IN = "/environments/release-production"
+CALLS: dict[str, tuple[Callable[[], Flow[Any]], str, Any]] = {
+    "whoami": (lambda: control.whoami(SEAT), "GET /whoami", None),
+    "operators": (lambda: control.operators(SEAT), "GET /operators", None),
+    "create_operator": (
+        lambda: control.create_operator(SEAT, "anna", "support", (), ["REF"], AT, once="1"),
+        "POST /operators",
+        {"name": "anna", "role": "support", "environments": [], "channels": ["REF"], "ends_at": MOMENT},
+    ),
+    "revoke_operator": (lambda: control.revoke_operator(SEAT, "a.b", once="1"), "DELETE /operators/a.b", None),
+    "explain": (
+        lambda: control.explain(SEAT, Target("tv", EMAIL), requestor="REF", mvpd="P", title="FILM"),
+        f"POST {IN}/explain",
+        {"device": "tv", "email": EMAIL, "channel": "REF", "pass": "P", "title": "FILM"},
+    ),
+    "reset": (
+        lambda: control.reset(SEAT, "REF", "P", Target("tv", EMAIL), reason="asked", once="1"),
+        f"POST {IN}/resets",
+        {"channel": "REF", "pass": "P", "device": "tv", "key": HASHED, "reason": "asked"},
+    ),
+    "reset of a list": (
+        lambda: control.reset(SEAT, "REF", "P", [DIGEST], reason=None, once="1"),
+        f"POST {IN}/resets",
+        {"channel": "REF", "pass": "P", "subjects": [DIGEST]},
+    ),
+    "grant": (
+        lambda: control.grant(SEAT, "REF", "P", Target(subject=DIGEST), 30, None, None, once="1"),
+        f"POST {IN}/grants",
+        {"channel": "REF", "pass": "P", "subject": DIGEST, "minutes": 30},
+    ),
+    "undo": (
+        lambda: control.undo(SEAT, "act/1", "oops", replace=True, once="1"),
+        f"POST {IN}/resets/act%2F1/undo",
+        {"reason": "oops", "replace": True},
+    ),
+    "acts": (
+        lambda: control.acts(SEAT, Wanted(AT, None, "operator:anna", "reset", "REF", "P", Target(key=HASHED)), 7),
+        f"POST {IN}/acts/search",
+        {
+            "since": MOMENT, "actors": ["operator:anna"], "kinds": ["reset"], "channels": ["REF"], "pass": "P",
+            "key": HASHED, "limit": 100, "after": 7,
+        },
+    ),
+    "act": (lambda: control.act(SEAT, "act-1"), f"GET {IN}/acts/act-1", None),
+}  # fmt: skip
+#: those that change something, which are named
+WRITES = {"create_operator", "revoke_operator", "reset", "reset of a list", "grant", "undo"}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_says_who_asks_what_and_its_own_name_where_it_changes_something(call: str) -> None:
+    ask, line, body = CALLS[call]
+    played = Played(problem(400, "invalid_request"))
+    with pytest.raises(RequestRefused):
+        played.play(ask())
+    (sent,) = played.sent
+    assert played.said == [(line, body)]
+    assert (sent.headers["Authorization"], sent.headers.get("Idempotency-Key")) == (
+        f"Bearer {TOKEN}", "1" if call in WRITES else None
+    )  # fmt: skip
+
+
+def test_every_call_of_an_operator_is_in_the_table() -> None:
+    public = {name for name, _ in inspect.getmembers(Control, inspect.isfunction) if not name.startswith("_")}
+    assert public - {"close", "play"} == {call.partition(" ")[0] for call in CALLS}
+
+
+def test_both_faces_have_the_same_methods() -> None:
+    faces = [
+        {
+            name: (tuple(inspect.signature(method).parameters.values()))
+            for name, method in inspect.getmembers(face, inspect.isfunction)
+            if not name.startswith("_")
+        }
+        for face in (Control, AsyncControl)
+    ]
+    assert faces[0] == faces[1]
+
+
+# --- what came
+
+
+OPERATOR = {"name": "anna", "role": "support", "environments": [], "channels": ["REF"], "ends_at": MOMENT,
+            "created_at": MOMENT, "revoked": False}  # fmt: skip
+RECORD = {"id": "act-1", "sequence": 4, "at": MOMENT, "kind": "reset", "actor": {"kind": "operator", "name": "anna"},
+          "reason": None, "channel": "REF", "pass": "P", "matched": 1, "subjects": [DIGEST]}  # fmt: skip
+ACT = Act("act-1", AT, "reset", "operator:anna", 4, "", "REF", "P", 1, {"subjects": [DIGEST]})
+EXPLANATION = {
+    "channel": "REF", "pass": "P", "because": "The time is over.", "next": {"authorized": False, "code": "over"},
+    "subjects": [{"kind": "device", "subject": DIGEST, "state": "over", "started_at": MOMENT, "expires_at": MOMENT,
+                  "titles": ["A"], "titles_max": 2, "bonus": 0}],
+    "joined": {"state": "over", "started_at": MOMENT, "expires_at": MOMENT, "titles": ["A"], "titles_max": 2},
+    "helps": [{"act": "reset", "subjects": [DIGEST], "minutes": 0, "titles": 0}],
+    "acts": [RECORD], "warnings": ["Odd."],
+}  # fmt: skip
+EXPLAINED = Explanation(
+    "The time is over.", False, "over", "REF", "P", (LedgerState("device", DIGEST, "over", AT, AT, ("A",), 2),),
+    LedgerState("", "", "over", AT, AT, ("A",), 2), (Help("reset", (DIGEST,)),), (ACT,), ("Odd.",),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "document", "value"),
+    [
+        ("whoami", 200, OPERATOR, Operator("anna", "support", (), ("REF",), AT, AT, is_revoked=False)),
+        ("operators", 200, {"operators": [OPERATOR]}, [Operator("anna", "support", (), ("REF",), AT, AT, False)]),
+        ("create_operator", 201, {"id": "1", "token": "tpo_x", "ends_at": MOMENT}, NewOperator("1", "tpo_x", AT)),
+        ("revoke_operator", 200, {"id": "act-1"}, Receipt("act-1")),
+        ("reset", 201, DONE, Receipt("act-1", 2, AT)),
+        ("reset", 202, {"approval": "ask-1"}, Receipt("", approval="ask-1")),
+        ("grant", 201, DONE, Receipt("act-1", 2, AT)),
+        ("undo", 201, DONE, Receipt("act-1", 2, AT)),
+        ("explain", 200, EXPLANATION, Explained("The time is over.", (EXPLAINED,), ("Odd.",))),
+        ("explain", 200, {"because": "None.", "explanations": [], "warnings": []}, Explained("None.", (), ())),
+        ("acts", 200, {"records": [RECORD], "next": 4}, ([ACT], 4)),
+        ("acts", 200, {"records": [], "next": None}, ([], None)),
+        ("act", 200, RECORD, ACT),
+    ],
+)  # fmt: skip
+def test_an_answer_is_a_value(call: str, status: int, document: Any, value: Any) -> None:
+    assert Played(answer(status, document)).play(CALLS[call][0]()) == value
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("document", [None, [], {}, {"records": "x"}, {"id": 5, "name": None}])
+def test_what_cannot_be_read_is_told_as_such(call: str, document: Any) -> None:
+    with pytest.raises(Unreadable):
+        Played(answer(200, document)).play(CALLS[call][0]())
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "code"),
+    [
+        (problem(401, "unknown_operator"), AccessDenied, "unknown_operator"),
+        (problem(403, "role_missing"), NotPermitted, "role_missing"),
+        (problem(409, "new_trial"), RequestRefused, "new_trial"),
+        (problem(422, "idempotency_key_reused"), RequestRefused, "idempotency_key_reused"),
+        (problem(500, "server_error"), ServerFault, "server_error"),
+        (answer(502), ServerFault, ""),
+    ],
+)
+def test_a_problem_is_one_error_with_its_code_and_never_asked_again(
+    said: Answer, kind: type[TempPassError], code: str
+) -> None:
+    played = Played(said)
+    with pytest.raises(TempPassError) as caught:
+        played.play(CALLS["reset"][0]())
+    assert (caught.type, caught.value.code, len(played.sent)) == (kind, code, 1)
+
+
+def test_an_error_says_what_the_service_says_and_what_to_do_but_no_token() -> None:
+    with pytest.raises(RequestRefused) as caught:
+        Played(problem(409, "new_trial", f"Begun since; {TOKEN}.")).play(CALLS["undo"][0]())
+    assert (str(caught.value), "--replace" in caught.value.hint) == ("Begun since; (secret).", True)
+
+
+# --- what is sent again
+
+
+CUT = Lost("cut", sent=True)
+REFUSED = Lost("nobody listens", sent=False)
+
+
+@pytest.mark.parametrize(
+    ("script", "least"),
+    [
+        ([CUT], [1]),
+        ([CUT, REFUSED, CUT], [1, 2, 4]),
+        ([problem(503, "temporarily_unavailable", **{"retry-after": "3"})], [3]),
+        ([answer(429), answer(503), CUT], [1, 2, 4]),
+    ],
+)
+def test_what_may_not_have_arrived_is_sent_again_under_the_same_name(
+    script: list[Answer | Lost], least: list[float]
+) -> None:
+    played = Played(*script, answer(201, DONE))
+    done = played.play(CALLS["reset"][0]())
+    assert (done, {str(sent) for sent in played.sent}) == (Receipt("act-1", 2, AT), {str(played.sent[0])})
+    assert [low <= wait <= 1.25 * low for low, wait in zip(least, played.waits, strict=True)] == [True] * len(least)
+
+
+@pytest.mark.parametrize(
+    ("script", "kind", "words"),
+    [
+        ([REFUSED], Unreachable, "nothing was sent"),
+        ([CUT] * TRIES_MAX, Unreachable, "may have been applied"),
+        ([CUT, *[REFUSED] * (TRIES_MAX - 1)], Unreachable, "may have been applied"),
+        ([answer(429)] * TRIES_MAX, Throttled, "still answers 429"),
+        ([CUT, *[answer(429)] * (TRIES_MAX - 1)], Throttled, "may have been applied"),
+        ([problem(503, "temporarily_unavailable")] * TRIES_MAX, ServerFault, "It is so."),
+        ([answer(503, **{"retry-after": "31"})], ServerFault, "503"),
+    ],
+)
+def test_nobody_is_asked_for_ever(script: list[Answer | Lost], kind: type[TempPassError], words: str) -> None:
+    played = Played(*script)
+    with pytest.raises(TempPassError) as caught:
+        played.play(CALLS["reset"][0]())
+    assert (caught.type, words in str(caught.value), played.script) == (kind, True, [])
+
+
+def test_what_is_no_reset_is_undone_as_a_grant() -> None:
+    played = Played(problem(404, "not_found"), answer(201, DONE))
+    played.play(CALLS["undo"][0]())
+    assert [line for line, _ in played.said] == [f"POST {IN}/{kind}/act%2F1/undo" for kind in ("resets", "grants")]
+
+
+# --- what is never sent
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: control.seat(SEAT.place, ""),
+        lambda: control.seat(SEAT.place, "tpo_a\nb"),
+        lambda: control.seat(SEAT.place, TOKEN, "Not/One"),
+        *(
+            lambda target=target: Played().play(control.reset(SEAT, *PASS, target, reason=None, once="1"))
+            for target in (
+                Target(), Target(""), Target(" "), Target(key=""), Target("tv", EMAIL, HASHED), Target("x" * 1025),
+                Target("tv", subject=DIGEST), Target(subject="all"), Target("\udcff"), Target(key="\udcff"), [], DIGEST,
+                [DIGEST] * 1001,
+            )
+        ),
+        lambda: Played().play(control.reset(SEAT, "", "P", Target("tv"), reason=None, once="1")),
+        lambda: Played().play(control.grant(SEAT, *PASS, Target("tv"), None, None, None, once="1")),
+        lambda: Played().play(control.undo(SEAT, "", None, replace=False, once="1")),
+        lambda: Played().play(control.undo(SEAT, "..", None, replace=False, once="1")),
+        lambda: Played().play(control.acts(SEAT, Wanted(target=Target("")))),
+        lambda: Played().play(control.acts(SEAT, Wanted(since=2**62))),
+        lambda: Played().play(control.create_operator(SEAT, "anna", "viewer", "REF", (), None, once="1")),
+    ],
+)  # fmt: skip
+def test_what_names_nobody_or_everybody_by_mistake_is_never_sent(ask: Callable[[], Any]) -> None:
+    with pytest.raises(InvalidTarget):
+        ask()
+
+
+# --- the real service
+
+
+@pytest.fixture(scope="module")
+def double() -> Iterator[Double]:
+    with serving() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def root(double: Double) -> str:
+    return double.operator("root", "admin")
+
+
+def test_an_operator_is_created_and_revoked_by_another(double: Double, root: str) -> None:
+    with Control(double.url, root) as desk:
+        made = desk.create_operator("anna", "support", channels=["REF"])
+        with Control(double.url, made.token) as hers:
+            told = hers.whoami()
+            assert (told.name, told.role, told.channels, told.ends_at) == ("anna", "support", ("REF",), made.ends_at)
+            desk.revoke_operator("anna")
+            with pytest.raises(AccessDenied) as caught:
+                hers.whoami()
+        assert (caught.value.code, [each.name for each in desk.operators() if each.is_revoked]) == (
+            "ended_operator", ["anna"]
+        )  # fmt: skip
+
+
+def test_a_token_is_told_once_also_to_who_repeats_the_call(double: Double, root: str) -> None:
+    with Control(double.url, root) as desk:
+        desk.create_operator("bob", "viewer", once="mine")
+        with pytest.raises(RequestRefused) as caught:
+            desk.create_operator("bob", "viewer", once="mine")
+    assert (caught.value.code, "revoke the operator" in caught.value.hint) == ("answered_once", True)
+
+
+def test_the_same_from_an_event_loop(double: Double, root: str) -> None:
+    async def work() -> str:
+        async with AsyncControl(double.url, root) as desk:
+            made = await desk.create_operator("carol", "viewer")
+            await desk.revoke_operator("carol")
+            return made.act_id and (await desk.whoami()).name
+
+    assert asyncio.run(work()) == "root"
+
+
+def test_nothing_of_an_operator_shows_the_token(double: Double) -> None:
+    faces: list[Control | AsyncControl] = [Control(double.url, TOKEN), AsyncControl(double.url, TOKEN)]
+    shown = [*map(repr, faces), repr(SEAT), str(SEAT), repr(NewOperator("act-1", TOKEN, 0))]
+    for face in faces:
+        closed = face.close()
+        if closed is not None:
+            asyncio.run(closed)
+    assert [text for text in shown if TOKEN in text] == []
