@@ -12,8 +12,8 @@ from temppass.commands.local import administer, store_option
 from temppass.failure import Failure
 
 if TYPE_CHECKING:
+    from temppass.commands.local import Application
     from temppass.core.act import Link
-    from temppass.wiring import Application
 
 #: what `--in` calls the chain of the store itself, which is no environment and has no name
 STORE = "."

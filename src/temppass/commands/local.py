@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from temppass.core.act import ByShell
     from temppass.settings import Settings
     from temppass.store import Store
-    from temppass.wiring import Application
+    from temppass.wiring import Application as Application  # noqa: PLC0414 - the commands on a store have it from here
 
 A = TypeVar("A")
 

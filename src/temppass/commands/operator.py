@@ -13,8 +13,8 @@ from temppass.commands.local import actor, administer, store_option
 from temppass.failure import Failure
 
 if TYPE_CHECKING:
+    from temppass.commands.local import Application
     from temppass.core.operator import Operator
-    from temppass.wiring import Application
 
 
 @click.group(cls=Group, epilog=EXIT_CODES)
