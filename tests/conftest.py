@@ -20,7 +20,7 @@ from temppass.storage.postgres import PostgresStore
 
 _EMPTY = """
 TRUNCATE temppass.environment, temppass.integration, temppass.ledgers, temppass.client, temppass.kept, temppass.audit,
-    temppass.raised, temppass.chain, temppass.target
+    temppass.raised, temppass.chain, temppass.target, temppass.counter
 """
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 
 from temppass.core.act import Link, Sealed, Wanted
-from temppass.core.model import Changes, Floors, Found, Ledger, Raise, Recorded, Subject, SubjectKind
+from temppass.core.model import Changes, Count, Floors, Found, Ledger, Raise, Recorded, Subject, SubjectKind
 from temppass.core.world import EnvironmentRecord
 
 A = TypeVar("A")
@@ -179,6 +179,18 @@ class Store(Protocol):
         Give up to `limit` committed records their place in the chain, the oldest first: `step` answers the link of
         each of their documents, given the chain's head. Answers how many; 0 also where another node was first.
         """
+        ...
+
+    async def count(self, counts: Sequence[Count]) -> None:
+        """Add to what was counted. What was asked twice, because an answer was lost, counts twice."""
+        ...
+
+    async def counts(self, environment: str, since: int, until: int) -> list[Count]:
+        """Answer what was counted in the minutes from `since` to before `until`, in their order."""
+        ...
+
+    async def forget_counts(self, before: int, limit: int) -> int:
+        """Remove up to `limit` counts of minutes before `before`; answer how many."""
         ...
 
     async def sweep(self, now: int, raised_before: int, limit: int) -> int:

@@ -116,6 +116,26 @@ class ScheduleBody(Struct, frozen=True, forbid_unknown_fields=True):
     paused: bool
 
 
+# --- counters
+
+
+class PointShape(Struct, frozen=True):
+    """What happened from `at` on, for one step: how often, by word: `permit`, `trial`, `reset`, code of a denial."""
+
+    at: str
+    channel: str
+    # `pass` is no name in Python
+    pass_: str = field(name="pass")
+    counts: dict[str, int]
+
+
+class CountersShape(Struct, frozen=True):
+    """`step` is written as durations in the catalogue are."""
+
+    step: str
+    points: list[PointShape]
+
+
 class Receipt(Struct, frozen=True):
     """`id` is the act's."""
 

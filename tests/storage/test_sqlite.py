@@ -42,7 +42,7 @@ T0, DAY = 1_767_261_600_000, 86_400_000
 DEVICE = Subject(SubjectKind.DEVICE, b"d" * 16)
 KEYS = Keys("release-production", 0, ("REF", "TempPassREF"), (DEVICE,), large=True)
 HERE = ("release-production", "REF", "TempPassREF")
-TABLES = ["audit", "chain", "client", "environment", "integration", "kept", "ledger", "raised", "target"]
+TABLES = ["audit", "chain", "client", "counter", "environment", "integration", "kept", "ledger", "raised", "target"]
 
 
 @pytest.fixture

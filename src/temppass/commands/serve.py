@@ -2,6 +2,7 @@
 `temppass serve`: the service itself, in one process or several, and its demonstration.
 """
 
+import contextlib
 import errno
 import os
 import socket
@@ -78,12 +79,18 @@ def serve(  # noqa: C901 - its inner functions are counted with it
             application, settings, f"curl -s --cacert {tls.certificate}" if tls else "curl -s", url, demo
         )
 
+    from temppass.store import StoreUnavailable  # noqa: PLC0415 - the client does without the server
+
+    async def answer(worker: "Application", ready: Callable[[], None]) -> None:
+        upkeep = worker.service.upkeep
+        await server.serve(worker.edge, listener, tls, ready, upkeep.rhythms())
+        with contextlib.suppress(StoreUnavailable):
+            await upkeep.count()  # what the last seconds brought
+
     async def answer_alone() -> None:
         async with closing(application.store):
             lines = await prepare()
-            await server.serve(
-                application.edge, listener, tls, lambda: announce(lines), application.service.upkeep.rhythms()
-            )
+            await answer(application, lambda: announce(lines))
 
     async def prepare_alone() -> str:
         async with closing(application.store):
@@ -92,11 +99,11 @@ def serve(  # noqa: C901 - its inner functions are counted with it
     def work(ready: Callable[[], None]) -> None:
         worker = assemble(settings)
 
-        async def answer() -> None:
+        async def answer_here() -> None:
             async with closing(worker.store):
-                await server.serve(worker.edge, listener, tls, ready, worker.service.upkeep.rhythms())
+                await answer(worker, ready)
 
-        run(answer, new_loop=server.new_event_loop)
+        run(answer_here, new_loop=server.new_event_loop)
 
     if workers == 1:
         run(answer_alone, new_loop=server.new_event_loop)

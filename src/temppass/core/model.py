@@ -190,6 +190,17 @@ class Recorded(Struct, frozen=True):
     subjects: tuple[bytes, ...] = ()
 
 
+class Count(Struct, frozen=True, gc=False):
+    """How often something happened in one minute (of Unix time) of an integration."""
+
+    environment: str
+    minute: int
+    channel_id: str
+    pass_id: str
+    what: str
+    n: int
+
+
 class Rewritten(Struct, frozen=True):
     """An environment as it is to be from now on (core/world.py); its version is one more than before."""
 

@@ -10,6 +10,7 @@ from temppass.core.tokens import Secret
 from temppass.core.world import World
 from temppass.service.catalogues import Catalogues
 from temppass.service.context import Context, Policy, wall_clock
+from temppass.service.counters import Counters
 from temppass.service.credentials import Credentials
 from temppass.service.decisions import Decisions
 from temppass.service.desk import Desk
@@ -36,6 +37,7 @@ class Service(NamedTuple):
     desk: Desk
     operators: Operators
     schedules: Schedules
+    counters: Counters
 
     async def world(self, environment: str) -> World:
         """Answer the present world, for its public keys and domains."""
@@ -52,17 +54,20 @@ def serve_from(
 ) -> Service:
     """Build all rooms on one store; `pause_s` is how long the sweeper rests after each chunk."""
     context = Context(store, secret, policy, clock)
-    decisions, history, desk = Decisions(context), History(context), Desk(context)
+    history, desk = History(context), Desk(context)
+    counters = Counters(context, desk)
+    decisions = Decisions(context, counters)
     return Service(
         context,
         decisions,
         Sessions(context, decisions),
         Credentials(context),
-        Resets(context),
+        Resets(context, counters),
         Catalogues(context),
         history,
-        Upkeep(context, history, pause_s),
+        Upkeep(context, history, counters, pause_s),
         desk,
         Operators(context, desk),
         Schedules(context, desk),
+        counters,
     )

@@ -33,6 +33,7 @@ from temppass.core.refusal import InvalidIdentity, InvalidResources, Refusal, To
 from temppass.core.tokens import MediaToken, write_media_token
 from temppass.core.world import World
 from temppass.service.context import Caller, Context, given, keys_of
+from temppass.service.counters import PERMIT, TRIAL, Counters
 from temppass.service.together import Together
 from temppass.service.worlds import Plan
 from temppass.store import LargeLedger
@@ -77,13 +78,20 @@ class Shown(NamedTuple):
     standing: Standing | None
 
 
-_Judged = tuple[World, trial.Ask, list[Permit | Deny], int]
+class _Judged(NamedTuple):
+    world: World
+    ask: trial.Ask
+    verdicts: list[Permit | Deny]
+    now: int
+    #: whether a trial begins with this ask
+    begins: bool
 
 
 class Decisions:
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, counters: Counters) -> None:
         self._context = context
         self._together = Together()
+        self._counters = counters
         #: titles decided, by permit or the code of the denial
         self.verdicts: Counter[str] = Counter()
 
@@ -91,40 +99,52 @@ class Decisions:
         """Decide the titles that are asked for; the first permit begins the trial (contract §6.2)."""
         if not _is_large(asked, AUTHORIZE_PASSING_MAX):
             try:  # and no `suppress`, which costs each request an object
-                world, ask, verdicts, now = await self._ask(trial.authorize, caller, pass_id, asked, large=False)
+                judged = await self._ask(trial.authorize, caller, pass_id, asked, large=False)
             except LargeLedger:
                 pass
             else:
-                signed = await self._together.run(lambda: self._sign(world, ask, verdicts, now))
-                return Decided(signed, now, self._context.policy.media_token_ms)
+                self._count(judged)
+                return await self._decided(judged, [judged.verdicts])
         async with self._context.large_turn():  # the signatures are what takes longest
-            world, ask, verdicts, now = await self._ask(trial.authorize, caller, pass_id, asked, large=True)
-            signed = []
-            for first in range(0, len(verdicts), AUTHORIZE_PASSING_MAX):
-                some = verdicts[first : first + AUTHORIZE_PASSING_MAX]
-                # and others have their turn
-                signed += await self._together.run(functools.partial(self._sign, world, ask, some, now))
-            return Decided(signed, now, self._context.policy.media_token_ms)
+            judged = await self._ask(trial.authorize, caller, pass_id, asked, large=True)
+            self._count(judged)
+            # slice by slice, and others have their turn
+            firsts = range(0, len(judged.verdicts), AUTHORIZE_PASSING_MAX)
+            return await self._decided(
+                judged, [judged.verdicts[first : first + AUTHORIZE_PASSING_MAX] for first in firsts]
+            )
+
+    async def _decided(self, judged: _Judged, slices: list[list[Permit | Deny]]) -> Decided:
+        world, ask, _, now, _ = judged
+        signed: list[_Signed] = []
+        for some in slices:
+            signed += await self._together.run(functools.partial(self._sign, world, ask, some, now))
+        return Decided(signed, now, self._context.policy.media_token_ms)
 
     def _sign(self, world: World, ask: trial.Ask, verdicts: list[Permit | Deny], now: int) -> list[_Signed]:
-        """Answer verdicts with the media token of each permit, counted."""
-        signed: list[_Signed] = []
-        for verdict in verdicts:
-            if isinstance(verdict, Permit):
-                self.verdicts["permit"] += 1
-                signed.append((verdict, self._media_token(world, ask, verdict, now)))
-            else:
-                self.verdicts[verdict.code.value] += 1
-                signed.append((verdict, None))
-        return signed
+        """Answer verdicts with the media token of each permit."""
+        return [
+            (verdict, self._media_token(world, ask, verdict, now) if isinstance(verdict, Permit) else None)
+            for verdict in verdicts
+        ]
+
+    def _count(self, judged: _Judged) -> None:
+        """Count titles, and a trial that begins with this ask."""
+        words: list[str] = [PERMIT if isinstance(each, Permit) else each.code.value for each in judged.verdicts]
+        for word in words:
+            self.verdicts[word] += 1
+        if judged.begins:
+            words.append(TRIAL)
+        offer = judged.ask.offer
+        self._counters.add(offer.environment, offer.channel_id, offer.pass_id, judged.now, words)
 
     async def preauthorize(self, caller: Caller, pass_id: str, asked: TitlesAsked | Refusal) -> list[Permit | Deny]:
         """Judge the titles that are asked for; begin and consume nothing (contract §6.3)."""
         if not _is_large(asked, PREAUTHORIZE_PASSING_MAX):
             with contextlib.suppress(LargeLedger):
-                return (await self._ask(trial.preauthorize, caller, pass_id, asked, large=False))[2]
+                return (await self._ask(trial.preauthorize, caller, pass_id, asked, large=False)).verdicts
         async with self._context.large_turn():
-            return (await self._ask(trial.preauthorize, caller, pass_id, asked, large=True))[2]
+            return (await self._ask(trial.preauthorize, caller, pass_id, asked, large=True)).verdicts
 
     def _ask(
         self, judge: trial.Judge, caller: Caller, pass_id: str, asked: TitlesAsked | Refusal, *, large: bool
@@ -145,7 +165,7 @@ class Decisions:
 
             def step(found: Found) -> tuple[_Judged, Changes]:
                 verdicts, changes = judge(found, ask, resources, now)
-                return (world, ask, verdicts, now), changes
+                return _Judged(world, ask, verdicts, now, _begins(found, changes, now)), changes
 
             return keys_of(world, offer, ask.subjects, large=large), step
 
@@ -223,6 +243,15 @@ def _is_large(asked: TitlesAsked | Refusal, titles_max: int) -> bool:
         return False
     _, titles = asked
     return len(titles) > titles_max or sum(map(len, titles)) > CHARACTERS_PASSING_MAX
+
+
+def _begins(found: Found, changes: Changes, now: int) -> bool:
+    """Tell whether what is written is a trial that begins now, and not one that began in the same millisecond."""
+    if not changes.ledgers:
+        return False
+    _, written = changes.ledgers[0]
+    assert written is not None
+    return written.started_at == now and not any(each is not None and each.started_at == now for each in found.ledgers)
 
 
 def _check_titles(titles: Sequence[str], bytes_max: int) -> None:

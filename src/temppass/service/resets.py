@@ -20,6 +20,7 @@ from temppass.core.model import ANYWHERE, Changes, Found, Subject, SubjectKind
 from temppass.core.refusal import Refusal
 from temppass.core.world import SCOPE_RESET, World
 from temppass.service.context import Context, given, keys_of, new_id
+from temppass.service.counters import RESET, Counters
 from temppass.service.decisions import origin_of
 from temppass.service.worlds import Plan
 
@@ -64,8 +65,9 @@ class _Narrowed(NamedTuple):
 
 
 class Resets:
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, counters: Counters) -> None:
         self._context = context
+        self._counters = counters
 
     async def reset(self, environment: str, token: str | None, asked: ResetAsk | Refusal) -> Done:
         """
@@ -112,6 +114,8 @@ class Resets:
             return keys_of(world, offer, subjects, large=True), step
 
         answer = await context.worlds.ask(environment, prepare)
+        ask = given(asked)
+        self._counters.add(environment, ask.channel_id, ask.pass_id, now, (RESET,))
         return answer if isinstance(answer, Done) else await self._go_through(environment, answer)
 
     async def _go_through(self, environment: str, narrowed: _Narrowed) -> Done:

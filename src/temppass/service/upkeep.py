@@ -16,6 +16,7 @@ from temppass.core import reset
 from temppass.core.model import SubjectKind
 from temppass.core.world import World
 from temppass.service.context import Context, keys_of
+from temppass.service.counters import Counters
 from temppass.service.history import History
 from temppass.service.worlds import Plan
 from temppass.store import IntegrationKey, Stale, Store
@@ -24,6 +25,8 @@ from temppass.store import IntegrationKey, Stale, Store
 TICK_S = 30.0
 #: how often records get their place in the chain, in seconds
 SEAL_S = 1.0
+#: how often what was counted is brought to the store, in seconds
+COUNT_S = 5.0
 #: ledgers that one chunk looks at, and the pause after each, in seconds: at most 5,000 a second
 CHUNK = 500
 PAUSE_S = 0.1
@@ -32,14 +35,15 @@ RETENTION_EVERY_MS = 3_600_000
 
 
 class Upkeep:
-    def __init__(self, context: Context, history: History, pause_s: float = PAUSE_S) -> None:
+    def __init__(self, context: Context, history: History, counters: Counters, pause_s: float = PAUSE_S) -> None:
         self._context = context
         self._history = history
+        self._counters = counters
         self.sweeper = Sweeper(context.store, pause_s)
 
     def rhythms(self) -> list[tuple[float, Callable[[], Awaitable[None]]]]:
         """Answer what is to be done again and again, each with its pause in seconds."""
-        return [(TICK_S, self.tick), (SEAL_S, self.seal)]
+        return [(TICK_S, self.tick), (SEAL_S, self.seal), (COUNT_S, self.count)]
 
     async def tick(self) -> None:
         """Fire the recurring resets that are due and that nobody has asked about, and sweep what is dead."""
@@ -57,10 +61,15 @@ class Upkeep:
 
                 await context.worlds.ask(environment, prepare)
         await self.sweeper.sweep(now, retention_ms)
+        await self._counters.sweep(now)
 
     async def seal(self) -> None:
         """Give what was recorded its place in the chain."""
         await self._history.seal()
+
+    async def count(self) -> None:
+        """Bring to the store what was counted."""
+        await self._counters.flush()
 
 
 _Swept = tuple[IntegrationKey, SubjectKind]

@@ -11,7 +11,19 @@ from typing import TypeVar
 import msgspec
 
 from temppass.core.act import NO_LINK, Link, Sealed, Wanted
-from temppass.core.model import Changes, Client, Floors, Found, Kept, Ledger, Raise, Recorded, Subject, SubjectKind
+from temppass.core.model import (
+    Changes,
+    Client,
+    Count,
+    Floors,
+    Found,
+    Kept,
+    Ledger,
+    Raise,
+    Recorded,
+    Subject,
+    SubjectKind,
+)
 from temppass.core.world import HOUSE, EnvironmentRecord, read_environment
 from temppass.store import (
     LEDGER_READ_BYTES_MAX,
@@ -43,6 +55,7 @@ class MemoryStore:
         self._clients: dict[tuple[str, str], Client] = {}
         self._kept: dict[tuple[str, str], Kept] = {}
         self._records: list[tuple[str, Recorded]] = []
+        self._counts: dict[tuple[str, int, str, str, str], int] = {}
         self._sealed: dict[str, tuple[Sealed, ...]] = {}
 
     async def transact(self, keys: Keys, step: Callable[[Found], tuple[A, Changes]]) -> A:
@@ -145,6 +158,24 @@ class MemoryStore:
         sealed = [Sealed(link, document) for link, document in zip(links, documents, strict=True)]
         self._sealed[environment] = (*self._sealed.get(environment, ()), *sealed)
         return len(sealed)
+
+    async def count(self, counts: Sequence[Count]) -> None:
+        for each in counts:
+            key = (each.environment, each.minute, each.channel_id, each.pass_id, each.what)
+            self._counts[key] = self._counts.get(key, 0) + each.n
+
+    async def counts(self, environment: str, since: int, until: int) -> list[Count]:
+        return [
+            Count(*key, n)
+            for key, n in sorted(self._counts.items())
+            if key[0] == environment and since <= key[1] < until
+        ]
+
+    async def forget_counts(self, before: int, limit: int) -> int:
+        old = [key for key in self._counts if key[1] < before][:limit]
+        for key in old:
+            del self._counts[key]
+        return len(old)
 
     async def sweep(self, now: int, raised_before: int, limit: int) -> int:
         dead = [key for key, kept in self._kept.items() if now >= kept.expires_at][:limit]

@@ -13,10 +13,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
+from msgspec.structs import astuple
 
 from temppass.core.act import NO_LINK, Link, Sealed, Wanted
 from temppass.core.model import (
     Changes,
+    Count,
     Floors,
     Found,
     Ledger,
@@ -160,6 +162,17 @@ class PostgresStore:
             return len(links)
 
         return await self._once(seal)
+
+    async def count(self, counts: Sequence[Count]) -> None:
+        rows = sorted(astuple(each) for each in counts)
+        await self._fetch(sql.ADD_COUNTS, *columns(rows, 6))
+
+    async def counts(self, environment: str, since: int, until: int) -> list[Count]:
+        return [Count(environment, *row) for row in await self._fetch(sql.COUNTS, environment, since, until)]
+
+    async def forget_counts(self, before: int, limit: int) -> int:
+        ((count,),) = await self._fetch(sql.FORGET_COUNTS, before, limit)
+        return int(count)
 
     async def sweep(self, now: int, raised_before: int, limit: int) -> int:
         async def sweep(connection: Connection) -> int:

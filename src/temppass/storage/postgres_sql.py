@@ -212,6 +212,25 @@ WITH swept AS (
 SELECT count(*) FROM swept
 """
 
+# one order everywhere (postgres.py), so that two processes never wait for each other in a circle
+ADD_COUNTS = """
+INSERT INTO temppass.counter AS present (environment, minute, channel, pass, what, n)
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[])
+ON CONFLICT (environment, minute, channel, pass, what) DO UPDATE SET n = present.n + excluded.n
+"""
+COUNTS = """
+SELECT minute, channel, pass, what, n FROM temppass.counter
+WHERE environment = $1 AND minute >= $2 AND minute < $3 ORDER BY environment, minute, channel, pass, what
+"""
+FORGET_COUNTS = """
+WITH forgotten AS (
+    DELETE FROM temppass.counter WHERE (environment, minute, channel, pass, what) IN (
+        SELECT environment, minute, channel, pass, what FROM temppass.counter WHERE minute < $1 LIMIT $2
+    ) RETURNING 1
+)
+SELECT count(*) FROM forgotten
+"""
+
 # --- the schema
 
 SCHEMA_NUMBER = "SELECT coalesce(max(number), 0) FROM temppass.schema"

@@ -17,12 +17,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from msgspec.structs import astuple
+
 from temppass.core.act import NO_LINK, Link, Sealed, Wanted
 from temppass.core.model import (
     ANYWHERE,
     NOTHING,
     Changes,
     Client,
+    Count,
     Floors,
     Found,
     Kept,
@@ -120,6 +123,15 @@ class _Asks(ABC):
 
     async def seal(self, environment: str, step: Callable[[Link, Sequence[bytes]], Sequence[Link]], limit: int) -> int:
         return await self._submit(lambda transaction: transaction.seal(environment, step, limit))
+
+    async def count(self, counts: Sequence[Count]) -> None:
+        await self._submit(lambda transaction: transaction.count(counts), is_chore=True)
+
+    async def counts(self, environment: str, since: int, until: int) -> list[Count]:
+        return await self._submit(lambda transaction: transaction.counts(environment, since, until))
+
+    async def forget_counts(self, before: int, limit: int) -> int:
+        return await self._submit(lambda transaction: transaction.forget_counts(before, limit), is_chore=True)
 
     async def sweep(self, now: int, raised_before: int, limit: int) -> int:
         return await self._submit(lambda transaction: transaction.sweep(now, raised_before, limit), is_chore=True)
@@ -381,6 +393,16 @@ class _Transaction:
             self._execute("UPDATE audit SET sequence = ?, hash = ? WHERE id = ?", (link.sequence, link.hash, id_))
         self._execute(sql.WRITE_HEAD, (environment, links[-1].sequence, links[-1].hash))
         return len(links)
+
+    def count(self, counts: Sequence[Count]) -> None:
+        for each in counts:
+            self._execute(sql.ADD_COUNT, astuple(each))
+
+    def counts(self, environment: str, since: int, until: int) -> list[Count]:
+        return [Count(environment, *row) for row in self._execute(sql.COUNTS, (environment, since, until))]
+
+    def forget_counts(self, before: int, limit: int) -> int:
+        return self._execute(sql.FORGET_COUNTS, (before, limit)).rowcount
 
     def sweep(self, now: int, raised_before: int, limit: int) -> int:
         kept = self._execute(sql.SWEEP_KEPT, (now, limit)).rowcount

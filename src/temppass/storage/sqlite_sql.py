@@ -67,6 +67,19 @@ ON CONFLICT (environment, key) DO UPDATE SET
 SWEEP_KEPT = """
 DELETE FROM kept WHERE (environment, key) IN (SELECT environment, key FROM kept WHERE expires_at <= ? LIMIT ?)
 """
+ADD_COUNT = """
+INSERT INTO counter (environment, minute, channel, pass, what, n) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (environment, minute, channel, pass, what) DO UPDATE SET n = n + excluded.n
+"""
+COUNTS = """
+SELECT minute, channel, pass, what, n FROM counter WHERE environment = ? AND minute >= ? AND minute < ?
+ORDER BY minute, channel, pass, what
+"""
+FORGET_COUNTS = """
+DELETE FROM counter WHERE (environment, minute, channel, pass, what) IN (
+    SELECT environment, minute, channel, pass, what FROM counter WHERE minute < ? LIMIT ?
+)
+"""
 WRITE_ENVIRONMENT = """
 INSERT INTO environment (name, version, document) VALUES (?, ?, ?)
 ON CONFLICT (name) DO UPDATE SET version = excluded.version, document = excluded.document

@@ -15,16 +15,18 @@ from starlette.responses import Response
 
 from temppass import wire, wire_control
 from temppass.core import refusal as r
+from temppass.core.catalogue_file import duration_ms, duration_text
 from temppass.core.operator import Operator, Role
 from temppass.core.refusal import InvalidRequest
 from temppass.core.world import HOUSE
 from temppass.service import Service
+from temppass.service.counters import MINUTE_MS, Asked
 from temppass.service.desk import Call, Once
 from temppass.service.operators import NewOperator
 from temppass.service.schedules import Schedule
 from temppass.web.openapi import JSON_TYPE, READING, Endpoint, GuardedRoute, Operation, body_of, ref
 from temppass.web.problems import CONTROL_HEADERS, CONTROL_SURFACE, JSON
-from temppass.web.request import Headers, attempt, read_body
+from temppass.web.request import Headers, attempt, form_pairs, read_body, single
 
 S = TypeVar("S", bound=Struct)
 
@@ -96,6 +98,13 @@ _SET_SCHEDULE = _operation(
     body=wire_control.ScheduleBody,
     parameters=("Idempotency-Key",),
 )
+_COUNTERS = _operation(
+    "counters",
+    "Tell how often what happened, step by step, in each integration: permits, denials by code, new trials, resets.",
+    wire_control.CountersShape,
+    Role.VIEWER,
+    parameters=("of_channel", "of_pass", "since", "until", "step"),
+)
 #: where everything of an environment is
 _IN = "/environments/{environment}"
 
@@ -113,6 +122,7 @@ class Control:
             route("/operators", self.operators, "GET", _OPERATORS),
             route("/operators", self.create_operator, "POST", _CREATE_OPERATOR),
             route("/operators/{name:id}", self.revoke_operator, "DELETE", _REVOKE_OPERATOR),
+            route(f"{_IN}/counters", self.counters, "GET", _COUNTERS),
             route(f"{_IN}/schedules", self.schedules, "GET", _SCHEDULES),
             route(f"{_IN}/schedules/{{channel:id}}/{{pass:id}}", self.set_schedule, "POST", _SET_SCHEDULE),
         ]
@@ -151,6 +161,18 @@ class Control:
         done = await self._service.schedules.set(call, *where, paused)
         return _ok(wire_control.Receipt(done.id))
 
+    # --- counters
+
+    async def counters(self, request: Request) -> Response:
+        asked = attempt(_asked_counters, request.scope["query_string"])
+        found = await self._service.counters.counts(_call(request, _environment(request)), asked)
+        step = duration_text(asked.step_minutes * MINUTE_MS) if not isinstance(asked, r.Refusal) else ""
+        points = [
+            wire_control.PointShape(wire_control.moment(each.at), each.channel_id, each.pass_id, each.counts)
+            for each in found
+        ]
+        return _ok(wire_control.CountersShape(step, points))
+
 
 # --- reading: what cannot be read is handed on as its refusal, which is due only after the operator's
 
@@ -178,6 +200,21 @@ async def _read(request: Request, environment: str) -> tuple[bytes, Call]:
     """Read the body of a call that changes something."""
     body = await read_body(request, Headers(request.scope["headers"]))
     return body, _call(request, environment, body)
+
+
+def _asked_counters(query: bytes) -> Asked:
+    """Refuses: InvalidRequest."""
+    given = single(form_pairs(query))
+    if unknown := given.keys() - {"channel", "pass", "since", "until", "step"}:
+        raise InvalidRequest(f"This call knows no {min(unknown)[:64]!r}.")
+    try:
+        step_ms = duration_ms(given.get("step", "1m"))
+    except ValueError as error:
+        raise InvalidRequest(f"step: {error}.") from None
+    if step_ms % MINUTE_MS or not step_ms:
+        raise InvalidRequest("A step is whole minutes, at least one.")
+    since, until = (_moment(given[name], name) if name in given else None for name in ("since", "until"))
+    return Asked(given.get("channel"), given.get("pass"), since, until, step_ms // MINUTE_MS)
 
 
 def _new_operator(raw: bytes) -> NewOperator:

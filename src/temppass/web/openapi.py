@@ -32,6 +32,7 @@ Json = dict[str, Any]
 JSON_TYPE, FORM_TYPE, TEXT_TYPE = "application/json", "application/x-www-form-urlencoded", "text/plain"
 STRING: Json = {"type": "string"}
 NAME: Json = {"type": "string", "minLength": 1}
+MOMENT: Json = {"type": "string", "format": "date-time"}
 _INTEGER: Json = {"type": "integer", "minimum": 0}
 GONE = HTTPStatus.GONE.value
 #: what an operation that reads a body answers out of problems.PLAIN
@@ -85,6 +86,12 @@ PARAMETERS = {
         "header", "What the caller calls this one act by: for 24 hours the same call again is answered as before.",
         {"type": "string", "minLength": 1, "maxLength": 255},
     ),
+    "of_channel": Parameter("query", "Only this channel.", NAME, name="channel"),
+    "of_pass": Parameter("query", "Only this pass.", NAME, name="pass"),
+    "since": Parameter("query", "A moment (RFC 3339), which is included; else an hour before `until`.", MOMENT),
+    "until": Parameter("query", "A moment (RFC 3339), which is not included; else now.", MOMENT),
+    "step": Parameter("query", "How much one point tells: whole minutes, as `5m` or `1h`; else `1m`.",
+        {"type": "string", "pattern": "^([0-9]{1,9}[smhd])+$"}, example="5m"),
     "client_id": Parameter("query", "Here or in the body.", NAME),
     "client_secret": Parameter("query", "Here or in the body.", NAME),
     "grant_type": Parameter("query", f"`{GRANT_TYPE}`, here or in the body."),

@@ -21,6 +21,7 @@ def control(walker: Walker) -> None:
     strangers(walker, roles["admin"])
     operators(walker, roles)
     schedules(walker, roles)
+    counters(walker, roles)
 
 
 def strangers(walker: Walker, admin: Headers) -> None:
@@ -51,6 +52,26 @@ _WRONG: dict[str, Any] = {
     "the past": {"name": "x", "role": "viewer", "ends_at": "2025-01-01T00:00:00Z"},
     "no environment": {"name": "x", "role": "viewer", "environments": ["\u00dc"]},
 }
+
+
+def counters(walker: Walker, roles: dict[str, Headers]) -> None:
+    path, admin = f"{CONTROL}/environments/release-production/counters", roles["admin"]
+    for role, headers in roles.items():
+        walker.ask(f"counters: {role}", f"GET {path}", headers)
+    for query in (
+        "?since=2026-01-01T00:00:00Z&until=2026-02-01T00:00:00Z&step=1d",
+        "?since=2026-01-01T00:00:00Z&until=2026-02-01T00:00:00Z",
+        "?since=2026-01-01T00:00:00Z&until=2026-01-01T00:00:00Z",
+        "?since=yesterday",
+        "?step=90s",
+        "?step=0s",
+        "?step=often",
+        "?channel=ACME1&pass=Basic",
+        "?channel=ACME1&channel=ACME2",
+        "?mvpd=Basic",
+    ):
+        walker.ask(f"counters: {query}", f"GET {path}{query}", admin)
+    walker.ask("counters of no environment", f"GET {CONTROL}/environments/nowhere/counters", admin)
 
 
 def schedules(walker: Walker, roles: dict[str, Headers]) -> None:

@@ -16,3 +16,15 @@ CREATE TABLE temppass.target (
     PRIMARY KEY (environment, subject, act)
 );
 CREATE INDEX target_act ON temppass.target (act);
+
+-- What happened, by the minute (of Unix time) and integration; processes add to it.
+CREATE TABLE temppass.counter (
+    environment text NOT NULL,
+    minute bigint NOT NULL,
+    channel text NOT NULL,
+    pass text NOT NULL,
+    what text NOT NULL,
+    n bigint NOT NULL,
+    PRIMARY KEY (environment, minute, channel, pass, what)
+);
+CREATE INDEX counter_minute ON temppass.counter (minute);

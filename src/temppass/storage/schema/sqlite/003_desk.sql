@@ -14,3 +14,15 @@ CREATE TABLE target (
     PRIMARY KEY (environment, subject, act)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX target_act ON target (act);
+
+-- What happened, by the minute (of Unix time) and integration; processes add to it.
+CREATE TABLE counter (
+    environment TEXT NOT NULL,
+    minute INTEGER NOT NULL,
+    channel TEXT NOT NULL,
+    pass TEXT NOT NULL,
+    what TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (environment, minute, channel, pass, what)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX counter_minute ON counter (minute);
