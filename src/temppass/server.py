@@ -53,7 +53,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 async def serve(
     app: Any,
-    listener: socket.socket,
+    listeners: Sequence[socket.socket],
     tls: Tls | None,
     ready: Callable[[], None],
     upkeep: Sequence[tuple[float, Callable[[], Awaitable[None]]]],
@@ -79,7 +79,7 @@ async def serve(
 
     kept_up = [asyncio.create_task(_every(pause_s, work)) for pause_s, work in [*upkeep, (DROPS_TOLD_S, tell_of_drops)]]
     try:
-        await server.serve(sockets=[listener])
+        await server.serve(sockets=[*listeners])
     finally:
         for task in kept_up:
             task.cancel()

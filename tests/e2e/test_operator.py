@@ -5,7 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith("TEMPPASS_")}
+
+_STATUS = """
+import sys, urllib.error, urllib.request
+try:
+    print(urllib.request.urlopen(sys.argv[1]).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
 
 
 def run(folder: Path, *arguments: str) -> tuple[int, str, str]:
@@ -44,3 +54,24 @@ def test_what_cannot_be_is_refused_with_what_to_do(tmp_path: Path) -> None:
 def test_a_list_makes_no_store(tmp_path: Path) -> None:
     run(tmp_path, "list")
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("own_port", [True, False])
+def test_a_server_keeps_the_control_api_to_its_port_or_leaves_it_out(tmp_path: Path, own_port: bool) -> None:  # noqa: FBT001
+    options = ["--control-port", "0"] if own_port else ["--no-control"]
+    command = [sys.executable, "-m", "temppass.cli", "serve", "--port", "0", *options]
+    with subprocess.Popen(command, cwd=tmp_path, env=ENVIRON, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        said: list[str] = []
+        while not said or not said[-1].startswith("listening"):
+            said.append(server.stderr.readline())
+        urls = [line.split()[-1] for line in said]
+        told = []
+        for url in urls:
+            for path in ("/control/v1/whoami", "/healthz"):
+                answer = subprocess.run(
+                    [sys.executable, "-c", _STATUS, url + path], capture_output=True, text=True, check=True
+                )
+                told.append(int(answer.stdout))
+        server.terminate()
+    assert told == ([401, 200, 404, 200] if own_port else [404, 200])

@@ -95,3 +95,31 @@ def test_a_moment_is_told_to_the_millisecond_and_read_in_any_zone(double: Double
     client = TestClient(double.app, base_url="http://localhost", headers={"Authorization": f"Bearer {admin}"})
     body = {"name": "anna", "role": "viewer", "ends_at": "2099-01-01T01:00:00.25+01:00"}
     assert client.post("/control/v1/operators", json=body).json()["ends_at"] == "2099-01-01T00:00:00.250Z"
+
+
+def test_the_control_api_can_have_a_port_of_its_own_or_none(double: Double) -> None:
+    """Our own pages are on every port; what is nowhere is not described either."""
+    asked = ("/control/v1/whoami", "/api/v2/C/profiles", "/healthz")
+
+    def told() -> list[list[int]]:
+        clients = [TestClient(double.app, base_url=f"http://localhost:{port}") for port in (8080, 9090)]
+        return [[client.get(path).status_code for path in asked] for client in clients]
+
+    def described() -> bool:
+        document = TestClient(double.app, base_url="http://localhost:9090").get("/openapi.json").json()
+        return "/control/v1/whoami" in document["paths"]
+
+    seen: list[object] = [told()]
+    double.app.keep_control_to(9090)
+    seen += [told(), described()]
+    other = build()
+    other.app.keep_control_to(None)
+    answers = [TestClient(other.app, base_url="http://localhost").get(path) for path in (*asked, "/openapi.json")]
+    seen += [[answer.status_code for answer in answers[:3]], "/control/v1/whoami" in answers[3].json()["paths"]]
+    assert seen == [
+        [[401, 401, 200]] * 2,
+        [[404, 401, 200], [401, 404, 200]],
+        True,
+        [404, 401, 200],
+        False,
+    ]

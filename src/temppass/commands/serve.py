@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Server processes.")
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM certificate chain.")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM private key.")
+@click.option(
+    "--control-port",
+    type=click.IntRange(0, 65535),
+    help="Port for the control API alone, which the other then does not serve; 0 picks one.",
+)
+@click.option("--no-control", is_flag=True, help="Serve no control API.")
 @click.option("--demo", is_flag=True, help="Begin with the documented ids, and print a walk to paste into a shell.")
 def serve(  # noqa: C901 - its inner functions are counted with it
     store: str | None,
@@ -38,6 +44,8 @@ def serve(  # noqa: C901 - its inner functions are counted with it
     workers: int,
     tls_cert: Path | None,
     tls_key: Path | None,
+    control_port: int | None,
+    no_control: bool,  # noqa: FBT001 - click passes options by name
     demo: bool,  # noqa: FBT001 - click passes options by name
 ) -> None:
     """
@@ -53,26 +61,30 @@ def serve(  # noqa: C901 - its inner functions are counted with it
 
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("--tls-cert and --tls-key go together.")
-    if demo and store is None and not os.environ.get("TEMPPASS_STORE"):
-        store = "sqlite:///temppass-demo.db"
-    settings = settings_of(store)
-    if workers > 1 and not settings.store.startswith("postgresql://"):
-        raise Failure("an embedded store is served by one process", "leave --workers out, or use PostgreSQL")
+    if control_port is not None and no_control:
+        raise click.UsageError("--control-port and --no-control exclude one another.")
+    settings = _settings(store, workers, demo=demo)
     wiring.configure_logging()
     tls = _tls(tls_cert, tls_key) if tls_cert and tls_key else None
     with opening():
         hold = wiring.hold(settings.store)
-    application = assemble(settings)
-    listener = _listener(host, port)
+    listeners = [_listener(host, each) for each in (port, control_port) if each is not None]
+    ports = [each.getsockname()[1] for each in listeners]
     shown_host = f"[{host}]" if ":" in host else host
-    url = f"{'https' if tls else 'http'}://{shown_host}:{listener.getsockname()[1]}"
+    url, *control_url = [f"{'https' if tls else 'http'}://{shown_host}:{each}" for each in ports]
+
+    def assembled() -> "Application":
+        made = assemble(settings)
+        if no_control or control_port is not None:
+            made.edge.keep_control_to(None if no_control else ports[1])
+        return made
+
+    application = assembled()
     if hold is not None:
         hold.tell(url)
 
     def announce(lines: str) -> None:
-        if lines:
-            click.echo(lines)
-        click.echo(f"listening on {url}", err=True)
+        _announce(lines, url, control_url)
 
     async def prepare() -> str:
         return await _prepare(
@@ -83,7 +95,7 @@ def serve(  # noqa: C901 - its inner functions are counted with it
 
     async def answer(worker: "Application", ready: Callable[[], None]) -> None:
         upkeep = worker.service.upkeep
-        await server.serve(worker.edge, listener, tls, ready, upkeep.rhythms())
+        await server.serve(worker.edge, listeners, tls, ready, upkeep.rhythms())
         with contextlib.suppress(StoreUnavailable):
             await upkeep.count()  # what the last seconds brought
 
@@ -97,7 +109,7 @@ def serve(  # noqa: C901 - its inner functions are counted with it
             return await prepare()
 
     def work(ready: Callable[[], None]) -> None:
-        worker = assemble(settings)
+        worker = assembled()
 
         async def answer_here() -> None:
             async with closing(worker.store):
@@ -110,6 +122,24 @@ def serve(  # noqa: C901 - its inner functions are counted with it
     else:
         lines = run(prepare_alone)
         Workers(work, lambda: announce(lines)).run(workers)
+
+
+def _announce(lines: str, url: str, control_url: list[str]) -> None:
+    if lines:
+        click.echo(lines)
+    for each in control_url:
+        click.echo(f"control on {each}", err=True)
+    click.echo(f"listening on {url}", err=True)
+
+
+def _settings(store: str | None, workers: int, *, demo: bool) -> "Settings":
+    """Read the settings of a server. Raises Failure."""
+    if demo and store is None and not os.environ.get("TEMPPASS_STORE"):
+        store = "sqlite:///temppass-demo.db"
+    settings = settings_of(store)
+    if workers > 1 and not settings.store.startswith("postgresql://"):
+        raise Failure("an embedded store is served by one process", "leave --workers out, or use PostgreSQL")
+    return settings
 
 
 async def _prepare(application: "Application", settings: "Settings", curl: str, url: str, demo: bool) -> str:  # noqa: FBT001

@@ -25,7 +25,7 @@ from temppass.web.host import RELEASE_PRODUCTION, environment_of_host, host_of, 
 from temppass.web.metrics import FAILED, NOBODY, Metrics
 from temppass.web.openapi import GuardedRoute
 from temppass.web.own import Own
-from temppass.web.problems import OWN_SURFACE, PLAIN, answer, plain, problem
+from temppass.web.problems import CONTROL_SURFACE, OWN_SURFACE, PLAIN, answer, plain, problem
 from temppass.web.reset import Resetter
 from temppass.web.v2 import RestV2
 
@@ -80,6 +80,18 @@ class Edge:
         self.routes += Registrar(service).routes()
         self.routes += Control(service).routes()
         self.routes += Own(service, self._metrics, self.routes).routes()
+        #: those of a port of which others have not the same
+        self._at_port: dict[int | None, list[GuardedRoute]] = {}
+        self._elsewhere = self.routes
+
+    def keep_control_to(self, port: int | None) -> None:
+        """Serve the control API on this port alone, with our own pages; None: nowhere. The wire is on all others."""
+        control = [route for route in self.routes if route.surface is CONTROL_SURFACE]
+        self._elsewhere = [route for route in self.routes if route.surface is not CONTROL_SURFACE]
+        if port is None:
+            self.routes[:] = self._elsewhere  # nor are they described
+        else:
+            self._at_port = {port: [*control, *(route for route in self.routes if route.surface is OWN_SURFACE)]}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -144,7 +156,7 @@ class Edge:
             scope["path"] = scope["path"][:-1]  # a trailing slash is an alias (contract §12 #24)
         if scope["method"] == "OPTIONS":
             return None
-        for route in self.routes:
+        for route in self._at(scope):
             match, matched = route.matches(scope)
             if match is Match.FULL:
                 scope.update(matched)
@@ -171,7 +183,14 @@ class Edge:
 
     def _there(self, scope: Scope) -> list[GuardedRoute]:
         """Answer the routes at a path, whatever the method."""
-        return [route for route in self.routes if route.matches(scope)[0] is not Match.NONE]
+        return [route for route in self._at(scope) if route.matches(scope)[0] is not Match.NONE]
+
+    def _at(self, scope: Scope) -> list[GuardedRoute]:
+        """Answer the routes of the port that a request came to."""
+        if not self._at_port:
+            return self._elsewhere
+        _, port = scope.get("server") or ("", None)
+        return self._at_port.get(port, self._elsewhere)
 
     def _count(self, scope: Scope, name: str, status: int | str) -> None:
         self._metrics.count(name, status)
