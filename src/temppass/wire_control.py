@@ -6,10 +6,13 @@ Bodies forbid what they do not know: a target that is misspelt must not mean eve
 """
 
 from datetime import UTC, datetime
+from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType, field
 
 from temppass.core.calendar import Effect
+from temppass.core.explain import State
+from temppass.core.model import TrialState
 from temppass.core.operator import Role
 
 
@@ -140,3 +143,108 @@ class Receipt(Struct, frozen=True):
     """`id` is the act's."""
 
     id: str
+
+
+# --- explain
+
+SubjectWord = Literal["device", "key"]
+
+
+class ExplainBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    A viewer, in one or two of the first four; `subject` is a digest that an explanation told. With `channel` and `pass`
+    one explanation, else a list; `title` is one that nobody has watched where it is left out.
+    """
+
+    device: str | UnsetType = UNSET
+    email: str | UnsetType = UNSET
+    key: str | UnsetType = UNSET
+    subject: str | UnsetType = UNSET
+    channel: str | UnsetType = UNSET
+    pass_: str | UnsetType = field(default=UNSET, name="pass")
+    title: str | UnsetType = UNSET
+
+
+class NextShape(Struct, frozen=True):
+    """What the next authorize would answer; `code` is the wire's where it denies."""
+
+    authorized: bool
+    code: str | None
+
+
+class SubjectShape(Struct, frozen=True):
+    """
+    One device or user key by itself: `subject` is its digest in hex, moments are null where it has no trial, `titles`
+    those watched and `titles_max` with the granted ones (`bonus`); null for a pass that does not count them.
+    """
+
+    kind: SubjectWord
+    subject: str
+    state: State
+    started_at: str | None
+    expires_at: str | None
+    titles: tuple[str, ...]
+    titles_max: int | None
+    bonus: int
+
+
+class JoinedShape(Struct, frozen=True):
+    """What the subjects have together, which is what a decision goes by. Moments are null where nothing has begun."""
+
+    state: TrialState
+    started_at: str | None
+    expires_at: str | None
+    titles: tuple[str, ...]
+    titles_max: int | None
+
+
+class HelpShape(Struct, frozen=True):
+    """What would permit the next title: a reset of `subjects`, or a grant to them of at least so much."""
+
+    act: Literal["reset", "grant"]
+    subjects: tuple[str, ...]
+    minutes: int
+    titles: int
+
+
+class ActorShape(Struct, frozen=True):
+    """Who acted; a schedule has no name."""
+
+    kind: Literal["application", "schedule", "shell", "operator"]
+    name: str
+
+
+class TouchShape(Struct, frozen=True):
+    """An act that touched the viewer, alone or with everybody. `matched` is null where it was not counted."""
+
+    id: str
+    sequence: int
+    at: str
+    kind: str
+    actor: ActorShape
+    reason: str | None
+    channel: str | None
+    pass_: str | None = field(name="pass")
+    matched: int | None
+
+
+class Explanation(Struct, frozen=True):
+    """Why a viewer may watch or may not: `because` is to be read out."""
+
+    channel: str
+    pass_: str = field(name="pass")
+    because: str
+    next: NextShape
+    subjects: list[SubjectShape]
+    joined: JoinedShape | None
+    helps: list[HelpShape]
+    acts: list[TouchShape]
+    warnings: tuple[str, ...]
+
+
+class Explanations(Struct, frozen=True):
+    """One for each integration in which the viewer has, or had, a trial; `because` says so where there is none."""
+
+    because: str
+    explanations: list[Explanation]
+    warnings: tuple[str, ...]

@@ -15,7 +15,11 @@ from temppass.web.problems import CONTROL_SURFACE
 PRODUCTION = "release-production"
 ROUTES = [route for route in build().app.routes if route.surface is CONTROL_SURFACE]
 #: what each route that reads a body is sent
-BODIES: dict[str, Any] = {"create_operator": {"name": "new", "role": "viewer"}, "set_schedule": {"paused": True}}
+BODIES: dict[str, Any] = {
+    "create_operator": {"name": "new", "role": "viewer"},
+    "set_schedule": {"paused": True},
+    "explain": {"device": "d", "channel": "C", "pass": "P"},
+}
 #: what the paths of routes name
 NAMES = {"environment": PRODUCTION, "name": "nobody", "channel": "C", "pass": "P"}
 LIMITED = [route.name for route in ROUTES if "{environment}" in route.path_format]

@@ -132,6 +132,10 @@ BODIES = {
     "register": [b'{"software_statement":"%s"}' % STATEMENT, b"software_statement=" + STATEMENT],
     "token": [CREDENTIALS],
     "set_schedule": [b'{"paused":true}'],
+    "explain": [
+        b'{"device":"vbox-4f19c2a0","email":"anna@acme.example","title":"ACME-LIVE"}',
+        b'{"key":"k","channel":"REF","pass":"flexibleTempPass"}',
+    ],
     "create_operator": [b'{"name":"anna","role":"support","channels":["REF"],"ends_at":"2099-01-01T00:00:00Z"}'],
 }
 HEADERS = {

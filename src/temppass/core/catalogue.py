@@ -140,12 +140,29 @@ def channel_of(catalogue: Catalogue, channel_id: str) -> Channel:
 def offer_of(
     catalogue: Catalogue, channel: Channel, pass_id: str, resets_since: Mapping[str, int], environment: str
 ) -> Offer:
-    """Refuses: UnknownPass, InactiveIntegration."""
+    """Answer what is offered now. Refuses: UnknownPass, InactiveIntegration."""
+    if not pass_of(catalogue, pass_id).channels.get(channel.id, False):
+        raise InactiveIntegration(f"Channel {channel.id!r} does not offer pass {pass_id!r}.")
+    return declared_offer(catalogue, channel, pass_id, resets_since, environment)
+
+
+def pass_of(catalogue: Catalogue, pass_id: str) -> Pass:
+    """Refuses: UnknownPass."""
     found = catalogue.passes.get(pass_id)
     if found is None:
         raise UnknownPass(f"There is no pass {pass_id[:128]!r} in this environment.")
-    if not found.channels.get(channel.id, False):
-        raise InactiveIntegration(f"Channel {channel.id!r} does not offer pass {pass_id!r}.")
+    return found
+
+
+def declared_offer(
+    catalogue: Catalogue, channel: Channel, pass_id: str, resets_since: Mapping[str, int], environment: str
+) -> Offer:
+    """
+    Answer what a channel offers, or did until its integration was disabled. Refuses: UnknownPass, InactiveIntegration.
+    """
+    found = pass_of(catalogue, pass_id)
+    if channel.id not in found.channels:
+        raise InactiveIntegration(f"Channel {channel.id!r} does not have pass {pass_id!r}.")
     return Offer(
         channel.id,
         found.id,

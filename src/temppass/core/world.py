@@ -147,10 +147,21 @@ class World:
         offer = self._offers.get((channel.id, pass_id))
         if offer is None:
             offer = rules.offer_of(self.catalogue, channel, pass_id, self._resets_since, self.name)
-            if rules.integration(channel.id, pass_id) in self.record.paused:
-                offer = replace(offer, resets=None)
-            self._offers[channel.id, pass_id] = offer
+            offer = self._offers[channel.id, pass_id] = self._while_paused(offer)
         return offer
+
+    def declared(self, channel: Channel, pass_id: str) -> tuple[Offer, bool]:
+        """
+        Answer the offer of an integration and whether it is enabled: for what is read, never to decide.
+
+        Refuses: UnknownPass, InactiveIntegration where there is none.
+        """
+        offer = rules.declared_offer(self.catalogue, channel, pass_id, self._resets_since, self.name)
+        return self._while_paused(offer), self.catalogue.passes[pass_id].channels[channel.id]
+
+    def _while_paused(self, offer: Offer) -> Offer:
+        paused = rules.integration(offer.channel_id, offer.pass_id) in self.record.paused
+        return replace(offer, resets=None) if paused else offer
 
     def recurring(self) -> list[tuple[str, str]]:
         """Answer the (channel, pass) of every integration that resets by itself now."""

@@ -14,6 +14,7 @@ from temppass.service.counters import Counters
 from temppass.service.credentials import Credentials
 from temppass.service.decisions import Decisions
 from temppass.service.desk import Desk
+from temppass.service.explain import Explainer
 from temppass.service.history import History
 from temppass.service.operators import Operators
 from temppass.service.resets import Resets
@@ -38,6 +39,7 @@ class Service(NamedTuple):
     operators: Operators
     schedules: Schedules
     counters: Counters
+    explainer: Explainer
 
     async def world(self, environment: str) -> World:
         """Answer the present world, for its public keys and domains."""
@@ -70,4 +72,5 @@ def serve_from(
         Operators(context, desk),
         Schedules(context, desk),
         counters,
+        Explainer(context, desk, history),
     )

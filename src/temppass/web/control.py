@@ -22,8 +22,10 @@ from temppass.core.world import HOUSE
 from temppass.service import Service
 from temppass.service.counters import MINUTE_MS, Asked
 from temppass.service.desk import Call, Once
+from temppass.service.explain import Explanation, Question
 from temppass.service.operators import NewOperator
 from temppass.service.schedules import Schedule
+from temppass.web.explain import explanation_shape, explanations_shape, question_of
 from temppass.web.openapi import JSON_TYPE, READING, Endpoint, GuardedRoute, Operation, body_of, ref
 from temppass.web.problems import CONTROL_HEADERS, CONTROL_SURFACE, JSON
 from temppass.web.request import Headers, attempt, form_pairs, read_body, single
@@ -39,7 +41,7 @@ _TOKEN_CHARACTERS_MAX = 256
 def _operation(
     name: str,
     description: str,
-    answer: type[Struct],
+    answer: type[Struct] | dict[str, Any],
     role: Role,
     *,
     status: int = 200,
@@ -105,6 +107,15 @@ _COUNTERS = _operation(
     Role.VIEWER,
     parameters=("of_channel", "of_pass", "since", "until", "step"),
 )
+_EXPLAIN = _operation(
+    "explain",
+    "Say why a viewer may watch or may not, and what would help: of one pass where `channel` and `pass` are given, "
+    "else wherever the viewer has a trial, or had one.",
+    {"anyOf": [ref("schemas", "Explanation"), ref("schemas", "Explanations")]},
+    Role.VIEWER,
+    refusals=(*_LIMITED, r.InvalidIdentity, r.InvalidDeviceIdentifier),
+    body=wire_control.ExplainBody,
+)
 #: where everything of an environment is
 _IN = "/environments/{environment}"
 
@@ -123,6 +134,7 @@ class Control:
             route("/operators", self.create_operator, "POST", _CREATE_OPERATOR),
             route("/operators/{name:id}", self.revoke_operator, "DELETE", _REVOKE_OPERATOR),
             route(f"{_IN}/counters", self.counters, "GET", _COUNTERS),
+            route(f"{_IN}/explain", self.explain, "POST", _EXPLAIN),
             route(f"{_IN}/schedules", self.schedules, "GET", _SCHEDULES),
             route(f"{_IN}/schedules/{{channel:id}}/{{pass:id}}", self.set_schedule, "POST", _SET_SCHEDULE),
         ]
@@ -146,6 +158,13 @@ class Control:
         call = _call(request, HOUSE, b"")
         revoked = await self._service.operators.revoke(call, request.path_params["name"])
         return _ok(wire_control.Receipt(revoked.id))
+
+    # --- why
+
+    async def explain(self, request: Request) -> Response:
+        raw, call = await _read(request, _environment(request))
+        found = await self._service.explainer.explain(call, attempt(_question, raw))
+        return _ok(explanation_shape(found) if isinstance(found, Explanation) else explanations_shape(found))
 
     # --- schedules
 
@@ -222,6 +241,11 @@ def _new_operator(raw: bytes) -> NewOperator:
     body = _decode(wire_control.OperatorBody, raw)
     ends_at = _moment(body.ends_at, "ends_at") if body.ends_at is not UNSET else None
     return NewOperator(body.name, body.role, body.environments, body.channels, ends_at)
+
+
+def _question(raw: bytes) -> Question:
+    """Refuses: InvalidRequest."""
+    return question_of(_decode(wire_control.ExplainBody, raw))
 
 
 def _decode(shape: type[S], raw: bytes) -> S:

@@ -129,6 +129,8 @@ CONTROL: dict[type[r.Refusal], Row] = {
     r.RoleMissing: Row(403, "role_missing"),
     r.OutsideLimits: Row(403, "outside_limits"),
     r.InvalidRequest: Row(400, "invalid_request"),
+    r.InvalidIdentity: Row(400, "invalid_request"),
+    r.InvalidDeviceIdentifier: Row(400, "invalid_request"),
     r.NotThere: Row(404, "not_found"),
     r.KeyReused: Row(422, "idempotency_key_reused"),
     r.AnsweredOnce: Row(409, "answered_once"),

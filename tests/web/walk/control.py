@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from tests.web.walk.doors import operations
+from tests.web.walk.explaining import explain
 from tests.web.walk.walker import JSON, Headers, Walker
 
 CONTROL = "/control/v1"
@@ -22,6 +23,7 @@ def control(walker: Walker) -> None:
     operators(walker, roles)
     schedules(walker, roles)
     counters(walker, roles)
+    explain(walker, roles)
 
 
 def strangers(walker: Walker, admin: Headers) -> None:
