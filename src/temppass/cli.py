@@ -60,6 +60,10 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 #: the commands against a service: where in `temppass.commands` each is, and what --help says of it unseen
 CLIENT_COMMANDS = {
     "reset": ("reset:reset", "Make a viewer, a file of viewers, or everybody new to a pass."),
+    "explain": ("desk:explain", "Say why a viewer may watch or may not, in a sentence to read out."),
+    "undo": ("desk:undo", "Take back a reset or a grant, within a day."),
+    "grant": ("desk:grant", "Give a viewer minutes or titles on top of a trial."),
+    "acts": ("desk:acts", "List who did what, when and why, the newest first."),
     "authorize": ("viewer:authorize", "Decide titles as an application would; the first permit begins the trial."),
     "preauthorize": ("viewer:preauthorize", "Judge titles as a catalogue page would; begin and consume nothing."),
     "profile": (
@@ -86,12 +90,12 @@ CLIENT_COMMANDS = {
     ),
     "login": (
         "access:login",
-        "Save a service, a channel, a pass and the software statement that opens them as a profile.",
+        "Save a service, a channel, a pass and the secret that opens them as a profile.",
     ),
-    "logout": ("access:logout", "Forget a profile with its statement, credentials and token."),
+    "logout": ("access:logout", "Forget a profile with its secret, credentials and token."),
     "whoami": (
         "access:whoami",
-        "Tell who one is, offline: profile, service, channel, pass, and whether a token is at hand.",
+        "Tell who one is: profile, service, channel, pass, and whether a token is at hand.",
     ),
     "completion": (
         "completion:completion",

@@ -86,12 +86,12 @@ def test_a_stored_statement_goes_only_to_the_place_that_it_was_stored_for(
     profiles: Profiles, options: Mapping[str, str], statement_of: str | None
 ) -> None:
     profiles.put("work", WORK, STATEMENT, default=True)
-    assert choose(options, {}, profiles).statement_of == statement_of
+    assert choose(options, {}, profiles).secret_of == statement_of
 
 
 def test_without_a_profile_nothing_is_chosen(profiles: Profiles) -> None:
     chosen = choose({}, {}, profiles)
-    assert (chosen.place, chosen.statement_file, chosen.statement_of) == (None, None, None)
+    assert (chosen.place, chosen.statement_file, chosen.secret_of) == (None, None, None)
 
 
 @pytest.mark.parametrize(

@@ -247,6 +247,8 @@ def asked(
 
 #: what to do, by the service's code
 HINTS = {
+    "invalid_request": "mend what the message names; `temppass catalogue show` lists channels and passes",
+    "not_found": "is the id right, and of this environment? `temppass acts` lists what one may see",
     "unknown_operator": "is it the token of this service? an admin makes one: `temppass operator create`",
     "ended_operator": "an admin makes a new token: `temppass operator create`",
     "role_missing": "ask somebody who has that role",

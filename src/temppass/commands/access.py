@@ -8,9 +8,12 @@ import time
 import click
 import msgspec
 
-from temppass.client import exchange, flow
+from temppass.client import control, exchange, flow
 from temppass.client.client import Client
-from temppass.client.errors import TempPassError
+from temppass.client.control import ENVIRONMENT
+from temppass.client.desk import Control
+from temppass.client.errors import NotPermitted, TempPassError
+from temppass.client.place import Place
 from temppass.client.vault import Held, vault_name
 from temppass.commands.shared import (
     Asked,
@@ -19,6 +22,7 @@ from temppass.commands.shared import (
     moment,
     profiles,
     read_statement,
+    read_token,
     say,
     show_fields,
     show_json,
@@ -28,8 +32,8 @@ from temppass.commands.shared import (
 )
 from temppass.failure import FAILED, USAGE, Failure
 from temppass.tools.claims import claims_of
-from temppass.tools.curl import CLIENT_ID, CLIENT_SECRET, STATEMENT, curl, request_of
-from temppass.tools.profiles import Profile, place_of
+from temppass.tools.curl import CLIENT_ID, CLIENT_SECRET, OPERATOR_TOKEN, STATEMENT, curl, request_of
+from temppass.tools.profiles import Profile, Profiles, place_of
 
 
 @click.command()
@@ -38,7 +42,10 @@ from temppass.tools.profiles import Profile, place_of
 @click.option("--environment", metavar="NAME", help="Or one of the vendor's environments.")
 @click.option("--requestor", metavar="ID", help="The channel that commands mean where they name none.")
 @click.option("--mvpd", metavar="ID", help="The pass that commands mean where they name none.")
-@click.option("--statement-file", metavar="FILE", default="-", help="The software statement; stdin where not given.")
+@click.option("--statement-file", metavar="FILE", help="The software statement; stdin where not given.")
+@click.option("--operator", "is_operators", is_flag=True, help="Save an operator's token in place of a statement.")
+@click.option("--token-file", metavar="FILE", help="With --operator: the token; stdin where not given.")
+@click.option("--in", "in_", metavar="NAME", help="With --operator: the environment; else release-production.")
 @click.option("--default", is_flag=True, help="Use this profile where none is named.")
 @click.option("--keyring", is_flag=True, help="Keep secrets in the keyring of the operating system.")
 @click.option("--offline", is_flag=True, help="Do not try the statement first.")
@@ -51,7 +58,10 @@ def login(
     environment: str | None,
     requestor: str | None,
     mvpd: str | None,
-    statement_file: str,
+    statement_file: str | None,
+    is_operators: bool,
+    token_file: str | None,
+    in_: str | None,
     default: bool,
     keyring: bool,
     offline: bool,
@@ -59,42 +69,70 @@ def login(
     show_request: bool,
 ) -> None:
     """
-    Save a service, a channel, a pass and the software statement that opens them as a profile.
+    Save a service, a channel, a pass and the secret that opens them as a profile.
 
-    The statement is read from a file or from stdin, tried, and kept in a file that only you can read.
+    The secret is the software statement of an application or, with --operator, an operator's token. It is read from a
+    file or from stdin, tried, and kept in a file that only you can read.
 
     \b
     temppass login --profile local --url http://127.0.0.1:8080 --requestor REF --mvpd TempPassREF \\
         --statement-file statement.jwt --default
     temppass login --profile staging --environment release-staging --requestor REF < statement.jwt
+    temppass login --profile desk --url http://127.0.0.1:8080 --operator < anna.token
     """
     options = {"--profile": name, "--url": url, "--environment": environment, "--requestor": requestor, "--mvpd": mvpd,
-               "--statement-file": statement_file}  # fmt: skip
+               "--statement-file": statement_file, "--token-file": token_file, "--in": in_}  # fmt: skip
     if empty := [option for option, value in options.items() if value == ""]:
         raise Failure(f"{empty[0]} is empty", "is a variable unset?", USAGE)
     if (url is None) == (environment is None):
         raise click.UsageError("Give either --url or --environment.")
-    if statement_file == "-" and sys.stdin.isatty() and not show_request:
-        say("paste the software statement, then end the input (Ctrl-D):")
+    others = ("--environment", "--statement-file") if is_operators else ("--token-file", "--in")
+    if stray := [option for option in others if options[option] is not None]:
+        raise click.UsageError(f"{stray[0]} does not go {'with' if is_operators else 'without'} --operator.")
+    source = (token_file if is_operators else statement_file) or "-"
+    what = "operator's token" if is_operators else "software statement"
+    if source == "-" and sys.stdin.isatty() and not show_request:
+        say(f"paste the {what}, then end the input (Ctrl-D):")
     with failing():
-        place = place_of(url, environment)
+        place, acts_in = place_of(url, environment), in_ or ENVIRONMENT
         if show_request:
-            for request in _credentials_requests(flow.Party(place, STATEMENT)):
+            asked = (
+                [request_of(control.whoami(control.seat(place, OPERATOR_TOKEN, acts_in)))]
+                if is_operators
+                else _credentials_requests(flow.Party(place, STATEMENT))
+            )
+            for request in asked:
                 click.echo(curl(request))
             return
-        statement = read_statement(statement_file)
+        secret = read_token(source) if is_operators else read_statement(source)
         if dry_run:
             say(f"would save profile {name} for {place.name} in {profiles().path}; nothing was sent or saved")
             return
         unset = msgspec.UNSET
         profile = Profile(
-            url or unset, environment or unset, requestor or unset, mvpd or unset, "keyring" if keyring else "file"
+            url or unset,
+            environment or unset,
+            requestor or unset,
+            mvpd or unset,
+            "keyring" if keyring else "file",
+            acts_in if is_operators else unset,
         )
-        if not offline:
-            with Client(place, statement, vault=vault(in_keyring=keyring)) as client:
-                client.access_token()
-        profiles().put(name, profile, statement, default=default)
-    say(f"saved profile {name} in {profiles().path}{'' if offline else '; the statement is taken'}")
+        taken = "" if offline else f"; {_tried(place, secret, profile)}"
+        profiles().put(name, profile, secret, default=default)
+    say(f"saved profile {name} in {profiles().path}{taken}")
+
+
+def _tried(place: Place, secret: str, profile: Profile) -> str:
+    """Try a secret, and say that it is taken. Raises TempPassError."""
+    if profile.operator:
+        with Control(place.service, secret, profile.operator) as desk:
+            found = desk.whoami()
+        if found.environments and profile.operator not in found.environments:
+            raise NotPermitted(f"{found.name} acts in {', '.join(found.environments)} only", hint="name one with --in")
+        return f"the token is taken: {found.name}, {found.role}"
+    with Client(place, secret, vault=vault(in_keyring=profile.keep == "keyring")) as client:
+        client.access_token()
+    return "the statement is taken"
 
 
 @click.command()
@@ -102,7 +140,7 @@ def login(
 @click.option("--dry-run", is_flag=True, help="Say what would be forgotten, and forget nothing.")
 def logout(*, name: str, dry_run: bool) -> None:
     """
-    Forget a profile with its statement, credentials and token.
+    Forget a profile with its secret, credentials and token.
 
     \b
     temppass logout local
@@ -111,28 +149,38 @@ def logout(*, name: str, dry_run: bool) -> None:
         known = profiles()
         found = known.get(name)
         if dry_run:
-            say(f"would forget profile {name} of {known.path}, its statement, credentials and token")
+            say(f"would forget profile {name} of {known.path}, its secret, credentials and token")
             return
-        try:
-            entry = vault_name(found.place.name, known.statement(name))
-        except TempPassError:
-            say(f"the statement of {name} is gone already; credentials made with it stay where they are")
-        else:
-            vault(in_keyring=found.keep == "keyring").remember(entry, None)
+        if not found.operator:  # whose token is all that is kept
+            _forget_credentials(name, found, known)
         known.remove(name)
     say(f"forgot profile {name}; what the service knows of it stays there until it is revoked")
+
+
+def _forget_credentials(name: str, found: Profile, known: Profiles) -> None:
+    try:
+        entry = vault_name(found.place.name, known.statement(name))
+    except TempPassError:
+        say(f"the statement of {name} is gone already; credentials made with it stay where they are")
+    else:
+        vault(in_keyring=found.keep == "keyring").remember(entry, None)
 
 
 @click.command()
 @client_command()
 def whoami(*, asked: Asked) -> None:
     """
-    Tell who one is, offline: profile, service, channel, pass, and whether a token is at hand. Exit code 1 if unusable.
+    Tell who one is: profile, service, channel, pass, and whether a token is at hand. Exit code 1 if unusable.
+
+    Sends nothing, except for an operator, of whom the service is asked: role, limits, and until when.
 
     \b
     temppass whoami
     temppass whoami --profile staging --json
     """
+    if asked.is_operators:
+        _operator_whoami(asked)
+        return
     reason = ""
     asked = asked._replace(show_request=False)  # nothing is sent anyway
     held: Held | None = None
@@ -167,6 +215,29 @@ def whoami(*, asked: Asked) -> None:
         raise Failure(reason, "save a profile with `temppass login`", FAILED)
 
 
+def _operator_whoami(asked: Asked) -> None:
+    seat = asked.seat
+    conversation = control.whoami(seat)
+    if asked.is_only_shown("ask whose token it is", conversation):
+        return
+    with asked.control(seat) as desk:
+        found = desk.play(conversation)
+    chosen = asked.chosen
+    fields = {
+        "usable": True, "profile": chosen.profile, "place": seat.place.name, "environment": seat.environment,
+        "requestor": chosen.requestor, "mvpd": chosen.mvpd, "operator": found.name, "role": found.role,
+        "environments": list(found.environments), "channels": list(found.channels), "ends_at": found.ends_at,
+    }  # fmt: skip
+    if asked.as_json:
+        show_json(fields)
+        return
+    words = {
+        **fields, "usable": "yes", "environments": ", ".join(found.environments) or "all",
+        "channels": ", ".join(found.channels) or "all", "ends_at": None,
+    }  # fmt: skip
+    show_fields([*words.items(), ("token", f"good until {moment(found.ends_at)}")])
+
+
 @click.command(name="profiles")
 @click.option("--json", "as_json", is_flag=True, help="Answer as JSON on stdout.")
 def profiles_(*, as_json: bool) -> None:
@@ -183,6 +254,7 @@ def profiles_(*, as_json: bool) -> None:
             {
                 "name": name, "default": name == default, "place": entry.url or entry.environment or "none",
                 "requestor": entry.requestor or None, "mvpd": entry.mvpd or None, "keep": entry.keep,
+                "operator": entry.operator or None,
             }
             for name, entry in known.items()
         ]  # fmt: skip
@@ -193,10 +265,10 @@ def profiles_(*, as_json: bool) -> None:
         say(f"no profile yet; `temppass login` saves one in {profiles().path}")
         return
     show_table(
-        ("", "PROFILE", "PLACE", "REQUESTOR", "MVPD", "SECRETS"),
+        ("", "PROFILE", "PLACE", "REQUESTOR", "MVPD", "SECRETS", "OPERATOR IN"),
         [
             ("*" if row["default"] else "", row["name"], row["place"], row["requestor"] or "-", row["mvpd"] or "-",
-             row["keep"])
+             row["keep"], row["operator"] or "-")
             for row in rows
         ],
     )  # fmt: skip

@@ -5,18 +5,23 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-from temppass.client import exchange, flow
+from temppass.client import control, flow
 from temppass.client.client import Client
+from temppass.client.control import Target
+from temppass.client.desk import Control
 from temppass.client.errors import InvalidTarget, RequestRefused, ServerFault, TempPassError, Unreachable
+from temppass.client.exchange import Flow
 from temppass.client.flow import ALL_DEVICES, ALL_KEYS, Everybody, ResetDone
 from temppass.client.place import ENVIRONMENTS
+from temppass.client.shell import Shell
 from temppass.commands.shared import (
     Asked,
     client_command,
@@ -29,8 +34,9 @@ from temppass.commands.shared import (
 )
 from temppass.core.identity import IDENTITY_BYTES_MAX, canonical_user_key
 from temppass.failure import FAILED, PARTIAL, USAGE, Failure
-from temppass.tools.bulk import COLUMNS, DONE, FILE_BYTES_MAX, Journal, Target, head_of, parse
+from temppass.tools.bulk import COLUMNS, DONE, FILE_BYTES_MAX, Journal, head_of, parse
 from temppass.tools.bulk import FAILED as LINE_FAILED  # fmt: skip
+from temppass.tools.bulk import Target as Line
 from temppass.tools.forms import is_email
 
 #: resets a second from a file: to the vendor, and to a server of one's own
@@ -61,6 +67,7 @@ class One(NamedTuple):
 @click.option("--rate", type=click.FloatRange(0.01, 1000), help="Lines of a file a second; 1 to the vendor, else 50.")
 @click.option("--journal", metavar="FILE", help="Where to note what was answered; else FILE.journal.")
 @click.option("--resume", is_flag=True, help="Go on after a crash or Ctrl-C, by the journal.")
+@click.option("--reason", metavar="TEXT", help="With an operator's profile: why, for the audit trail.")
 @client_command()
 def reset(
     *,
@@ -75,9 +82,12 @@ def reset(
     rate: float | None,
     journal: str | None,
     resume: bool,
+    reason: str | None,
 ) -> None:
     """
     Make a viewer, a file of viewers, or everybody new to a pass.
+
+    With the profile of an operator through the control API, device and key in one act: `temppass undo` takes it back.
 
     \b
     temppass reset --requestor REF --mvpd TempPassREF --device f238a1b2
@@ -88,6 +98,8 @@ def reset(
     """
     if "" in {from_, journal}:
         raise InvalidTarget(f"{'--from' if from_ == '' else '--journal'} is empty", hint="is a variable unset?")
+    if reason is not None and not asked.is_operators:
+        raise click.UsageError("--reason goes with the profile of an operator.")
     singles = _singles(device, key, email)
     everybody = [One("all devices", ALL_DEVICES)] * all_devices + [One("all keys", ALL_KEYS)] * all_keys
     if sum(map(bool, (singles, everybody, from_ is not None))) != 1:
@@ -99,9 +111,9 @@ def reset(
             raise click.UsageError(f"{stray[0]} goes with --from.")
         if resume:
             raise click.UsageError("--resume goes with --from.")
-        _reset_ones(asked, singles or everybody)
+        _reset_ones(asked, _mouth(asked, reason), singles or everybody)
     else:
-        _reset_file(asked, from_, kind, rate, journal, resume=resume)
+        _reset_file(asked, reason, from_, kind, rate, journal, resume=resume)
 
 
 def _singles(device: str | None, key: str | None, email: str | None) -> list[One]:
@@ -127,33 +139,74 @@ def _singles(device: str | None, key: str | None, email: str | None) -> list[One
     return singles
 
 
-def _conversation(asked: Asked, party: flow.Party, one: One) -> exchange.Flow[ResetDone]:
-    of_devices = one.target is ALL_DEVICES or one.name == "device"
-    call: Callable[..., exchange.Flow[ResetDone]] = flow.reset_device if of_devices else flow.reset_key
-    return call(party, asked.requestor, asked.mvpd, one.target)
+class _Application(NamedTuple):
+    """Who resets over the vendor's wire: device and key are two calls."""
+
+    asked: Asked
+    party: flow.Party
+
+    def calls(self, ones: Sequence[One]) -> list[tuple[str, Callable[[], Flow[ResetDone]]]]:
+        return [(one.name, partial(self._flow, one)) for one in ones]
+
+    def _flow(self, one: One) -> Flow[ResetDone]:
+        of_devices = one.target is ALL_DEVICES or one.name == "device"
+        call: Callable[..., Flow[ResetDone]] = flow.reset_device if of_devices else flow.reset_key
+        return call(self.party, self.asked.requestor, self.asked.mvpd, one.target)
+
+    def shell(self) -> Client:
+        return self.asked.client(self.party)
 
 
-def _reset_ones(asked: Asked, ones: list[One]) -> None:
-    party = asked.party
+class _Desk(NamedTuple):
+    """Who resets through the control API: device and key are one act."""
+
+    asked: Asked
+    seat: control.Seat
+    reason: str | None
+
+    def calls(self, ones: Sequence[One]) -> list[tuple[str, Callable[[], Flow[ResetDone]]]]:
+        """Name each call once, however often it is sent."""
+        if any(isinstance(one.target, Everybody) for one in ones):
+            hint = "until then: the profile of an application"
+            raise Failure("resets of everybody by an operator need a plan, which this version cannot make", hint)
+        named = {one.name: one.target for one in ones}
+        once = str(uuid.uuid4())
+        return [(" and ".join(named), partial(self._flow, Target(**named), once))]  # type: ignore[arg-type]  # nobody is Everybody
+
+    def _flow(self, target: Target, once: str) -> Flow[ResetDone]:
+        asked = self.asked
+        done = yield from control.reset(self.seat, asked.requestor, asked.mvpd, target, reason=self.reason, once=once)
+        return ResetDone(done.id, done.matched)
+
+    def shell(self) -> Control:
+        return self.asked.control(self.seat)
+
+
+def _mouth(asked: Asked, reason: str | None) -> _Application | _Desk:
+    return _Desk(asked, asked.seat, reason) if asked.is_operators else _Application(asked, asked.party)
+
+
+def _reset_ones(asked: Asked, mouth: _Application | _Desk, ones: list[One]) -> None:
+    calls = mouth.calls(ones)
     what = f"reset {' and '.join(map(_described, ones))} of {asked.requestor} / {asked.mvpd}"
-    if asked.is_only_shown(what, *[_conversation(asked, party, one) for one in ones]):
+    if asked.is_only_shown(what, *[begin() for _, begin in calls]):
         return
     asked.announce(what)
     if any(isinstance(one.target, Everybody) for one in ones):
         asked.confirm(what)
-    with asked.client(party) as client:
-        done = [(one, client.play(_conversation(asked, party, one))) for one in ones]
+    with mouth.shell() as shell:
+        done = [(name, shell.play(begin())) for name, begin in calls]
     _remark(ones, [result for _, result in done])
     if asked.as_json:
         show_json([
-            {"target": one.name, "requestor": asked.requestor, "mvpd": asked.mvpd, "reset_id": result.reset_id or None,
+            {"target": name, "requestor": asked.requestor, "mvpd": asked.mvpd, "reset_id": result.reset_id or None,
              "matched": result.matched}
-            for one, result in done
+            for name, result in done
         ])  # fmt: skip
         return
     show_table(
         ("RESET", "MATCHED", "RESET ID"),
-        [(one.name, "-" if r.matched is None else r.matched, r.reset_id or "-") for one, r in done],
+        [(name, "-" if r.matched is None else r.matched, r.reset_id or "-") for name, r in done],
     )
 
 
@@ -185,14 +238,21 @@ class _Tally(NamedTuple):
 
 
 def _reset_file(
-    asked: Asked, source: str, kind: str | None, rate: float | None, journal: str | None, *, resume: bool
+    asked: Asked,
+    reason: str | None,
+    source: str,
+    kind: str | None,
+    rate: float | None,
+    journal: str | None,
+    *,
+    resume: bool,
 ) -> None:
     if source == "-" and journal is None and not (asked.dry_run or asked.show_request):
         raise click.UsageError("lines from stdin need --journal FILE, so that they can be resumed.")
     if source == "-" and asked.chosen.statement_file == "-":
         raise click.UsageError("only one of --from and --statement-file can be read from stdin.")
     targets = parse(_read(source), "stdin" if source == "-" else source, kind)
-    party = asked.party
+    mouth = _mouth(asked, reason)
     devices, keys = (sum(half is not None for half in half_of) for half_of in zip(*map(_halves, targets), strict=True))
     counted = f"{_many(len(targets), 'line')}: {_many(devices, 'device')}, {_many(keys, 'user key')}"
     what = f"reset {counted} of {asked.requestor} / {asked.mvpd}"
@@ -201,10 +261,11 @@ def _reset_file(
     if asked.dry_run and path.exists():
         with Journal(path, head, resume=resume) as kept:
             say(f"{_many(len(kept.done), 'line')} of them done before, by {path}")
-    if asked.is_only_shown(what, *(_conversation(asked, party, one) for target in targets for one in _ones(target))):
+    shown = (begin() for target in targets for _, begin in mouth.calls(_ones(target)))
+    if asked.is_only_shown(what, *shown):
         return
     rate = rate or (RATE_VENDOR if asked.place.name in ENVIRONMENTS else RATE_OWN)
-    with Journal(path, head, resume=resume) as kept, asked.client(party) as client:
+    with Journal(path, head, resume=resume) as kept, mouth.shell() as shell:
         before = len(kept.done)
         asked.announce(f"{what}{f', {before:,} done before' if before else ''}")
         asked.confirm(what)
@@ -212,7 +273,7 @@ def _reset_file(
         unmatched: list[int] = []
         try:
             left = [target for target in targets if target.line not in kept.done]
-            _work(asked, party, client, left, kept, rate, failed, unmatched)
+            _work(mouth, shell, left, kept, rate, failed, unmatched)
         except BaseException as error:
             _summarize(asked, _Tally(len(kept.done) - before, before, failed, unmatched), len(targets), path)
             how = "interrupted" if isinstance(error, KeyboardInterrupt) else "stopped"
@@ -244,7 +305,7 @@ def _content(path: Path) -> bytes:
         return file.read(FILE_BYTES_MAX + 1)
 
 
-def _halves(target: Target) -> tuple[str | None, str | None]:
+def _halves(target: Line) -> tuple[str | None, str | None]:
     return target.device, target.key
 
 
@@ -252,17 +313,16 @@ def _many(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
-def _ones(target: Target) -> list[One]:
+def _ones(target: Line) -> list[One]:
     """The device first, as the vendor's own tool does."""
     ones = [One("device", target.device)] if target.device is not None else []
     return [*ones, One("key", target.key)] if target.key is not None else ones
 
 
 def _work(
-    asked: Asked,
-    party: flow.Party,
-    client: Client,
-    targets: list[Target],
+    mouth: _Application | _Desk,
+    shell: Shell,
+    targets: list[Line],
     journal: Journal,
     rate: float,
     failed: list[tuple[int, str]],
@@ -278,7 +338,7 @@ def _work(
             time.sleep(max(0.0, due - time.monotonic()))
             due = max(due + 1 / rate, time.monotonic())
             try:
-                results = [_answered(client, partial(_conversation, asked, party, one)) for one in _ones(target)]
+                results = [_answered(shell, begin) for _, begin in mouth.calls(_ones(target))]
             except (RequestRefused, InvalidTarget) as error:
                 code = f"{error.status or ''} {error.code}".strip()
                 journal.record(target.line, _now(), LINE_FAILED, error=code)  # the service's words may name somebody
@@ -298,14 +358,14 @@ def _work(
             advance()
 
 
-def _answered(client: Client, conversation: Callable[[], exchange.Flow[ResetDone]]) -> ResetDone:
+def _answered(shell: Shell, conversation: Callable[[], Flow[ResetDone]]) -> ResetDone:
     """Play a reset; one that was not answered may be played again, because resets are idempotent."""
     for pause_s in RETRY_PAUSES_S:
         try:
-            return client.play(conversation())
+            return shell.play(conversation())
         except (Unreachable, ServerFault):
             time.sleep(pause_s)
-    return client.play(conversation())
+    return shell.play(conversation())
 
 
 def _now() -> int:

@@ -15,6 +15,8 @@ import msgspec
 import platformdirs
 
 from temppass.client.client import Client, default_vault
+from temppass.client.control import Seat, Target, seat
+from temppass.client.desk import Control
 from temppass.client.errors import (
     AccessDenied,
     CredentialsRefused,
@@ -34,8 +36,9 @@ from temppass.client.flow import Party
 from temppass.client.place import ENVIRONMENTS, Place
 from temppass.client.vault import KeyringVault, Vault
 from temppass.failure import FAILED, THROTTLED, UNAUTHORIZED, USAGE, Failure
-from temppass.tools.curl import STATEMENT, curl, request_of
-from temppass.tools.profiles import Chosen, Profiles, choose, clean_statement
+from temppass.tools.curl import OPERATOR_TOKEN, STATEMENT, curl, request_of
+from temppass.tools.forms import is_email
+from temppass.tools.profiles import Chosen, Profiles, choose, clean_statement, clean_token
 
 _OPTIONS = (
     click.option("--profile", metavar="NAME", help="Saved by `temppass login`; else TEMPPASS_PROFILE."),
@@ -86,8 +89,8 @@ class Asked(NamedTuple):
             return Party(place, STATEMENT)
         if self.chosen.statement_file is not None:
             return Party(place, read_statement(self.chosen.statement_file))
-        if self.chosen.statement_of is not None:
-            return Party(place, profiles().statement(self.chosen.statement_of))
+        if self.chosen.secret_of is not None:
+            return Party(place, profiles().statement(self.chosen.secret_of))
         hint = "give --statement-file, or save one with `temppass login`"
         if self.chosen.profile is not None:
             hint = f"profile {self.chosen.profile} has one for another place only; {hint}"
@@ -98,8 +101,28 @@ class Asked(NamedTuple):
         return Client(party.place, party.software_statement, vault=self.vault)
 
     @property
+    def is_operators(self) -> bool:
+        """Whether an operator speaks, through the control API; a statement that is named makes it an application."""
+        return self.chosen.operator_in is not None and self.chosen.statement_file is None
+
+    @property
+    def seat(self) -> Seat:
+        """Raises Failure where no profile is named that has an operator's token for the place."""
+        place, chosen = self.place, self.chosen
+        if chosen.secret_of is None:
+            hint = "name a profile of an operator's: `temppass login --profile NAME --url URL --operator` saves one"
+            raise Failure(f"no operator's token is named for {place.name}", hint, USAGE)
+        if self.show_request and chosen.operator_in is not None:
+            return seat(place, OPERATOR_TOKEN, chosen.operator_in)
+        return seat(place, profiles().operator_token(chosen.secret_of), chosen.operator_in or "")
+
+    def control(self, seat: Seat) -> Control:
+        """Answer what speaks for an operator."""
+        return Control(seat.place.service, seat.token, seat.environment)
+
+    @property
     def vault(self) -> Vault:
-        name = self.chosen.statement_of if self.chosen.statement_file is None else None
+        name = self.chosen.secret_of if self.chosen.statement_file is None else None
         return vault(in_keyring=name is not None and profiles().get(name).keep == "keyring")
 
     def announce(self, what: str) -> None:
@@ -219,6 +242,33 @@ def refuse_padding(**options: str | None) -> None:
             raise InvalidTarget(f"--{name} has white space around it, which would be hashed with it", hint=hint)
 
 
+_TARGET = (
+    click.option("--device", metavar="ID", help="The viewer's device, by its decoded id."),
+    click.option("--key", metavar="HASH", help="The viewer's key: a SHA-2 hash, or what it is the hash of."),
+    click.option("--email", metavar="ADDR", help="The viewer's key, hashed exactly as typed."),
+)
+
+
+def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that name one viewer, for `target_of`."""
+    for option in reversed(_TARGET):
+        command = option(command)
+    return command
+
+
+def target_of(device: str | None, key: str | None, email: str | None) -> Target:
+    """Answer whom the options name, perhaps nobody. Raises InvalidTarget for what is empty, or somebody else."""
+    if key is not None and email is not None:
+        raise click.UsageError("--key and --email both name a user key; give one of them.")
+    options = {"--device": device, "--key": key, "--email": email}
+    if empty := [option for option, value in options.items() if value is not None and not value.strip()]:
+        raise InvalidTarget(f"{empty[0]} is empty", hint="is a variable unset?")
+    refuse_padding(device=device, key=key, email=email)
+    if email is not None and not is_email(email):
+        raise InvalidTarget("--email holds no e-mail address", hint="--key hashes any text, exactly as typed")
+    return Target(device, email, key)
+
+
 def profiles() -> Profiles:
     return Profiles(Path(platformdirs.user_config_dir("temppass")))
 
@@ -230,14 +280,28 @@ def vault(*, in_keyring: bool) -> Vault:
 
 def read_statement(source: str) -> str:
     """Read a software statement from a file, or from stdin for `-`. Raises Failure, ProfileError."""
-    if source == "-":
-        return clean_statement(sys.stdin.read(), "stdin")
+    return clean_statement(_read(source, "software statement"), _named(source))
+
+
+def read_token(source: str) -> str:
+    """Read an operator's token from a file, or from stdin for `-`. Raises Failure, ProfileError."""
+    if source.startswith("tpo_"):  # nor is it repeated
+        hint = "it may stand in the history of the shell now: have it revoked, and give a file or stdin"
+        raise Failure("--token-file names a file and takes no token", hint, USAGE)
+    return clean_token(_read(source, "token"), _named(source))
+
+
+def _named(source: str) -> str:
+    return "stdin" if source == "-" else source
+
+
+def _read(source: str, what: str) -> str:
     try:
-        return clean_statement(Path(source).read_text("utf-8"), source)
+        return sys.stdin.read() if source == "-" else Path(source).read_text("utf-8")
     except OSError as error:
-        raise Failure(f"cannot read {source}: {error.strerror}", "name the file of a software statement") from None
+        raise Failure(f"cannot read {source}: {error.strerror}", f"name the file of a {what}") from None
     except UnicodeDecodeError:
-        raise Failure(f"{source} holds no software statement", "it is one line, of three parts between dots") from None
+        raise Failure(f"{_named(source)} holds no {what}", "it is one line of letters and digits") from None
 
 
 def _missing(option: str, what: str) -> NoReturn:

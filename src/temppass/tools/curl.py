@@ -12,20 +12,21 @@ from temppass.client.vault import Held
 T = TypeVar("T")
 
 #: what stands for a secret in a shown request
-STATEMENT, CLIENT_ID, CLIENT_SECRET, ACCESS_TOKEN = (
+STATEMENT, CLIENT_ID, CLIENT_SECRET, ACCESS_TOKEN, OPERATOR_TOKEN = (
     "$SOFTWARE_STATEMENT",
     "$CLIENT_ID",
     "$CLIENT_SECRET",
     "$ACCESS_TOKEN",
+    "$TEMPPASS_OPERATOR_TOKEN",
 )
 _FAR = 2**62
 #: in a form, `$` is percent-encoded
 _ESCAPED = re.compile(r"%24(?=CLIENT_ID|CLIENT_SECRET)")
-_SECRETS = re.compile(r"(\$(?:SOFTWARE_STATEMENT|CLIENT_ID|CLIENT_SECRET|ACCESS_TOKEN))")
+_SECRETS = re.compile(r"(\$(?:SOFTWARE_STATEMENT|CLIENT_ID|CLIENT_SECRET|ACCESS_TOKEN|TEMPPASS_OPERATOR_TOKEN))")
 
 
 def request_of(conversation: Flow[T]) -> Send:
-    """Play a flow, whose party has STATEMENT for its software statement, up to its first request; send nothing."""
+    """Play a flow, whose party has a variable for its secret, up to its first request; send nothing."""
     came: Any = None
     while True:
         effect = conversation.send(came)

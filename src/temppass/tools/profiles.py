@@ -1,5 +1,6 @@
 """
-Named profiles: where a service is, for which channel and pass one works, and the software statement that opens it.
+Named profiles: where a service is, for which channel and pass one works, and the software statement or the operator's
+token that opens it.
 
     default = "local"
 
@@ -7,10 +8,14 @@ Named profiles: where a service is, for which channel and pass one works, and th
     url = "http://127.0.0.1:8080"      # or environment = "prequal-staging"
     requestor = "REF"
     mvpd = "TempPassREF"
-    keep = "file"                      # where the statement is: "file" (mode 0600) or "keyring"
+    keep = "file"                      # where the secret is: "file" (mode 0600) or "keyring"
 
-What holds is decided by option, then variable, then profile. A statement goes only to the place that it was stored
-for, and no profile of the vendor's is ever the default: nothing is sent there unless a command or variable says so.
+    [profiles.desk]
+    url = "http://127.0.0.1:8080"
+    operator = "release-production"    # an operator's token opens it, and this is where they act
+
+What holds is decided by option, then variable, then profile. A secret goes only to the place that it was stored for,
+and no profile of the vendor's is ever the default: nothing is sent there unless a command or variable says so.
 """
 
 import re
@@ -49,6 +54,8 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     requestor: str | UnsetType = UNSET
     mvpd: str | UnsetType = UNSET
     keep: Literal["file", "keyring"] = "file"
+    #: the environment in which an operator acts, whose token is kept in place of a statement
+    operator: str | UnsetType = UNSET
 
     @property
     def place(self) -> Place:
@@ -105,44 +112,67 @@ class Profiles:
             raise ProfileError(f"there is no profile {name!r}{of_default}", hint=hint)
         return found
 
-    def put(self, name: str, profile: Profile, statement: str, *, default: bool) -> None:
-        """Store a profile and its statement, and make it the default one if asked. Raises ProfileError."""
+    def put(self, name: str, profile: Profile, secret: str, *, default: bool) -> None:
+        """
+        Store a profile with its statement or its operator's token, in place of what had the name, and make it the
+        default one if asked. Raises ProfileError.
+        """
         if not _NAME.fullmatch(name):
             raise ProfileError(f"{name!r} is no name for a profile", hint=_NAMING)
         if default and profile.is_vendors:
             raise ProfileError("a profile of the vendor's is never the default", hint="name it each time: --profile")
         file = self._read()
+        before = file.profiles.get(name)
+        if before is not None and (before.keep, before.operator) != (profile.keep, profile.operator):
+            self._forget(name, before)
         if profile.keep == "keyring":
-            Keyring().keep(_statement_entry(name), statement)
+            Keyring().keep(_entry(name, profile), secret)
         else:
-            self._write(self._statement_path(name), statement.encode())
+            self._write(self._secret_path(name, profile), secret.encode())
         self._write_file(_File(name if default else file.default, {**file.profiles, name: profile}))
 
     def remove(self, name: str) -> None:
-        """Forget a profile and its statement. Raises ProfileError."""
+        """Forget a profile and its secret. Raises ProfileError."""
         profile, file = self.get(name), self._read()
-        if profile.keep == "keyring":
-            Keyring().forget(_statement_entry(name))
-        self._statement_path(name).unlink(missing_ok=True)
+        self._forget(name, profile)
         default = UNSET if file.default == name else file.default
         self._write_file(_File(default, {key: value for key, value in file.profiles.items() if key != name}))
 
     def statement(self, name: str) -> str:
         """Answer the statement of a profile. Raises ProfileError."""
-        if self.get(name).keep == "keyring":
-            statement = Keyring().recall(_statement_entry(name)) or ""
+        if self.get(name).operator is not UNSET:
+            hint = "name a profile that has one, or give --statement-file"
+            raise ProfileError(f"profile {name!r} is an operator's and has no software statement", hint=hint)
+        return self._secret(name, "statement", "save it again with `temppass login`, or give --statement-file")
+
+    def operator_token(self, name: str) -> str:
+        """Answer the operator's token of a profile. Raises ProfileError."""
+        if self.get(name).operator is UNSET:
+            hint = f"`temppass login --profile NAME --operator` saves one; {name} speaks for an application"
+            raise ProfileError(f"profile {name!r} is not an operator's", hint=hint)
+        return self._secret(name, "operator's token", "save it again with `temppass login --operator`")
+
+    def _secret(self, name: str, what: str, hint: str) -> str:
+        profile = self.get(name)
+        if profile.keep == "keyring":
+            secret = Keyring().recall(_entry(name, profile)) or ""
         else:
             try:
-                statement = self._statement_path(name).read_text("utf-8")
+                secret = self._secret_path(name, profile).read_text("utf-8")
             except (OSError, UnicodeDecodeError):
-                statement = ""
-        if not statement:
-            hint = "save it again with `temppass login`, or give --statement-file"
-            raise ProfileError(f"the statement of profile {name!r} cannot be read, or is gone", hint=hint)
-        return statement
+                secret = ""
+        if not secret:
+            raise ProfileError(f"the {what} of profile {name!r} cannot be read, or is gone", hint=hint)
+        return secret
 
-    def _statement_path(self, name: str) -> Path:
-        return self._folder / "statements" / f"{name}.jwt"
+    def _forget(self, name: str, profile: Profile) -> None:
+        if profile.keep == "keyring":
+            Keyring().forget(_entry(name, profile))
+        self._secret_path(name, profile).unlink(missing_ok=True)
+
+    def _secret_path(self, name: str, profile: Profile) -> Path:
+        folder, ending = ("statements", "jwt") if profile.operator is UNSET else ("operators", "token")
+        return self._folder / folder / f"{name}.{ending}"
 
     def _read(self) -> _File:
         try:
@@ -181,8 +211,10 @@ class Chosen(Struct, frozen=True):
     profile: str | None
     #: where the statement comes from; None with `statement_of` None means that nothing says
     statement_file: str | None
-    #: the profile whose stored statement is good for `place`
-    statement_of: str | None
+    #: the profile whose stored secret is good for `place`
+    secret_of: str | None
+    #: where that profile's operator acts; None for an application's
+    operator_in: str | None
 
 
 def choose(options: Mapping[str, str | None], environ: Mapping[str, str], profiles: Profiles) -> Chosen:
@@ -197,13 +229,15 @@ def choose(options: Mapping[str, str | None], environ: Mapping[str, str], profil
         name = profiles.default
     profile = profiles.get(name) if name is not None else Profile()
     place = place_of(*named) if named is not None else _place_of_profile(name, profile, profiles)
+    is_its_place = name is not None and place == _place_of_profile(name, profile, profiles)
     return Chosen(
         place,
         options.get("requestor") or variables["requestor"] or profile.requestor or None,
         options.get("mvpd") or variables["mvpd"] or profile.mvpd or None,
         name,
         options.get("statement_file") or variables["statement_file"],
-        name if name is not None and place == _place_of_profile(name, profile, profiles) else None,
+        name if is_its_place else None,
+        (profile.operator or None) if is_its_place else None,
     )
 
 
@@ -226,5 +260,13 @@ def clean_statement(text: str, source: str) -> str:
     return statement
 
 
-def _statement_entry(profile: str) -> str:
-    return f"statement of {profile}"
+def clean_token(text: str, source: str) -> str:
+    """Answer an operator's token without white space around it. Raises ProfileError where it can be none."""
+    token = text.strip()
+    if not re.fullmatch(r"tpo_[A-Za-z0-9_-]{16,200}", token):
+        raise ProfileError(f"{source} holds no operator's token", hint="it is one word and begins with tpo_")
+    return token
+
+
+def _entry(name: str, profile: Profile) -> str:
+    return f"{'statement' if profile.operator is UNSET else 'operator token'} of {name}"
