@@ -8,6 +8,7 @@ import asyncio
 import inspect
 import json
 from collections.abc import Callable, Iterator
+from importlib import resources
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ import pytest
 from temppass import (
     AccessDenied,
     AsyncControl,
+    Client,
     Control,
     InvalidTarget,
+    MemoryVault,
     NotPermitted,
     RequestRefused,
     ServerFault,
@@ -25,6 +28,7 @@ from temppass import (
     Throttled,
     Unreachable,
     Unreadable,
+    Viewer,
     Wanted,
     place_at,
 )
@@ -35,7 +39,8 @@ from temppass.testing import Double, serving
 
 TOKEN = "tpo_hush-hush"
 SEAT = control.seat(place_at("https://pass.example"), TOKEN)
-PASS = ("REF", "flexibleTempPass")
+PASS = ("REF", "P")
+DEMO = ("REF", "flexibleTempPass")
 EMAIL = "viewer@example.net"
 #: SHA-256 of EMAIL
 HASHED = "6505054d62861944b4cee5193e7466f592e9deeeb2467d1a6ff021843d0babb2"
@@ -131,6 +136,11 @@ CALLS: dict[str, tuple[Callable[[], Flow[Any]], str, Any]] = {
             "key": HASHED, "limit": 100, "after": 7,
         },
     ),
+    "acts of a digest": (
+        lambda: control.acts(SEAT, Wanted(target=Target(subject=DIGEST))),
+        f"POST {IN}/acts/search",
+        {"subjects": [DIGEST], "limit": 100},
+    ),
     "act": (lambda: control.act(SEAT, "act-1"), f"GET {IN}/acts/act-1", None),
 }  # fmt: skip
 #: those that change something, which are named
@@ -202,6 +212,10 @@ EXPLAINED = Explanation(
         ("undo", 201, DONE, Receipt("act-1", 2, AT)),
         ("explain", 200, EXPLANATION, Explained("The time is over.", (EXPLAINED,), ("Odd.",))),
         ("explain", 200, {"because": "None.", "explanations": [], "warnings": []}, Explained("None.", (), ())),
+        (
+            "explain", 200, {"because": "", "explanations": [EXPLANATION] * 2, "warnings": []},
+            Explained("", (EXPLAINED, EXPLAINED), ()),
+        ),
         ("acts", 200, {"records": [RECORD], "next": 4}, ([ACT], 4)),
         ("acts", 200, {"records": [], "next": None}, ([], None)),
         ("act", 200, RECORD, ACT),
@@ -330,7 +344,7 @@ def test_what_names_nobody_or_everybody_by_mistake_is_never_sent(ask: Callable[[
 
 @pytest.fixture(scope="module")
 def double() -> Iterator[Double]:
-    with serving() as listening:
+    with serving((resources.files("temppass") / "demo.toml").read_text("utf-8")) as listening:
         yield listening
 
 
@@ -369,6 +383,23 @@ def test_the_same_from_an_event_loop(double: Double, root: str) -> None:
             return made.act_id and (await desk.whoami()).name
 
     assert asyncio.run(work()) == "root"
+
+
+def test_a_viewer_is_explained_in_every_pass_and_in_one(double: Double, root: str) -> None:
+    viewer = Viewer("tv", EMAIL)
+    with Client(place_at(double.url), double.mint("demo"), vault=MemoryVault()) as client:
+        client.authorize(*DEMO, viewer, ["A", "B"])
+    with Control(double.url, root) as desk:
+        everywhere = desk.explain(Target("tv", EMAIL))
+        here = desk.explain(Target("tv", EMAIL), requestor=DEMO[0], mvpd=DEMO[1], title="C")
+        nobody = desk.explain(Target("another"))
+    (found,) = here.explanations
+    assert (found.mvpd, found.authorized, found.code) == (DEMO[1], False, "temporary_access_resources_limit_exceeded")
+    assert [(each.kind, each.state, each.titles, each.titles_max) for each in found.subjects] == [
+        (kind, "used_up", ("A", "B"), 2) for kind in ("device", "key")
+    ]
+    assert (here.because, [each.mvpd for each in everywhere.explanations]) == (found.because, [DEMO[1]])
+    assert (nobody.explanations, nobody.because != "") == ((), True)
 
 
 def test_nothing_of_an_operator_shows_the_token(double: Double) -> None:

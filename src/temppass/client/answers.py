@@ -101,7 +101,10 @@ class Explanation(Struct, frozen=True):
 
 
 class Explained(Struct, frozen=True):
-    """What is to be said of a viewer: one explanation for each integration, or only `because` where there is none."""
+    """
+    What is to be said of a viewer: one explanation for each integration. `because` is the sentence where there is only
+    one, or none; `warnings` are those of all.
+    """
 
     because: str
     explanations: tuple[Explanation, ...]
@@ -195,7 +198,8 @@ def receipt_of(fields: dict[str, Any]) -> Receipt:
 def explained_of(fields: dict[str, Any]) -> Explained:
     one = "explanations" not in fields
     found = tuple(map(_explanation, [fields] if one else objects(fields, "explanations")))
-    return Explained(_said(text(fields, "because")), found, _texts(fields.get("warnings")))
+    because = _said(text(fields, "because")) if not found else found[0].because if one else ""
+    return Explained(because, found, _texts(fields.get("warnings")))
 
 
 def _explanation(fields: dict[str, Any]) -> Explanation:

@@ -205,7 +205,7 @@ def acts(seat: Seat, wanted: Wanted, after: int | None = None) -> Flow[tuple[lis
         **{name: rfc3339(at) for name, at in (("since", wanted.since), ("until", wanted.until)) if at is not None},
         **{name: [one] for name, one in only.items() if one is not None},
         **_given(**{"pass": wanted.mvpd}),
-        **(_viewer(wanted.target) if wanted.target != Target() else {}),
+        **(_touched(wanted.target) if wanted.target != Target() else {}),
         "limit": PAGE_ACTS_MAX,
     }
     if after is not None:
@@ -218,6 +218,12 @@ def acts(seat: Seat, wanted: Wanted, after: int | None = None) -> Flow[tuple[lis
 def act(seat: Seat, act_id: str) -> Flow[Act]:
     """Answer one act. Raises RequestRefused, with code `not_found` for one that one does not see."""
     return act_of((yield from asked(seat, "GET", _path(seat, f"/acts/{_segment(act_id)}"))))
+
+
+def _touched(target: Target) -> dict[str, Any]:
+    """Answer what names a viewer where several may be looked for."""
+    named = _viewer(target)
+    return {"subjects": [named["subject"]]} if "subject" in named else named
 
 
 # --- asking

@@ -45,8 +45,8 @@ def explain(*, asked: Asked, title: str | None, **viewer: str | None) -> None:
     """
     Say why a viewer may watch or may not, in a sentence to read out.
 
-    Then what it rests on: the ledgers, what would help, and what was done last. Where no pass is named, every one in
-    which the viewer has a trial. Changes nothing.
+    Then what it rests on: the ledgers, and what was done last. Where no pass is named, every one in which the viewer has
+    a trial. Changes nothing.
 
     \b
     temppass explain --profile desk --email viewer@example.com
@@ -68,7 +68,7 @@ def explain(*, asked: Asked, title: str | None, **viewer: str | None) -> None:
         if number:
             click.echo()
         _show_explanation(explanation, is_one=len(found.explanations) == 1)
-    for warning in dict.fromkeys([*found.warnings, *(w for each in found.explanations for w in each.warnings)]):
+    for warning in dict.fromkeys([*found.warnings, *(said for each in found.explanations for said in each.warnings)]):
         say(f"warning: {warning}")
 
 
@@ -84,11 +84,6 @@ def _show_explanation(explanation: Explanation, *, is_one: bool) -> None:
     ]
     if ledgers:
         show_table(("LEDGER", "STATE", "FROM", "UNTIL", "TITLES", "DIGEST"), [_ledger_row(each) for each in ledgers])
-    for each in explanation.helps:
-        more = ", ".join(
-            f"{count} {name}" for name, count in (("minutes", each.minutes), ("titles", each.titles)) if count
-        )
-        click.echo(f"{each.act}{f' of {more}' if more else ''} would help")
     if explanation.acts:
         show_table(_ACT_HEAD, [_act_row(each) for each in explanation.acts])
 
