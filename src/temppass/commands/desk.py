@@ -45,8 +45,8 @@ def explain(*, asked: Asked, title: str | None, **viewer: str | None) -> None:
     """
     Say why a viewer may watch or may not, in a sentence to read out.
 
-    Then what it rests on: the ledgers, and what was done last. Where no pass is named, every one in which the viewer has
-    a trial. Changes nothing.
+    Then what it rests on: the ledgers, and what was done last. Where no pass is named, every one in which the viewer
+    has a trial. Changes nothing.
 
     \b
     temppass explain --profile desk --email viewer@example.com
