@@ -95,7 +95,10 @@ async def places(rooms: Service, call: Call, question: Question) -> list[str]:
 
 
 def test_what_was_found_is_told_with_the_acts_that_touched_it(place: Place) -> None:
-    """The reset of this viewer, which tells since when they are new, and the one of everybody before; no other's."""
+    """
+    The resets of this viewer, of which the one that found something tells since when they are new, and the one of
+    everybody before; no other's.
+    """
 
     async def work(store: Store) -> object:
         clock = Clock(T0)
@@ -121,10 +124,14 @@ def test_what_was_found_is_told_with_the_acts_that_touched_it(place: Place) -> N
                 )
             )
 
+        def in_vain(_found: Found, world: World) -> Changes:
+            return Changes(records=recorded("r5", act.SubjectReset("C", "Basic", (subjects_of(world)[0],), 0)))
+
         await written(rooms, "C/Basic", None, everybody)
         clock.advance(MINUTE)
         await written(rooms, "C/Basic", None, single)
         clock.advance(5 * MINUTE)
+        await written(rooms, "C/Basic", None, in_vain)
         told = await one(rooms, call, "C/Basic")
         return [touched.record.id for touched in told.acts], told.explained.because
 
@@ -132,7 +139,7 @@ def test_what_was_found_is_told_with_the_acts_that_touched_it(place: Place) -> N
         "The trial of this device was reset 5 minutes ago, at 12:01 (UTC), so the next title begins a new trial of 30 "
         "minutes."
     )
-    assert place.use(work) == (["r2", "r1"], sentence)
+    assert place.use(work) == (["r5", "r2", "r1"], sentence)
 
 
 def test_a_viewer_is_found_wherever_they_have_a_trial(place: Place) -> None:

@@ -67,7 +67,21 @@ def walk(double: Double, device: Header, identity: Header) -> list[str]:
     ):
         client.delete(f"/reset-tempass/v3/{target}")
     client.get(f"/nothing?device_id={quote(DEVICE)}&key={EMAIL}")
-    secrets = [statement, made["client_secret"], token, token.rpartition(".")[2], *media, told]
+    operator = double.operator("anna", "viewer")
+    questions = [
+        {"device": DEVICE.decode(), "email": EMAIL},
+        {"device": device(DEVICE)["AP-Device-Identifier"], "key": HASH, "channel": "ACME1", "pass": "TempPassPromo5"},
+        {"key": identity(EMAIL)["AP-TempPass-Identity"]},
+        {"device": EMAIL * 100},
+        {EMAIL: HASH},
+    ]
+    for question in questions:
+        client.post(
+            "/control/v1/environments/release-production/explain",
+            json=question,
+            headers={"Authorization": f"Bearer {operator}"},
+        )
+    secrets = [statement, operator, made["client_secret"], token, token.rpartition(".")[2], *media, told]
     viewer = [DEVICE.decode(), quote(DEVICE), base64.b64encode(DEVICE).decode(), hashlib.sha256(DEVICE).hexdigest()]
     return [*secrets, *viewer, EMAIL, quote(EMAIL), HASH, identity(EMAIL)["AP-TempPass-Identity"], APP_ID, DEVICE_USER]
 

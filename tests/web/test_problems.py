@@ -12,11 +12,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from temppass.core import refusal
+from temppass.core.explain import Hurdle
 from temppass.core.model import DenyCode
-from temppass.core.refusal import Refusal
+from temppass.core.refusal import Conflict, InactiveIntegration, Refusal, UnknownChannel, UnknownPass
 from temppass.store import StoreBusy, StoreUnavailable
 from temppass.web.problems import (
     CODES,
+    CONTROL,
     EXECUTION_TIME,
     OWN_SURFACE,
     REGISTRATION,
@@ -52,13 +54,18 @@ def answer_to(surface: Surface, error: Exception) -> tuple[Response, dict[str, A
 
 
 def test_every_refusal_has_a_row_on_some_surface() -> None:
-    mapped = {kind for table in (*TABLES.values(), THROTTLED) for kind in table}
-    assert set(kinds_of(Refusal)) - mapped == set()
+    mapped = {kind for table in (*TABLES.values(), CONTROL, THROTTLED) for kind in table}
+    assert set(kinds_of(Refusal)) - mapped == {Conflict}  # what others are kinds of, and never raised
 
 
 def test_the_tree_of_refusals_is_drawn_whole() -> None:
     drawn = re.findall(r"^ {4}[│├└─ ]*([A-Z]\w+)", refusal.__doc__ or "", re.MULTILINE)
     assert sorted(drawn) == sorted(["Refusal", *(kind.__name__ for kind in kinds_of(Refusal))])
+
+
+def test_an_explanation_says_what_the_wire_says() -> None:
+    kinds = (UnknownChannel, UnknownPass, InactiveIntegration)
+    assert [hurdle.value for hurdle in Hurdle] == [V2[kind].code for kind in kinds]
 
 
 def test_every_v2_row_has_the_status_of_its_enhanced_code() -> None:

@@ -41,8 +41,10 @@ EXPLAINED_MAX = 50
 TOGETHER = 64
 #: acts beside one explanation
 ACTS_MAX = 20
+#: of the viewer alone, wherever they were done, that are looked through
+OWN_ACTS_MAX = 200
 #: of everybody of one integration
-_OF_EVERYBODY = ("reset.everybody", "reset.narrowed", "reset.recurring")
+_OF_EVERYBODY = ("reset.everybody", "reset.narrowed", "reset.recurring", "undo")
 _HURDLES: dict[type[Refusal], Hurdle] = {
     UnknownChannel: Hurdle.CHANNEL,
     UnknownPass: Hurdle.PASS,
@@ -116,7 +118,7 @@ class Explainer:
         question = given(asked)
         meant = read_viewer(question.viewer, who.world.pepper)
         await self._history.seal()
-        own = await self._acts(who, act.Wanted(channels=who.operator.channels, subjects=_digests(who.world, meant)))
+        own = await self._own_acts(who, question, meant)
         if question.channel_id is None or question.pass_id is None:
             return await self._everywhere(call, who, question, meant, own)
         place = (question.channel_id, question.pass_id)
@@ -158,7 +160,8 @@ class Explainer:
     ) -> Explanation:
         channel_id, pass_id = place
         wanted = act.Wanted(kinds=_OF_EVERYBODY, channels=(channel_id,), pass_id=pass_id)
-        acts = [each for each in own if each.place == place] + await self._acts(who, wanted)
+        acts = [each for each in own if each.place == place]
+        acts += [each for each in await self._acts(who, wanted, ACTS_MAX) if not _names_viewers(each)]
         acts.sort(key=lambda each: -each.sequence)
         return Explanation(
             channel_id,
@@ -168,8 +171,15 @@ class Explainer:
             (*meant.warnings, *_not_looked_at(who, place, meant)),
         )
 
-    async def _acts(self, who: Admitted, wanted: act.Wanted) -> list[Touched]:
-        found = await self._context.store.search(who.world.name, wanted, None, ACTS_MAX, newest_first=True)
+    async def _own_acts(self, who: Admitted, question: Question, meant: Meant) -> list[Touched]:
+        """Answer the acts that name the viewer, where the operator sees them and where it is asked for."""
+        channels = (question.channel_id,) if question.channel_id is not None else who.operator.channels
+        digests = _digests(who.world, meant)
+        wanted = act.Wanted(channels=channels, pass_id=question.pass_id, subjects=digests)
+        return await self._acts(who, wanted, OWN_ACTS_MAX) if digests else []
+
+    async def _acts(self, who: Admitted, wanted: act.Wanted, limit: int) -> list[Touched]:
+        found = await self._context.store.search(who.world.name, wanted, None, limit, newest_first=True)
         return [Touched(each.link.sequence, act.read_record(each.document)) for each in found]
 
 
@@ -241,6 +251,11 @@ def _one_of_either(found: Found, ask: trial.Ask) -> tuple[Found, trial.Ask]:
 def _is_reset(touched: Touched) -> bool:
     what = touched.record.act
     return isinstance(what, act.SubjectReset) and what.matched > 0
+
+
+def _names_viewers(touched: Touched) -> bool:
+    """Tell whether an act is of some viewers alone, as the undo of a reset of one is."""
+    return bool(getattr(touched.record.act, "subjects", ()))
 
 
 def _not_looked_at(who: Admitted, place: Place, meant: Meant) -> tuple[str, ...]:
