@@ -139,6 +139,24 @@ class CountersShape(Struct, frozen=True):
     points: list[PointShape]
 
 
+# --- the catalogue, whose tables are those of its file (docs/reference.md)
+
+
+class CataloguePlan(Struct, frozen=True):
+    """What applying would do, a line each, and to which version."""
+
+    version: int
+    differences: list[str]
+
+
+class CatalogueApplied(Struct, frozen=True):
+    """`id` is the act's, null where nothing changed; `version` holds now."""
+
+    id: str | None
+    version: int
+    differences: tuple[str, ...]
+
+
 class Receipt(Struct, frozen=True):
     """`id` is the act's."""
 

@@ -19,6 +19,8 @@ BODIES: dict[str, Any] = {
     "create_operator": {"name": "new", "role": "viewer"},
     "set_schedule": {"paused": True},
     "explain": {"device": "d", "channel": "C", "pass": "P"},
+    "plan_catalogue": {},
+    "apply_catalogue": {},
 }
 #: what the paths of routes name
 NAMES = {"environment": PRODUCTION, "name": "nobody", "channel": "C", "pass": "P"}

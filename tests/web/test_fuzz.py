@@ -124,6 +124,7 @@ QUERIES = {
 }
 TITLES = [b'{"resources":["R1"]}', b'{"resources":["R2","R3"]}']
 SESSIONS = [b"", b"mvpd=TempPassREF", b"domainName=acme.example&redirectUrl=https://acme.example/back"]
+CATALOGUE = b'{"programmer":[{"id":"acme"}],"channel":[{"id":"REF","programmer":"acme"}]}'
 BODIES = {
     "authorize": TITLES,
     "preauthorize": TITLES,
@@ -131,6 +132,8 @@ BODIES = {
     "resume_session": SESSIONS,
     "register": [b'{"software_statement":"%s"}' % STATEMENT, b"software_statement=" + STATEMENT],
     "token": [CREDENTIALS],
+    "plan_catalogue": [CATALOGUE],
+    "apply_catalogue": [CATALOGUE],
     "set_schedule": [b'{"paused":true}'],
     "explain": [
         b'{"device":"vbox-4f19c2a0","email":"anna@acme.example","title":"ACME-LIVE"}',

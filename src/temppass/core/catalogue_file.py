@@ -74,6 +74,11 @@ def parse(text: str, source: str) -> Catalogue:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise CatalogueError([Problem(source, "", f"not TOML: {error}")]) from None
+    return read_document(document, source)
+
+
+def read_document(document: Mapping[str, Any], source: str) -> Catalogue:
+    """Read the tables of a catalogue, whatever they were written in. Raises CatalogueError with every problem found."""
     reader = _Reader(source)
     programmers = reader.entries(document, "programmer", _PROGRAMMER)
     channels = reader.entries(document, "channel", _CHANNEL)

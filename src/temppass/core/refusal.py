@@ -32,7 +32,9 @@ Every way in which a request can be wrong or not allowed. The surfaces answer th
     └── Conflict                        what is asked does not fit to what is there
         ├── KeyReused                   the idempotency key came with another body before
         ├── AnsweredOnce                the answer to it told a secret, and is not given again
-        └── AlreadySo                   what is asked for is the case
+        ├── AlreadySo                   what is asked for is the case
+        ├── VersionMoved                what is to be replaced is another version by now
+        └── VersionMissing              it is not said which version is to be replaced
 
 A `Refusal` changes nothing and is never logged as an error.
 """
@@ -135,3 +137,9 @@ class AnsweredOnce(Conflict): ...
 
 
 class AlreadySo(Conflict): ...
+
+
+class VersionMoved(Conflict): ...
+
+
+class VersionMissing(Conflict): ...

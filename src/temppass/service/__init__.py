@@ -65,7 +65,7 @@ def serve_from(
         Sessions(context, decisions),
         Credentials(context),
         Resets(context, counters),
-        Catalogues(context),
+        Catalogues(context, desk),
         history,
         Upkeep(context, history, counters, pause_s),
         desk,

@@ -8,14 +8,20 @@ from __future__ import annotations
 import secrets
 from typing import NamedTuple
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from temppass.core import act
 from temppass.core.catalogue import EMPTY, Catalogue, carry_resets
 from temppass.core.catalogue_file import difference
-from temppass.core.world import HOUSE, EnvironmentRecord
-from temppass.service.context import Context, new_id
-from temppass.store import Amendment
+from temppass.core.model import NOTHING, Changes, Recorded
+from temppass.core.operator import Role
+from temppass.core.refusal import Refusal, VersionMoved
+from temppass.core.world import HOUSE, EnvironmentRecord, rewritten
+from temppass.service.context import Context, given, new_id
+from temppass.service.desk import Admitted, Call, Desk
+from temppass.service.worlds import Plan
+from temppass.store import Amendment, Keys
 
 _NOT_YET = EnvironmentRecord(0, EMPTY, {}, {}, b"")
 
@@ -27,9 +33,18 @@ class Applied(NamedTuple):
     version: int
 
 
+class AppliedOver(Struct, frozen=True):
+    """As Applied, for an operator: `id` is the act's, None where nothing changed."""
+
+    id: str | None
+    version: int
+    differences: tuple[str, ...]
+
+
 class Catalogues:
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, desk: Desk) -> None:
         self._context = context
+        self._desk = desk
 
     async def plan(self, environment: str, new: Catalogue) -> list[str]:
         """Tell what `apply` would do; change nothing."""
@@ -44,25 +59,69 @@ class Catalogues:
         now, id_ = self._context.clock(), new_id()
 
         def change(old: EnvironmentRecord | None) -> Amendment[Applied]:
-            before = old or _NOT_YET
-            differences = difference(before.catalogue, new)
-            if old is not None and new == old.catalogue:
-                return Applied([], old.version), None, None
-            since = carry_resets(before.catalogue, before.resets_since, new, now)
-            # one that comes is past its epoch too: a program of before may have taken it out and left that as it was
-            moved = before.catalogue.applications.keys() ^ new.applications.keys()
-            epochs = {**before.epochs, **{name: before.epochs.get(name, 0) + 1 for name in moved}}
-            keys = (
-                self._with_chain(environment, before.sealed_keys)
-                if before.sealed_keys
-                else self._context.new_keys(environment)
-            )
-            paused = {name: at for name, at in before.paused.items() if name in since}
-            changed = EnvironmentRecord(before.version + 1, new, since, epochs, keys, paused)
-            done = act.CatalogueApply(changed.version, description, tuple(differences))
-            return Applied(differences, changed.version), changed, act.recorded(act.Record(id_, now, actor, done))
+            applied, changed = self._applied(environment, old, new, now)
+            if changed is None:
+                return applied, None, None
+            return applied, changed, _recorded(id_, now, actor, applied, description)
 
         return await self._context.store.amend(environment, change)
+
+    # --- through the control API
+
+    async def shown(self, call: Call) -> tuple[Catalogue, int]:
+        """Answer what holds, and its version: 0 where nothing was ever applied. Refuses: as Desk.look."""
+        who = await self._desk.check(call, Role.VIEWER)
+        return who.world.catalogue, who.world.version
+
+    async def planned(self, call: Call, asked: Catalogue | Refusal) -> Applied:
+        """Tell what applying would do, and to which version. Refuses: as Desk.look; what reading refused."""
+        who = await self._desk.check(call, Role.ADMIN)
+        return Applied(difference(who.world.catalogue, given(asked)), who.world.version)
+
+    async def apply_over(
+        self, call: Call, asked: Catalogue | Refusal, description: str | Refusal, over: int | Refusal
+    ) -> AppliedOver:
+        """
+        Make `asked` the catalogue, if the version is still the one that it is to replace.
+
+        Refuses: as Desk.act; what reading refused; VersionMoved.
+        """
+        id_ = new_id()
+
+        def prepare(who: Admitted) -> Plan[AppliedOver]:
+            world, new, why = who.world, given(asked), given(description)
+            if world.version != given(over):
+                raise VersionMoved(f"The catalogue's version is {world.version} now; look at it again, and plan anew.")
+            applied, changed = self._applied(world.name, world.record if world.version else None, new, who.now)
+            keys = Keys(world.name, world.version)
+            if changed is None:
+                return keys, lambda _found: (AppliedOver(None, world.version, ()), NOTHING)
+            receipt = AppliedOver(id_, changed.version, tuple(applied.differences))
+            record = _recorded(id_, who.now, who.actor, applied, why)
+            changes = Changes(environment=rewritten(changed), records=(record,))
+            return keys, lambda _found: (receipt, changes)
+
+        return await self._desk.act(call, Role.ADMIN, AppliedOver, prepare)
+
+    def _applied(
+        self, environment: str, old: EnvironmentRecord | None, new: Catalogue, now: int
+    ) -> tuple[Applied, EnvironmentRecord | None]:
+        """Answer what applying `new` does to an environment, and the environment then; None where nothing changes."""
+        before = old or _NOT_YET
+        if old is not None and new == old.catalogue:
+            return Applied([], old.version), None
+        since = carry_resets(before.catalogue, before.resets_since, new, now)
+        # one that comes is past its epoch too: a program of before may have taken it out and left that as it was
+        moved = before.catalogue.applications.keys() ^ new.applications.keys()
+        epochs = {**before.epochs, **{name: before.epochs.get(name, 0) + 1 for name in moved}}
+        keys = (
+            self._with_chain(environment, before.sealed_keys)
+            if before.sealed_keys
+            else self._context.new_keys(environment)
+        )
+        paused = {name: at for name, at in before.paused.items() if name in since}
+        changed = EnvironmentRecord(before.version + 1, new, since, epochs, keys, paused)
+        return Applied(difference(before.catalogue, new), changed.version), changed
 
     async def catalogue(self, environment: str) -> Catalogue:
         """Answer what holds, EMPTY where nothing was ever applied."""
@@ -106,3 +165,8 @@ class Catalogues:
             return sealed_keys
         keys = replace(keys, chain_key=secrets.token_bytes(32))
         return secret.seal(environment, keys, secrets.token_bytes(12))
+
+
+def _recorded(id_: str, now: int, actor: act.Actor, applied: Applied, description: str) -> Recorded:
+    done = act.CatalogueApply(applied.version, description, tuple(applied.differences))
+    return act.recorded(act.Record(id_, now, actor, done))

@@ -5,6 +5,7 @@ it.
 Source: docs/control.md; RFC 9457 (problems), RFC 6750 (bearer tokens).
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -15,7 +16,8 @@ from starlette.responses import Response
 
 from temppass import wire, wire_control
 from temppass.core import refusal as r
-from temppass.core.catalogue_file import duration_ms, duration_text
+from temppass.core.catalogue import Catalogue
+from temppass.core.catalogue_file import CatalogueError, document_of, duration_ms, duration_text, parse, read_document
 from temppass.core.operator import Operator, Role
 from temppass.core.refusal import InvalidRequest
 from temppass.core.world import HOUSE
@@ -26,11 +28,15 @@ from temppass.service.explain import Explanation, Question
 from temppass.service.operators import NewOperator
 from temppass.service.schedules import Schedule
 from temppass.web.explain import explanation_shape, explanations_shape, question_of
-from temppass.web.openapi import JSON_TYPE, READING, Endpoint, GuardedRoute, Operation, body_of, ref
+from temppass.web.openapi import JSON_TYPE, READING, STRING, Endpoint, GuardedRoute, Operation, body_of, ref
 from temppass.web.problems import CONTROL_HEADERS, CONTROL_SURFACE, JSON
 from temppass.web.request import Headers, attempt, form_pairs, read_body, single
 
 S = TypeVar("S", bound=Struct)
+
+TOML_TYPE = "application/toml"
+_VERSION = re.compile(r'"([0-9]{1,15})"')
+_tables = msgspec.json.Decoder(dict[str, Any]).decode
 
 #: what every call of an operator may be refused for
 _CALLER: tuple[type[r.Refusal], ...] = (r.UnknownOperator, r.EndedOperator, r.InvalidRequest)
@@ -116,6 +122,42 @@ _EXPLAIN = _operation(
     refusals=(*_LIMITED, r.InvalidIdentity, r.InvalidDeviceIdentifier),
     body=wire_control.ExplainBody,
 )
+#: the tables of a catalogue file
+_TABLES = {"type": "object", "description": "The tables of a catalogue file: programmer, channel, pass, application."}
+_CATALOGUE_BODY = {"content": {JSON_TYPE: {"schema": _TABLES}, TOML_TYPE: {"schema": STRING}}, "required": True}
+_CATALOGUE = Operation(
+    "catalogue",
+    "Show the catalogue that holds; `ETag` is its version. In TOML where `Accept` names application/toml.",
+    200,
+    _TABLES,
+    refusals=tuple(each for each in _LIMITED if each is not r.RoleMissing),
+    headers=(*CONTROL_HEADERS, "ETag", "Vary"),
+    role=Role.VIEWER,
+    also=TOML_TYPE,
+)
+_PLAN_CATALOGUE = Operation(
+    "plan_catalogue",
+    "Tell what applying a catalogue would change; change nothing.",
+    200,
+    wire_control.CataloguePlan,
+    refusals=_LIMITED,
+    headers=tuple(CONTROL_HEADERS),
+    body=_CATALOGUE_BODY,
+    plain=READING,
+    role=Role.ADMIN,
+)
+_APPLY_CATALOGUE = Operation(
+    "apply_catalogue",
+    "Make a catalogue hold, as a whole, in place of the version that `If-Match` names; 0 is none.",
+    200,
+    wire_control.CatalogueApplied,
+    ("If-Match", "description", "Idempotency-Key"),
+    (*_LIMITED, r.VersionMissing, r.VersionMoved, r.KeyReused),
+    (*CONTROL_HEADERS, "ETag"),
+    body=_CATALOGUE_BODY,
+    plain=READING,
+    role=Role.ADMIN,
+)
 #: where everything of an environment is
 _IN = "/environments/{environment}"
 
@@ -133,6 +175,9 @@ class Control:
             route("/operators", self.operators, "GET", _OPERATORS),
             route("/operators", self.create_operator, "POST", _CREATE_OPERATOR),
             route("/operators/{name:id}", self.revoke_operator, "DELETE", _REVOKE_OPERATOR),
+            route(f"{_IN}/catalogue", self.catalogue, "GET", _CATALOGUE),
+            route(f"{_IN}/catalogue/plan", self.plan_catalogue, "POST", _PLAN_CATALOGUE),
+            route(f"{_IN}/catalogue", self.apply_catalogue, "PUT", _APPLY_CATALOGUE),
             route(f"{_IN}/counters", self.counters, "GET", _COUNTERS),
             route(f"{_IN}/explain", self.explain, "POST", _EXPLAIN),
             route(f"{_IN}/schedules", self.schedules, "GET", _SCHEDULES),
@@ -180,6 +225,31 @@ class Control:
         done = await self._service.schedules.set(call, *where, paused)
         return _ok(wire_control.Receipt(done.id))
 
+    # --- the catalogue
+
+    async def catalogue(self, request: Request) -> Response:
+        catalogue, version = await self._service.catalogues.shown(_call(request, _environment(request)))
+        tables = {kind: entries for kind, entries in document_of(catalogue).items() if entries}
+        headers = {**CONTROL_HEADERS, "ETag": f'"{version}"', "Vary": "Accept"}
+        if TOML_TYPE in request.headers.get("accept", ""):
+            import tomli_w  # noqa: PLC0415 - few ask for it
+
+            return Response(tomli_w.dumps(tables), 200, headers, TOML_TYPE)
+        return Response(wire.encode(tables), 200, headers, JSON)
+
+    async def plan_catalogue(self, request: Request) -> Response:
+        raw, call = await _read(request, _environment(request))
+        planned = await self._service.catalogues.planned(call, attempt(_catalogue, request, raw))
+        return _ok(wire_control.CataloguePlan(planned.version, planned.differences))
+
+    async def apply_catalogue(self, request: Request) -> Response:
+        raw, call = await _read(request, _environment(request))
+        done = await self._service.catalogues.apply_over(
+            call, attempt(_catalogue, request, raw), attempt(_description, request), attempt(_if_match, request)
+        )
+        answer = wire_control.CatalogueApplied(done.id, done.version, done.differences)
+        return Response(wire.encode(answer), 200, {**CONTROL_HEADERS, "ETag": f'"{done.version}"'}, JSON)
+
     # --- counters
 
     async def counters(self, request: Request) -> Response:
@@ -219,6 +289,37 @@ async def _read(request: Request, environment: str) -> tuple[bytes, Call]:
     """Read the body of a call that changes something."""
     body = await read_body(request, Headers(request.scope["headers"]))
     return body, _call(request, environment, body)
+
+
+def _catalogue(request: Request, raw: bytes) -> Catalogue:
+    """Read a catalogue in TOML, or its tables in JSON. Refuses: InvalidRequest, with every problem found."""
+    try:
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() == TOML_TYPE:
+            return parse(raw.decode(), "catalogue")
+        return read_document(_tables(raw), "catalogue")
+    except UnicodeDecodeError:
+        raise InvalidRequest("Send the catalogue as UTF-8.") from None
+    except (CatalogueError, msgspec.DecodeError, RecursionError) as error:
+        raise InvalidRequest(f"{error}") from None
+
+
+def _description(request: Request) -> str:
+    """Refuses: InvalidRequest."""
+    given = single(form_pairs(request.scope["query_string"]))
+    if unknown := given.keys() - {"description"}:
+        raise InvalidRequest(f"This call knows no {min(unknown)[:64]!r}.")
+    return str(given.get("description", ""))
+
+
+def _if_match(request: Request) -> int:
+    """Answer the version that is to be replaced (RFC 9110 §13.1.1). Refuses: VersionMissing, InvalidRequest."""
+    value = Headers(request.scope["headers"]).get(b"if-match")
+    if value is None:
+        raise r.VersionMissing('Send If-Match: "<version>", the ETag of the catalogue that is to be replaced.')
+    found = _VERSION.fullmatch(value.strip())
+    if found is None:
+        raise InvalidRequest('If-Match is one version, e.g. "7".')
+    return int(found[1])
 
 
 def _asked_counters(query: bytes) -> Asked:

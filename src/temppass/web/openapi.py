@@ -92,6 +92,11 @@ PARAMETERS = {
     "until": Parameter("query", "A moment (RFC 3339), which is not included; else now.", MOMENT),
     "step": Parameter("query", "How much one point tells: whole minutes, as `5m` or `1h`; else `1m`.",
         {"type": "string", "pattern": "^([0-9]{1,9}[smhd])+$"}, example="5m"),
+    "If-Match": Parameter(
+        "header", "The version that is to be replaced, as `ETag` has it; without it 428, where it has moved 412.",
+        {"type": "string", "pattern": '^"[0-9]{1,15}"$'}, example='"1"',
+    ),
+    "description": Parameter("query", "Why, for the record."),
     "client_id": Parameter("query", "Here or in the body.", NAME),
     "client_secret": Parameter("query", "Here or in the body.", NAME),
     "grant_type": Parameter("query", f"`{GRANT_TYPE}`, here or in the body."),
@@ -101,6 +106,7 @@ PARAMETERS = {
 HEADERS = {
     "Allow": "The methods that the path takes.",
     "Cache-Control": "Whether and how long the answer may be kept.",
+    "ETag": "The version of the catalogue.",
     "Link": "The successor of a retired path (RFC 8288).",
     "Location": "Where the user agent goes next.",
     "Pragma": "`no-cache`.",

@@ -135,6 +135,8 @@ CONTROL: dict[type[r.Refusal], Row] = {
     r.KeyReused: Row(422, "idempotency_key_reused"),
     r.AnsweredOnce: Row(409, "answered_once"),
     r.AlreadySo: Row(409, "already_so"),
+    r.VersionMoved: Row(412, "version_moved"),
+    r.VersionMissing: Row(428, "version_missing"),
 }
 
 #: what has no code on any surface: the vendor's 429 is no enhanced error but a page (contract §6.1, §9)

@@ -24,6 +24,7 @@ def control(walker: Walker) -> None:
     schedules(walker, roles)
     counters(walker, roles)
     explain(walker, roles)
+    catalogues(walker, roles)
 
 
 def strangers(walker: Walker, admin: Headers) -> None:
@@ -54,6 +55,36 @@ _WRONG: dict[str, Any] = {
     "the past": {"name": "x", "role": "viewer", "ends_at": "2025-01-01T00:00:00Z"},
     "no environment": {"name": "x", "role": "viewer", "environments": ["\u00dc"]},
 }
+
+
+def catalogues(walker: Walker, roles: dict[str, Headers]) -> None:
+    inside, admin = f"{CONTROL}/environments/release-production/catalogue", roles["admin"]
+    before = walker.ask("catalogue: in JSON", f"GET {inside}", admin)
+    toml = walker.ask("catalogue: in TOML", f"GET {inside}", admin | {"Accept": "application/toml"}).body
+    for role, headers in roles.items():
+        walker.ask(f"catalogue: {role}", f"GET {inside}", headers)
+        walker.ask(f"catalogue: planned by {role}", f"POST {inside}/plan", JSON | headers, "{}")
+        walker.ask(f"catalogue: applied by {role}", f"PUT {inside}", JSON | headers, "{}")
+    kind = {"Content-Type": "application/toml"}
+    walker.ask(
+        "catalogue: planned in TOML", f"POST {inside}/plan", kind | admin, toml.replace('ttl = "30m"', 'ttl = "1h"')
+    )
+    for name, body in (("none", ""), ("a list", "[]"), ("wrong", '{"channel":[{"id":"X"}],"chanel":[]}')):
+        walker.ask(f"catalogue: planned, {name}", f"POST {inside}/plan", JSON | admin, body)
+        walker.ask(f"catalogue: applied, {name}", f"PUT {inside}", JSON | admin | {"If-Match": '"1"'}, body)
+    walker.ask("catalogue: planned in wrong TOML", f"POST {inside}/plan", kind | admin, "channel = ")
+    for which in ("1", '"99"', '"1", "2"', "*"):
+        walker.ask(f"catalogue: applied over {which}", f"PUT {inside}", JSON | admin | {"If-Match": which}, "{}")
+    new = f"{CONTROL}/environments/spring/catalogue"
+    walker.ask("catalogue: of none", f"GET {new}", admin)
+    first = {"If-Match": '"0"', "Idempotency-Key": "c1"} | admin
+    for name in ("first", "again"):
+        walker.ask(f"catalogue: applied {name}", f"PUT {new}?description=free%20spring", JSON | first, before.body)
+    walker.ask("catalogue: applied otherwise", f"PUT {new}", JSON | first, "{}")
+    walker.ask("catalogue: applied without a change", f"PUT {new}", JSON | admin | {"If-Match": '"1"'}, before.body)
+    walker.ask("catalogue: a parameter of nobody", f"PUT {new}?reason=x", JSON | admin | {"If-Match": '"1"'}, "{}")
+    for method, path in (("POST", f"{inside}/plan"), ("PUT", inside)):
+        walker.ask(f"catalogue: {method} too long", f"{method} {path}", JSON | admin | {"Content-Length": "65537"})
 
 
 def counters(walker: Walker, roles: dict[str, Headers]) -> None:
