@@ -6,14 +6,16 @@ Bodies forbid what they do not know: a target that is misspelt must not mean eve
 """
 
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Struct, UnsetType, convert, field, to_builtins
 
+from temppass.core.act import Record, actor_word, kind_word
 from temppass.core.calendar import Effect
 from temppass.core.explain import State
-from temppass.core.model import TrialState
+from temppass.core.model import Subject, SubjectKind, TrialState
 from temppass.core.operator import Role
+from temppass.core.viewer import WORDS
 
 
 def moment(ms: int) -> str:
@@ -73,6 +75,107 @@ class OperatorCreated(Struct, frozen=True):
     id: str
     token: str
     ends_at: str
+
+
+# --- acts
+
+
+class ActsBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    Which acts are looked for: those that every member fits; of several values any, and of several viewers any.
+
+    `actors` are written `operator:anna`, `application:ops`, `shell:root` and `schedule`; `subjects` are digests in hex;
+    `device` is an id or the value of AP-Device-Identifier, `key` a user key, hashed or raw.
+    """
+
+    since: str | UnsetType = UNSET
+    until: str | UnsetType = UNSET
+    actors: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    # `pass` is no name in Python
+    pass_: str | UnsetType = field(name="pass", default=UNSET)
+    subjects: tuple[str, ...] = ()
+    device: str | UnsetType = UNSET
+    email: str | UnsetType = UNSET
+    key: str | UnsetType = UNSET
+    limit: Annotated[int, Meta(ge=1, le=500)] = 100
+    after: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
+
+
+class ActorShape(Struct, frozen=True):
+    """Who acted: an application, an operator, a shell on the store, or a schedule, which has no name."""
+
+    kind: Literal["application", "schedule", "shell", "operator"]
+    name: str
+
+
+class ActShape(Struct, frozen=True):
+    """
+    An act on record. `sequence` is its place in the chain, null while it has none. Beside these members stand the act's
+    own; subjects are digests in hex.
+    """
+
+    id: str
+    sequence: int | None
+    at: str
+    kind: str
+    actor: ActorShape
+    reason: str | None
+    channel: str | None
+    pass_: str | None = field(name="pass")
+    matched: int | None
+
+
+class ActsShape(Struct, frozen=True):
+    """A page of acts, the newest first. `next` is what to send as `after`, null at the end."""
+
+    records: list[ActShape]
+    next: int | None
+
+
+#: what members of acts are called in JSON; None for those that ActShape has
+_MEMBERS = {"channel_id": None, "pass_id": None, "matched": None, "application_id": "application", "act_id": "act"}
+
+
+def act_shape(sequence: int | None, record: Record) -> dict[str, object]:
+    """Answer a record as ActShape, with the act's own members beside."""
+    done, (actor, _, name) = record.act, actor_word(record.actor).partition(":")
+    shape = ActShape(
+        record.id,
+        sequence,
+        moment(record.at),
+        kind_word(done),
+        convert({"kind": actor, "name": name}, ActorShape),
+        record.reason,
+        getattr(done, "channel_id", None),
+        getattr(done, "pass_id", None),
+        getattr(done, "matched", None),
+    )
+    own = {
+        _MEMBERS.get(name) or name: _told(name, getattr(done, name))
+        for name in done.__struct_fields__
+        if _MEMBERS.get(name, name) is not None
+    }
+    return {**to_builtins(shape), **own}
+
+
+def _told(name: str, value: object) -> object:
+    match value:
+        case SubjectKind():
+            return WORDS[value]
+        case Subject(digest=digest):
+            return digest.hex()
+        case bytes():
+            return value.hex()
+        case int() if name.endswith(("_at", "_until")):
+            return moment(value)
+        case tuple() | list():
+            return [_told("", each) for each in value]
+        case Struct():
+            return {each: _told(each, getattr(value, each)) for each in value.__struct_fields__}
+        case _:
+            return value
 
 
 # --- schedules
@@ -223,13 +326,6 @@ class HelpShape(Struct, frozen=True):
     subjects: tuple[str, ...]
     minutes: int
     titles: int
-
-
-class ActorShape(Struct, frozen=True):
-    """Who acted; a schedule has no name."""
-
-    kind: Literal["application", "schedule", "shell", "operator"]
-    name: str
 
 
 class TouchShape(Struct, frozen=True):

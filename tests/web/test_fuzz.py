@@ -60,6 +60,7 @@ async def ask(asked: Asked) -> Answered:
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0)  # what streams has begun before its client goes away
         return pieces.pop(0) if pieces else {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
@@ -111,6 +112,7 @@ SEGMENTS = {
     "code": [CODE],
     "error": [b"invalid_integration"],
     "name": [b"nobody"],
+    "act": [b"nothing"],
     "environment": [b"release-production"],
     "channel": [b"REF"],
     "pass": [b"TempPassREF"],
@@ -141,6 +143,12 @@ BODIES = {
     ],
     "create_operator": [b'{"name":"anna","role":"support","channels":["REF"],"ends_at":"2099-01-01T00:00:00Z"}'],
 }
+BODIES["search_acts"] = BODIES["search_house_acts"] = [
+    b"{}",
+    b'{"since":"2026-01-01T00:00:00Z","until":"2099-01-01T00:00:00Z","pass":"TempPassREF","limit":2,"after":3}',
+    b'{"actors":["operator:anna"],"kinds":["reset"],"channels":["REF"]}',
+    b'{"device":"tvbox-4f19c2a0","email":"viewer@example.net","subjects":["00112233445566778899aabbccddeeff"]}',
+]
 HEADERS = {
     b"authorization": b"Bearer " + TOKEN,
     b"ap-device-identifier": DEVICE,
@@ -267,9 +275,9 @@ def complaints(asked: Asked, before: dict[str, Any], answered: Answered, after: 
         wrong.append("something changed")
     if any(byte in value for value in headers.values() for byte in b"\r\n\0"):
         wrong.append("a header that is two")
-    if int(headers.get(b"content-length", b"0")) != len(body):
+    if b"content-length" in headers and int(headers[b"content-length"]) != len(body):
         wrong.append("a wrong length")
-    if status in {204, 302} or endpoint in {"metrics", "help"}:
+    if status in {204, 302} or endpoint in {"metrics", "help"} or media_type == b"text/event-stream":
         return wrong
     if media_type not in {b"application/json", b"application/problem+json"}:
         return [*wrong, "no JSON"]

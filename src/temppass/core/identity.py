@@ -23,6 +23,7 @@ DIGEST_BYTES = 16
 
 #: SHA-224, 256, 384 and 512 in hex
 _SHA2_HEX = re.compile(r"(?:[0-9a-fA-F]{56}|[0-9a-fA-F]{64}|[0-9a-fA-F]{96}|[0-9a-fA-F]{128})")
+_DIGEST_HEX = re.compile(rf"[0-9a-fA-F]{{{2 * DIGEST_BYTES}}}")
 _URLSAFE = bytes.maketrans(b"-_", b"+/")
 _object = msgspec.json.Decoder(dict[str, Any])
 
@@ -69,6 +70,30 @@ def user_key_from_header(value: str | None, identity_key: str) -> str:
     if not isinstance(user_key, str) or not user_key:
         raise InvalidIdentity(f"AP-TempPass-Identity does not hold a text under {identity_key!r}.")
     return canonical_user_key(user_key)
+
+
+def device_from_text(value: str) -> bytes:
+    """
+    Read a device id as somebody types it, or as AP-Device-Identifier carries it, with its `fingerprint`.
+
+    Refuses: InvalidDeviceIdentifier.
+    """
+    if value.lower().startswith("fingerprint "):
+        return device_from_header(value)
+    try:
+        device_id = value.encode()
+    except UnicodeEncodeError:
+        raise InvalidDeviceIdentifier("A device id that is typed is a text in UTF-8.") from None
+    if not 0 < len(device_id) <= IDENTITY_BYTES_MAX:
+        raise InvalidDeviceIdentifier(f"A device id has 1 to {IDENTITY_BYTES_MAX} bytes.")
+    return device_id
+
+
+def digest_from_hex(value: str) -> bytes:
+    """Read the digest of a subject. Refuses: InvalidIdentity."""
+    if _DIGEST_HEX.fullmatch(value) is None:
+        raise InvalidIdentity(f"The digest of a subject is {2 * DIGEST_BYTES} hex digits.")
+    return bytes.fromhex(value)
 
 
 def canonical_user_key(value: str) -> str:

@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 from temppass.core.tokens import Secret
 from temppass.core.world import World
+from temppass.service.acts import Acts
 from temppass.service.catalogues import Catalogues
 from temppass.service.context import Context, Policy, wall_clock
 from temppass.service.counters import Counters
 from temppass.service.credentials import Credentials
 from temppass.service.decisions import Decisions
 from temppass.service.desk import Desk
+from temppass.service.events import LOOK_S, Events
 from temppass.service.explain import Explainer
 from temppass.service.history import History
 from temppass.service.operators import Operators
@@ -40,6 +42,8 @@ class Service(NamedTuple):
     schedules: Schedules
     counters: Counters
     explainer: Explainer
+    acts: Acts
+    events: Events
 
     async def world(self, environment: str) -> World:
         """Answer the present world, for its public keys and domains."""
@@ -53,8 +57,12 @@ def serve_from(
     clock: Callable[[], int] = wall_clock,
     *,
     pause_s: float = PAUSE_S,
+    look_s: float = LOOK_S,
 ) -> Service:
-    """Build all rooms on one store; `pause_s` is how long the sweeper rests after each chunk."""
+    """
+    Build all rooms on one store; `pause_s` is how long the sweeper rests after each chunk, `look_s` how long it is
+    between two looks at what those hear who listen.
+    """
     context = Context(store, secret, policy, clock)
     history, desk = History(context), Desk(context)
     counters = Counters(context, desk)
@@ -73,4 +81,6 @@ def serve_from(
         Schedules(context, desk),
         counters,
         Explainer(context, desk, history),
+        Acts(context, desk, history),
+        Events(context, desk, history, look_s),
     )

@@ -18,6 +18,7 @@ from starlette.routing import Match
 
 from temppass.core.refusal import InvalidRequest
 from temppass.service import Service
+from temppass.web.acts import ActsDoors
 from temppass.web.control import Control
 from temppass.web.cors import cors_headers
 from temppass.web.dcr import Registrar
@@ -79,6 +80,7 @@ class Edge:
         self.routes += Resetter(service).routes()
         self.routes += Registrar(service).routes()
         self.routes += Control(service).routes()
+        self.routes += ActsDoors(service).routes()
         self.routes += Own(service, self._metrics, self.routes).routes()
         #: those of a port of which others have not the same
         self._at_port: dict[int | None, list[GuardedRoute]] = {}

@@ -6,11 +6,10 @@ Source: docs/control.md; RFC 9457 (problems), RFC 6750 (bearer tokens).
 """
 
 import re
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,51 +22,30 @@ from temppass.core.refusal import InvalidRequest
 from temppass.core.world import HOUSE
 from temppass.service import Service
 from temppass.service.counters import MINUTE_MS, Asked
-from temppass.service.desk import Call, Once
 from temppass.service.explain import Explanation, Question
 from temppass.service.operators import NewOperator
 from temppass.service.schedules import Schedule
+from temppass.web import desk
+from temppass.web.desk import route
 from temppass.web.explain import explanation_shape, explanations_shape, question_of
-from temppass.web.openapi import JSON_TYPE, READING, STRING, Endpoint, GuardedRoute, Operation, body_of, ref
-from temppass.web.problems import CONTROL_HEADERS, CONTROL_SURFACE, JSON
-from temppass.web.request import Headers, attempt, form_pairs, read_body, single
-
-S = TypeVar("S", bound=Struct)
+from temppass.web.openapi import JSON_TYPE, READING, STRING, GuardedRoute, Operation, ref
+from temppass.web.problems import CONTROL_HEADERS, JSON
+from temppass.web.request import Headers, attempt, form_pairs, single
 
 TOML_TYPE = "application/toml"
 _VERSION = re.compile(r'"([0-9]{1,15})"')
 _tables = msgspec.json.Decoder(dict[str, Any]).decode
 
-#: what every call of an operator may be refused for
-_CALLER: tuple[type[r.Refusal], ...] = (r.UnknownOperator, r.EndedOperator, r.InvalidRequest)
-_LIMITED = (*_CALLER, r.RoleMissing, r.OutsideLimits)
-_TOKEN_CHARACTERS_MAX = 256
-
-
-def _operation(
-    name: str,
-    description: str,
-    answer: type[Struct] | dict[str, Any],
-    role: Role,
-    *,
-    status: int = 200,
-    refusals: tuple[type[r.Refusal], ...] = _LIMITED,
-    body: type[Struct] | None = None,
-    parameters: tuple[str, ...] = (),
-) -> Operation:
-    return Operation(
-        name,
-        description,
-        status,
-        answer,
-        parameters,
-        tuple(each for each in refusals if each is not r.RoleMissing or role is not Role.VIEWER),  # there is none below
-        tuple(CONTROL_HEADERS),
-        body=body_of(ref("schemas", body.__name__), JSON_TYPE, required=True) if body is not None else None,
-        plain=READING if body is not None else (405,),
-        role=role,
-    )
-
+_CALLER = desk.CALLER
+_LIMITED = desk.LIMITED
+_operation = desk.operation
+_IN = desk.IN
+_environment = desk.environment_of
+_call = desk.call_of
+_read = desk.read
+_decode = desk.decode
+_moment = desk.moment_of
+_ok = desk.ok
 
 _WHOAMI = _operation("whoami", "Say whose token this is.", wire_control.OperatorShape, Role.VIEWER, refusals=_CALLER)
 _OPERATORS = _operation("operators", "List the operators, by name.", wire_control.Operators, Role.ADMIN)
@@ -133,7 +111,7 @@ _CATALOGUE = Operation(
     refusals=tuple(each for each in _LIMITED if each is not r.RoleMissing),
     headers=(*CONTROL_HEADERS, "ETag", "Vary"),
     role=Role.VIEWER,
-    also=TOML_TYPE,
+    also=(TOML_TYPE,),
 )
 _PLAN_CATALOGUE = Operation(
     "plan_catalogue",
@@ -158,8 +136,6 @@ _APPLY_CATALOGUE = Operation(
     plain=READING,
     role=Role.ADMIN,
 )
-#: where everything of an environment is
-_IN = "/environments/{environment}"
 
 
 class Control:
@@ -167,9 +143,6 @@ class Control:
         self._service = service
 
     def routes(self) -> list[GuardedRoute]:
-        def route(path: str, endpoint: Endpoint, method: str, operation: Operation) -> GuardedRoute:
-            return GuardedRoute(CONTROL_SURFACE, f"/control/v1{path}", endpoint, [method], operation)
-
         return [
             route("/whoami", self.whoami, "GET", _WHOAMI),
             route("/operators", self.operators, "GET", _OPERATORS),
@@ -266,31 +239,6 @@ class Control:
 # --- reading: what cannot be read is handed on as its refusal, which is due only after the operator's
 
 
-def _environment(request: Request) -> str:
-    name: str = request.path_params["environment"]
-    return name
-
-
-def _call(request: Request, environment: str, body: bytes | None = None) -> Call:
-    """Answer whose call this is; with a `body`, "" too, one that changes something."""
-    headers = Headers(request.scope["headers"])
-    token = headers.token
-    once = headers.get(b"idempotency-key")
-    return Call(
-        environment,
-        token if token is not None and len(token) <= _TOKEN_CHARACTERS_MAX else None,
-        Once(once, f"{request.method} {request.scope['path']}", body)
-        if once is not None and body is not None
-        else None,
-    )
-
-
-async def _read(request: Request, environment: str) -> tuple[bytes, Call]:
-    """Read the body of a call that changes something."""
-    body = await read_body(request, Headers(request.scope["headers"]))
-    return body, _call(request, environment, body)
-
-
 def _catalogue(request: Request, raw: bytes) -> Catalogue:
     """Read a catalogue in TOML, or its tables in JSON. Refuses: InvalidRequest, with every problem found."""
     try:
@@ -349,36 +297,7 @@ def _question(raw: bytes) -> Question:
     return question_of(_decode(wire_control.ExplainBody, raw))
 
 
-def _decode(shape: type[S], raw: bytes) -> S:
-    """Refuses: InvalidRequest."""
-    try:
-        return _decoder(shape)(raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"The body does not fit: {error}.") from None
-
-
-_decoders: dict[type[Struct], Callable[[bytes], Any]] = {}
-
-
-def _decoder(shape: type[S]) -> Callable[[bytes], S]:
-    if shape not in _decoders:
-        _decoders[shape] = msgspec.json.Decoder(shape).decode
-    return _decoders[shape]
-
-
-def _moment(text: str, name: str) -> int:
-    """Refuses: InvalidRequest."""
-    try:
-        return wire_control.read_moment(text)
-    except (ValueError, OverflowError):
-        raise InvalidRequest(f"Write {name} as RFC 3339 has it, e.g. 2026-12-31T20:00:00Z.") from None
-
-
 # --- answering
-
-
-def _ok(answer: Struct, status: int = 200) -> Response:
-    return Response(wire.encode(answer), status, CONTROL_HEADERS, JSON)
 
 
 def _schedule(schedule: Schedule) -> wire_control.ScheduleShape:

@@ -82,6 +82,14 @@ PARAMETERS = {
     "appId": Parameter("query", "Only ledgers that were recorded with this application."),
     "deviceUser": Parameter("query", "Only ledgers that were recorded with this user of the device."),
     "name": Parameter("path", "The operator.", required=True, example="anna"),
+    "act": Parameter("path", "The id of an act.", required=True, example="2f1c7a52-6f1e-4b8e-9d3a-0c5b7e2a9f10"),
+    "Accept": Parameter(
+        "header", "`text/csv` or `application/jsonl`: all that fits, the oldest first, not by `limit` and `after`.",
+    ),
+    "Last-Event-ID": Parameter(
+        "header", "The sequence of the last act that was heard; without it, what is done from now on.",
+        {"type": "string", "pattern": "^[0-9]{1,18}$"},
+    ),
     "Idempotency-Key": Parameter(
         "header", "What the caller calls this one act by: for 24 hours the same call again is answered as before.",
         {"type": "string", "minLength": 1, "maxLength": 255},
@@ -165,8 +173,8 @@ class Operation(NamedTuple):
     role: Role | None = None
     #: whether the state of a trial can be the whole answer (contract §6.1)
     spent: bool = False
-    #: another media type of the answer, which `Accept` may choose
-    also: str | None = None
+    #: other media types of the answer, which `Accept` may choose
+    also: tuple[str, ...] = ()
     #: what it or its path answers out of problems.PLAIN
     plain: tuple[int, ...] = (405,)
     faults: tuple[int, ...] = (500, 503)
@@ -294,7 +302,7 @@ def _answer(
     status: int,
     answer: type[Struct] | Json | str | None,
     headers: tuple[str, ...],
-    also: str | None = None,
+    also: tuple[str, ...] = (),
     *,
     media_type: str = JSON_TYPE,
 ) -> Json:
@@ -306,8 +314,8 @@ def _answer(
             described["content"] = {media_type: {"schema": answer}}
         case type():
             described["content"] = {JSON_TYPE: {"schema": ref("schemas", answer.__name__)}}
-    if also is not None:
-        described["content"][also] = {"schema": STRING}
+    for other in also:
+        described["content"][other] = {"schema": STRING}
     return described | ({"headers": {name: _named("headers", name, HEADERS) for name in headers}} if headers else {})
 
 

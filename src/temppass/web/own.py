@@ -66,7 +66,7 @@ _FRONT = _operation(
     "Say what this is and where to go: as a page to browsers, else as JSON.",
     object_of(["name", "what", "links"], name={"const": "temppass"}, what=STRING, links={"type": "object"}),
     headers=("Vary",),
-    also="text/html",
+    also=("text/html",),
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.web.walk.doors import operations
 from tests.web.walk.explaining import explain
-from tests.web.walk.walker import JSON, Headers, Walker
+from tests.web.walk.walker import CATALOGUE, GENERIC, JSON, PAIR, RESET, Headers, Walker
 
 CONTROL = "/control/v1"
 
@@ -25,6 +25,7 @@ def control(walker: Walker) -> None:
     counters(walker, roles)
     explain(walker, roles)
     catalogues(walker, roles)
+    acts(walker, roles)
 
 
 def strangers(walker: Walker, admin: Headers) -> None:
@@ -129,6 +130,74 @@ def schedules(walker: Walker, roles: dict[str, Headers]) -> None:
     for name, body in (("once", '{"paused":true}'), ("again", '{"paused":true}'), ("otherwise", '{"paused":false}')):
         pause(f"with a key, {name}", once, body)
     pause("without a key", admin, '{"paused":true}')
+
+
+#: what finds no act, and why
+_NO_SEARCH = (
+    "[]", "{", '{"actor":"operator:anna"}', '{"since":"yesterday"}', '{"until":"2026-01-01"}', '{"limit":0}',
+    '{"limit":501}', '{"after":0}', '{"subjects":["00"]}', '{"device":""}', '{"email":""}', '{"key":7}',
+    '{"device":"fingerprint %"}', '{"kinds":["\\u0000"]}',
+)  # fmt: skip
+
+
+def on_record(walker: Walker) -> Headers:
+    """Do something in an environment of its own, one thing in a millisecond: those of one have no order. Answer the
+    headers of who sees no more than one of its channels."""
+    double, began = walker.double, walker.double.clock.now
+    for number, minutes in enumerate((30, 40, 50)):
+        double.clock.now = began + number
+        double.apply(CATALOGUE.replace('ttl = "30m"', f'ttl = "{minutes}m"'), "acts")
+    ops = walker.bearer("ops", "to be on record", "acts")
+    for number, target in enumerate((f"{RESET}{PAIR}&device_id=tv", f"{RESET}{PAIR}", f"{GENERIC}{PAIR}&key=k"), 10):
+        double.clock.now = began + number
+        walker.ask(f"to be on record: {target}", f"DELETE {target}", ops)
+    return {"Authorization": f"Bearer {double.operator('acme2', 'viewer', ['acts'], ['ACME2'])}"}
+
+
+def acts(walker: Walker, roles: dict[str, Headers]) -> None:
+    inside, limited = f"{CONTROL}/environments/acts", on_record(walker)
+    admin = roles["admin"]
+
+    def search(name: str, headers: Headers, body: str, path: str = f"{inside}/acts/search") -> Any:
+        return walker.ask(f"acts: {name}", f"POST {path}", JSON | headers, body)
+
+    for role, headers in roles.items():
+        search(f"by {role}", headers, "{}")
+        search(f"of the house, by {role}", headers, '{"kinds":["nothing"]}', f"{CONTROL}/acts/search")
+        walker.ask(f"an act of the house, by {role}", f"GET {CONTROL}/acts/nothing", headers)
+    for body in (
+        "", '{"limit":2}', '{"limit":2,"after":5}', '{"kinds":["reset","reset.everybody"]}', '{"pass":"Basic"}',
+        '{"actors":["application:ops"],"channels":["ACME1"]}', '{"device":"tv"}', '{"key":"k","device":"tv"}',
+        '{"email":"nobody@acme.example"}', '{"since":"2025-01-01T00:00:00Z","until":"2025-01-02T00:00:00Z"}',
+    ):  # fmt: skip
+        search(f"for {body}", admin, body)
+    for body in _NO_SEARCH:
+        search(f"wrong: {body}", admin, body)
+    newest = search("the newest of the house", admin, '{"limit":1}', f"{CONTROL}/acts/search").json["records"][0]["id"]
+    walker.ask("an act of the house", f"GET {CONTROL}/acts/{newest}", admin)
+    search("wrong, of the house", admin, "[]", f"{CONTROL}/acts/search")
+    for media_type in ("text/csv", "application/jsonl", "text/html, text/csv;q=0.9", "*/*"):
+        search(f"as {media_type}", {"Accept": media_type} | admin, '{"limit":1}')
+    search("as a file that nobody may take", {"Accept": "text/csv"} | limited, '{"channels":["ACME1"]}')
+    search("of other channels", limited, "{}")
+    search("of no environment", admin, "{}", f"{CONTROL}/environments/nowhere/acts/search")
+    ids = [found["id"] for found in search("for their ids", admin, '{"channels":["ACME1"]}').json["records"]]
+    for path in (f"{inside}/acts/search", f"{CONTROL}/acts/search"):
+        walker.ask(f"acts: too long at {path}", f"POST {path}", JSON | admin | {"Content-Length": "65537"})
+    for name, id_ in (("one key", ids[0]), ("every device", ids[1]), ("one device", ids[2]), ("none", "nothing")):
+        walker.ask(f"an act: {name}", f"GET {inside}/acts/{id_}", admin)
+    walker.ask("an act of another channel", f"GET {inside}/acts/{ids[0]}", limited)
+    walker.ask("an act of an environment that is not one's", f"GET {inside}/acts/{ids[0]}", roles["admin of qa"])
+    events(walker, f"{inside}/events", roles)
+
+
+def events(walker: Walker, path: str, roles: dict[str, Headers]) -> None:
+    admin = roles["admin"]
+    for name, headers in (("all", admin), ("those since the fifth", {"Last-Event-ID": "5"} | admin)):
+        walker.ask(f"events: {name}", f"GET {path}", {"Last-Event-ID": "0"} | headers)
+    walker.ask("events: the head", f"HEAD {path}", admin)
+    walker.ask("events: no number", f"GET {path}", {"Last-Event-ID": "last"} | admin)
+    walker.ask("events: of another environment", f"GET {path}", roles["admin of qa"])
 
 
 def operators(walker: Walker, roles: dict[str, Headers]) -> None:

@@ -160,7 +160,7 @@ class Operation(NamedTuple):
         """Fill in the path, and the query of a reset."""
         named = {"service_provider": channel, "mvpd": pass_id, "code": code}
         named |= {"environment": "release-production", "channel": "ACME2", "pass": "Daily"}
-        target = self.path.format(**named, error="invalid_integration", rest="reset", name="nobody")
+        target = self.path.format(**named, error="invalid_integration", rest="reset", name="nobody", act="nothing")
         return target + f"?requestor_id={channel}&mvpd_id={pass_id}&device_id=d&key=k" * self.is_reset
 
 

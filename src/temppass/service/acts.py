@@ -1,0 +1,130 @@
+"""
+What was done, as operators see it: found by what they look for, within their limits, in the order of the chain.
+
+What is committed gets its place in the chain before it is looked for, so that everybody finds their own act at once.
+
+Source: docs/design.md (acts, records, chains).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from temppass.core import act, identity
+from temppass.core.operator import Operator, Role
+from temppass.core.refusal import NotThere, OutsideLimits, Refusal
+from temppass.core.world import HOUSE
+from temppass.service.context import Context, given
+from temppass.service.desk import Admitted, Call, Desk
+from temppass.service.history import PAGE, History
+
+
+class Entry(NamedTuple):
+    """A record, and its place in the chain; None while it has none."""
+
+    sequence: int | None
+    record: act.Record
+
+    @property
+    def channel_id(self) -> str | None:
+        channel_id: str | None = getattr(self.record.act, "channel_id", None)
+        return channel_id
+
+
+class Search(Struct, frozen=True):
+    """
+    What is looked for. Viewers are those of `wanted.subjects`, a device and user keys in their canonical form: any of
+    them. `after` is the sequence beyond which to look, None at first.
+    """
+
+    wanted: act.Wanted
+    device: bytes | None = None
+    user_keys: tuple[str, ...] = ()
+    limit: int = PAGE
+    after: int | None = None
+
+
+class Page(NamedTuple):
+    """`next` is where the next page goes on, None at the end."""
+
+    entries: list[Entry]
+    next: int | None
+
+
+class Acts:
+    def __init__(self, context: Context, desk: Desk, history: History) -> None:
+        self._context = context
+        self._desk = desk
+        self._history = history
+
+    async def search(self, call: Call, asked: Search | Refusal) -> Page:
+        """
+        Answer a page of what an operator looks for, the newest first. The house's are for admins of everything.
+
+        Refuses: as Desk.look; what reading refused; OutsideLimits for channels that are not the operator's.
+        """
+        who = await self._admit(call)
+        search = given(asked)
+        wanted = _within(who, search)
+        await self._history.seal_all(call.environment)
+        found = await self._context.store.search(
+            call.environment, wanted, search.after, search.limit + 1, newest_first=True
+        )
+        entries = [entry_of(sealed) for sealed in found[: search.limit]]
+        return Page(entries, entries[-1].sequence if len(found) > search.limit else None)
+
+    async def all(self, call: Call, asked: Search | Refusal) -> AsyncIterator[Sequence[Entry]]:
+        """
+        Answer everything that an operator looks for, the oldest first, a page at a time; who may not is refused before
+        the first, and again before each: a token may end meanwhile. Refuses: as `search`.
+        """
+        beyond: int | None = None
+        while True:
+            who = await self._admit(call)
+            wanted = _within(who, given(asked))
+            if beyond is None:
+                await self._history.seal_all(call.environment)
+            found = await self._context.store.search(call.environment, wanted, beyond, PAGE, newest_first=False)
+            yield [entry_of(sealed) for sealed in found]
+            if len(found) < PAGE:
+                return
+            beyond = found[-1].link.sequence
+
+    async def one(self, call: Call, id_: str) -> Entry:
+        """Answer one act, sealed or not. Refuses: as Desk.look; NotThere, also for what the operator does not see."""
+        who = await self._admit(call)
+        found = await self._context.store.record(call.environment, id_)
+        if found is None or not who.operator.sees((entry := entry_of(found)).channel_id):
+            raise NotThere(f"There is no act {id_[:64]!r}.")
+        return entry
+
+    async def _admit(self, call: Call) -> Admitted:
+        who = await self._desk.check(call, Role.VIEWER if call.environment != HOUSE else Role.ADMIN)
+        if call.environment == HOUSE and who.operator.environments:
+            raise OutsideLimits("What is done to operators is seen by an admin of all environments.")
+        return who
+
+
+def entry_of(sealed: act.Sealed) -> Entry:
+    return Entry(sealed.link.sequence or None, act.read_record(sealed.document))
+
+
+def visible(operator: Operator, entries: Sequence[Entry]) -> list[Entry]:
+    """Answer those of which the operator sees the channel."""
+    return [entry for entry in entries if operator.sees(entry.channel_id)]
+
+
+def _within(who: Admitted, search: Search) -> act.Wanted:
+    """Answer what is looked for, within the operator's limits. Refuses: OutsideLimits."""
+    wanted, operator, pepper = search.wanted, who.operator, who.world.pepper
+    for channel_id in wanted.channels:
+        if not operator.sees(channel_id):
+            raise OutsideLimits(f"You see the acts on {', '.join(operator.channels)}, not on {channel_id[:64]!r}.")
+    digests = [identity.user_key(key, pepper).digest for key in search.user_keys]
+    if search.device is not None:
+        digests.append(identity.device(search.device, pepper).digest)
+    return replace(wanted, channels=wanted.channels or operator.channels, subjects=(*wanted.subjects, *digests))
