@@ -43,6 +43,8 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.asked: list[tuple[str, Any, str, str]] = []
+        #: what is answered before ANSWERS
+        self.next: list[tuple[int, dict[str, Any]]] = []
         desk = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -51,7 +53,8 @@ class Desk:
                 path = self.path.removeprefix("/control/v1")
                 body = json.loads(raw) if raw else None
                 desk.asked.append((path, body, self.headers["Authorization"], self.headers.get("Idempotency-Key", "")))
-                status, document = ANSWERS.get(path, (404, {"code": "not_found", "detail": "There is none."}))
+                none = (404, {"code": "not_found", "detail": "There is none."})
+                status, document = desk.next.pop(0) if desk.next else ANSWERS.get(path, none)
                 answer = json.dumps(document).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(answer)))
@@ -241,6 +244,22 @@ def test_no_cell_is_a_formula(known: Desk) -> None:
     assert (head.split(",")[:3], first.split(",")[5], second.split(",")[5]) == (["id", "sequence", "at"], "", "'=1+1")
 
 
+def test_acts_are_followed_in_their_order_until_the_token_ends(known: Desk) -> None:
+    def page(*sequences: int) -> tuple[int, dict[str, Any]]:
+        return 200, {"records": [{**RECORD, "sequence": each, "id": f"act-{each}"} for each in sequences], "next": None}
+
+    known.next = [page(2, 1), page(4, 3, 2, 1), page(4, 3), (401, {"code": "ended_operator", "detail": "Revoked."})]
+    done = known.run("acts", "--follow")
+    assert (done.code, [line.split("\t")[-1] for line in done.out.splitlines()]) == (
+        4, ["act-1", "act-2", "act-3", "act-4"]
+    )  # fmt: skip
+
+
+def test_a_list_that_is_refused_is_no_empty_one(known: Desk) -> None:
+    known.next = [(403, {"code": "outside_limits", "detail": "No."})]
+    assert known.run("acts", "--csv")[:2] == (4, "")
+
+
 def test_each_line_of_a_file_is_an_act(known: Desk) -> None:
     (known.folder / "viewers.csv").write_text("device,email\ntv,viewer@example.net\nradio,\n")
     done = known.run("reset", "--from", str(known.folder / "viewers.csv"), "--yes", "--reason", "asked")
@@ -267,6 +286,7 @@ def test_each_line_of_a_file_is_an_act(known: Desk) -> None:
         ["acts", "--since", "yesterday"],
         ["acts", "--actor", ""],
         ["acts", "--csv", "--json"],
+        ["acts", "--csv", "--follow"],
     ],
 )
 def test_what_cannot_be_meant_is_wrong_usage_and_sends_nothing(known: Desk, arguments: list[str]) -> None:

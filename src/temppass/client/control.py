@@ -264,8 +264,8 @@ HINTS = {
     "plan_outdated": "make a new plan",
     "new_trial": "the viewer has begun a new trial since: --replace (replace=True) overwrites it",
     "later_reset": "undo the later reset first",
-    "nothing_to_undo": "nothing was matched, or it was undone already",
-    "nothing_to_grant": "the viewer has no trial to give more of: a new one begins with the next permit",
+    "nothing_to_undo": "`temppass explain` tells what the viewer has now, and what was done last",
+    "nothing_to_grant": "`temppass explain` tells what the viewer has; is it spelled as the application sends it?",
 }
 
 

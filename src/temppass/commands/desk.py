@@ -6,8 +6,11 @@ profile of an operator (`temppass login --operator`).
 import csv
 import itertools
 import sys
+import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import NoReturn
 
 import click
 import msgspec
@@ -15,6 +18,7 @@ import msgspec
 from temppass.client import control
 from temppass.client.answers import Act, Explanation, LedgerState, Receipt
 from temppass.client.control import PAGE_ACTS_MAX, Target, Wanted
+from temppass.client.desk import Control
 from temppass.client.errors import InvalidTarget
 from temppass.client.exchange import Flow
 from temppass.commands.shared import (
@@ -33,6 +37,9 @@ from temppass.failure import USAGE, Failure
 from temppass.tools.claims import Unexplained
 from temppass.tools.inspection import read_moment
 
+#: acts of before that --follow shows, and how often it looks for new ones, in seconds
+FOLLOWED_MAX = 10
+FOLLOW_PAUSE_S = 1.0
 #: what makes a cell a formula, to a spreadsheet
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -133,9 +140,13 @@ def grant(*, asked: Asked, minutes: int | None, titles: int | None, reason: str 
     if (minutes is None) == (titles is None):
         raise click.UsageError("Give either --minutes or --titles.")
     target, seat = _named(viewer), asked.seat
-    more = f"{minutes} minutes" if minutes is not None else f"{titles} titles"
+    more = _many(minutes, "minute") if minutes is not None else _many(titles or 0, "title")
     conversation = control.grant(seat, asked.requestor, asked.mvpd, target, minutes, titles, reason, once=_once())
     _do(asked, f"grant one viewer of {asked.requestor} / {asked.mvpd} {more}", conversation)
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def _do(asked: Asked, what: str, conversation: Flow[Receipt]) -> None:
@@ -167,6 +178,7 @@ def show_receipt(receipt: Receipt, *, as_json: bool) -> None:
 @click.option("--actor", metavar="KIND:NAME", help="Only of this one, such as operator:anna or shell:root.")
 @click.option("--kind", metavar="KIND", help="Only such acts: reset, reset.everybody, grant, undo, catalogue.apply …")
 @click.option("--csv", "as_csv", is_flag=True, help="All of them as CSV on stdout.")
+@click.option("--follow", is_flag=True, help="The last ten, and then each as it is done, until Ctrl-C.")
 @client_command()
 def acts(
     *,
@@ -176,6 +188,7 @@ def acts(
     actor: str | None,
     kind: str | None,
     as_csv: bool,
+    follow: bool,
     **viewer: str | None,
 ) -> None:
     """
@@ -188,8 +201,8 @@ def acts(
     temppass acts --profile desk --email viewer@example.com
     temppass acts --profile desk --actor operator:anna --csv > anna.csv
     """
-    if as_csv and asked.as_json:
-        raise click.UsageError("Give either --csv or --json.")
+    if as_csv + asked.as_json + follow > 1:
+        raise click.UsageError("Give one of --csv, --json and --follow.")
     if empty := [name for name, value in (("--actor", actor), ("--kind", kind)) if value == ""]:
         raise InvalidTarget(f"{empty[0]} is empty", hint="is a variable unset?")
     begins, ends = _moment(since, "--since"), _moment(until, "--until")
@@ -200,6 +213,8 @@ def acts(
     if asked.is_only_shown(f"list the acts of {where}", control.acts(seat, wanted)):
         return
     with asked.control(seat) as desk:
+        if follow:
+            _follow(desk, wanted)
         found = desk.acts(wanted)
         if as_csv:
             _write_csv(found)
@@ -221,11 +236,31 @@ def _act_row(act: Act) -> Sequence[object]:
     return moment(act.at), act.kind, act.actor, where or "-", matched, act.reason or "-", act.id
 
 
+def _follow(desk: Control, wanted: Wanted) -> NoReturn:
+    """Print acts in the order in which they were done, a line each between tabs."""
+    seen: int | None = None
+    while True:
+        newest = desk.acts(wanted)
+        if seen is None:
+            new = list(itertools.islice(newest, FOLLOWED_MAX))
+        else:
+            new = list(itertools.takewhile(partial(_is_after, seen), newest))
+        for act in reversed(new):
+            click.echo("\t".join(printable(str(cell)) for cell in _act_row(act)))
+        seen = max([seen or 0, *(act.sequence or 0 for act in new)])
+        time.sleep(FOLLOW_PAUSE_S)
+
+
+def _is_after(sequence: int, act: Act) -> bool:
+    return (act.sequence or 0) > sequence
+
+
 def _write_csv(found: Iterable[Act]) -> None:
     head = ("id", "sequence", "at", "kind", "actor", "reason", "channel", "pass", "matched", "more")
-    rows = csv.writer(sys.stdout)
+    rows, found = csv.writer(sys.stdout), iter(found)
+    first = list(itertools.islice(found, 1))  # before anything is written: it may be refused
     rows.writerow(head)
-    for act in found:
+    for act in itertools.chain(first, found):
         cells = (act.id, act.sequence, moment(act.at), act.kind, act.actor, act.reason, act.requestor, act.mvpd)
         more = msgspec.json.encode(act.more).decode() if act.more else ""
         rows.writerow([_cell(cell) for cell in (*cells, act.matched, more)])
