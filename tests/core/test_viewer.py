@@ -31,7 +31,9 @@ IDENTITY = encoded(json.dumps({"email": canonical_user_key(EMAIL)}))
     [
         (Named(device="box-1 of anna"), (DEVICE,)),
         (Named(device=f"fingerprint {encoded('box-1 of anna')}"), (DEVICE,)),
-        (Named(device=f" Fingerprint\t{encoded('box-1 of anna')}".replace("\t", " ")), (DEVICE,)),
+        (Named(device=f" Fingerprint {encoded('box-1 of anna')}"), (DEVICE,)),
+        (Named(device=f"AP-Device-Identifier: fingerprint {encoded('box-1 of anna')}"), (DEVICE,)),
+        (Named(key=f"AP-TempPass-Identity: {IDENTITY}"), (KEY,)),
         (Named(email=EMAIL), (KEY,)),
         (Named(key=EMAIL), (KEY,)),
         (Named(key=canonical_user_key(EMAIL).upper()), (KEY,)),

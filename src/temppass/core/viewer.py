@@ -29,6 +29,8 @@ WORDS: dict[SubjectKind, Literal["device", "key"]] = {SubjectKind.DEVICE: "devic
 #: base64 of fewer bytes may be anything
 _HIDDEN_BYTES_MIN = 6
 
+#: the name of a header, where it was copied with its value
+_NAME = re.compile(r"\s*AP-(?:Device-Identifier|TempPass-Identity)\s*:", re.IGNORECASE)
 _FINGERPRINT = re.compile(r"\s*fingerprint\s", re.IGNORECASE)
 _SUBJECT = re.compile(rf"(?:(device|key):)?([0-9a-f]{{{2 * DIGEST_BYTES}}})")
 _HEX = re.compile(r"[0-9a-fA-F]{16,}")
@@ -111,6 +113,7 @@ def read_viewer(named: Named, pepper: bytes) -> Meant:
 
 def _with_device(meant: Meant, text: str, pepper: bytes) -> Meant:
     """Refuses: InvalidDeviceIdentifier."""
+    text = text[name.end() :] if (name := _NAME.match(text)) else text
     if _FINGERPRINT.match(text):
         warning = "This is the header AP-Device-Identifier; the device id in its base64 was looked at."
         return Meant(device(device_from_header(text), pepper), warnings=(warning,))
@@ -133,6 +136,7 @@ def _with_device(meant: Meant, text: str, pepper: bytes) -> Meant:
 
 def _with_key(meant: Meant, text: str, pepper: bytes) -> Meant:
     """Refuses: InvalidIdentity."""
+    text = text[name.end() :] if (name := _NAME.match(text)) else text
     if _holds_object(text):
         return msgspec.structs.replace(meant, identity=text)
     doubts = []
