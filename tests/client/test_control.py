@@ -34,6 +34,7 @@ from temppass import (
 )
 from temppass.client import control
 from temppass.client.answers import Act, Explained, Explanation, Help, LedgerState, NewOperator, Operator, Receipt
+from temppass.client.control import PAGE_ACTS_MAX
 from temppass.client.exchange import TRIES_MAX, Answer, Effect, Flow, Lost, Send, Wait
 from temppass.testing import Double, serving
 
@@ -400,6 +401,27 @@ def test_a_viewer_is_explained_in_every_pass_and_in_one(double: Double, root: st
     ]
     assert (here.because, [each.mvpd for each in everywhere.explanations]) == (found.because, [DEMO[1]])
     assert (nobody.explanations, nobody.because != "") == ((), True)
+
+
+def test_acts_are_gone_through_page_by_page(double: Double, root: str) -> None:
+    with Client(place_at(double.url), double.mint("demo"), vault=MemoryVault()) as client:
+        done = []
+        for _ in range(PAGE_ACTS_MAX + 1):
+            double.clock.advance(1)
+            done.append(client.reset_device(*DEMO, "tv").reset_id)
+    resets = Wanted(actor="application:demo", kind="reset", requestor=DEMO[0], mvpd=DEMO[1], target=Target("tv"))
+
+    async def work() -> list[str]:
+        async with AsyncControl(double.url, root) as desk:
+            return [each.id async for each in desk.acts(resets)]
+
+    with Control(double.url, root) as desk:
+        found = list(desk.acts(resets))
+        (digest,) = found[0].more["subjects"]
+        by_digest = [each.id for each in desk.acts(Wanted(target=Target(subject=digest)))]
+        one = desk.act(done[0])
+    assert [each.id for each in found] == asyncio.run(work()) == by_digest == done[::-1]
+    assert (one, one.actor, one.requestor, one.mvpd) == (found[-1], "application:demo", *DEMO)
 
 
 def test_nothing_of_an_operator_shows_the_token(double: Double) -> None:
