@@ -280,8 +280,8 @@ class BoundedProtocol(_PatientProtocol):
             self._watch()
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """A peer that has said all may still listen, except over TLS."""
-        if not self._owes() or self.scheme == "https":
+        """A peer that has said all may still listen, except over TLS, and to what has no end: it has hung up."""
+        if not self._owes() or self.scheme == "https" or self._is_endless():
             return None
         if self._refusal is None:
             self.cycle.keep_alive = False
@@ -290,6 +290,12 @@ class BoundedProtocol(_PatientProtocol):
     def shutdown(self) -> None:
         self._ahead, self._keep_alive = b"", False
         super().shutdown()
+        if self._is_endless():  # or the server would wait for it in vain
+            self._say(b"")
+
+    def _is_endless(self) -> bool:
+        """Tell whether what is answered now goes on until somebody ends it; the application says so in the scope."""
+        return self._owes() and bool(self.cycle.scope.get("endless"))
 
     # --- the parser's events
 

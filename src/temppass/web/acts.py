@@ -103,6 +103,7 @@ class ActsDoors:
         if request.method == "HEAD":
             await heard.aclose()
             return Response(None, 200, CONTROL_HEADERS, EVENTS)
+        request.scope["endless"] = True  # for connection.py
         return StreamingResponse(_told(heard), 200, CONTROL_HEADERS, EVENTS)
 
 

@@ -95,20 +95,17 @@ def over_the_wire(url: str, sent: bytes, answers: int = 1) -> tuple[bytes, Answe
     with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=ANSWER_WAIT_S) as connection:
         connection.sendall(sent)
         reader = connection.makefile("rb")
-        received, answer, endless = b"", Answer(0, ""), False
+        received, answer = b"", Answer(0, "")
         while answers:
             head = b"".join(iter(reader.readline, b"\r\n")) + b"\r\n"
             status = int(head[9:12])
             length = re.search(rb"\r\ncontent-length: (\d+)", head, re.IGNORECASE)
             bodiless = sent.startswith(b"HEAD ") or status < 200 or status == 204
             body = b"" if bodiless or length is None else reader.read(int(length[1]))
-            endless = b"text/event-stream" in head and not bodiless
             if b"\r\ntransfer-encoding: chunked" in head.lower():
-                body = chunks(reader, endless=endless)
+                body = chunks(reader, endless=b"text/event-stream" in head)
             received += head + body
             answer, answers = Answer(status, body.decode()), answers - (status >= 200)
-        if endless:
-            return received, answer
         connection.shutdown(socket.SHUT_WR)
         return received + reader.read(), answer
 
