@@ -13,16 +13,16 @@ from msgspec import Struct
 
 from temppass.core.identity import (
     DIGEST_BYTES,
-    IDENTITY_BYTES_MAX,
     canonical_user_key,
     decode_base64,
     device,
     device_from_header,
+    device_from_text,
     user_key,
     user_key_from_header,
 )
 from temppass.core.model import Subject, SubjectKind
-from temppass.core.refusal import InvalidDeviceIdentifier, InvalidRequest
+from temppass.core.refusal import InvalidRequest
 
 #: what the two kinds of subjects are called beside their digest
 WORDS: dict[SubjectKind, Literal["device", "key"]] = {SubjectKind.DEVICE: "device", SubjectKind.USER_KEY: "key"}
@@ -117,12 +117,6 @@ def _with_device(meant: Meant, text: str, pepper: bytes) -> Meant:
     if _FINGERPRINT.match(text):
         warning = "This is the header AP-Device-Identifier; the device id in its base64 was looked at."
         return Meant(device(device_from_header(text), pepper), warnings=(warning,))
-    try:
-        raw = text.encode()
-    except UnicodeEncodeError:
-        raise InvalidDeviceIdentifier("A device id is a text in UTF-8.") from None
-    if len(raw) > IDENTITY_BYTES_MAX:
-        raise InvalidDeviceIdentifier(f"A device id has 1 to {IDENTITY_BYTES_MAX} bytes.")
     doubts = []
     if text != text.strip():
         doubts.append("The device id has white space around it, which counts; without it, this is another device.")
@@ -131,7 +125,7 @@ def _with_device(meant: Meant, text: str, pepper: bytes) -> Meant:
             "The device id looks like the base64 of the header AP-Device-Identifier; if it is, write 'fingerprint ' "
             "before it."
         )
-    return msgspec.structs.replace(meant, device=device(raw, pepper), warnings=tuple(doubts))
+    return msgspec.structs.replace(meant, device=device(device_from_text(text), pepper), warnings=tuple(doubts))
 
 
 def _with_key(meant: Meant, text: str, pepper: bytes) -> Meant:

@@ -117,7 +117,7 @@ class Explainer:
         who = await self._desk.check(call, Role.VIEWER, channel_id=channel_id)
         question = given(asked)
         meant = read_viewer(question.viewer, who.world.pepper)
-        await self._history.seal()
+        await self._history.seal_all(who.world.name)
         own = await self._own_acts(who, question, meant)
         if question.channel_id is None or question.pass_id is None:
             return await self._everywhere(call, who, question, meant, own)
