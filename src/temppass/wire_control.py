@@ -260,6 +260,69 @@ class CatalogueApplied(Struct, frozen=True):
     differences: tuple[str, ...]
 
 
+# --- resets, grants, undo
+
+
+class OnlyShape(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whom of everybody: only those whose time is over, who started before a moment, of one application."""
+
+    over: bool = False
+    started_before: str | UnsetType = UNSET
+    app_id: str | UnsetType = UNSET
+
+
+class ResetBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    Who is to be new to a pass: one viewer (`device`, `email` or `key`, or the digest of either, `subject`), a list of
+    digests, or everybody of a plan. Nobody named is an error, never everybody.
+    """
+
+    channel: str
+    # `pass` is no name in Python
+    pass_: str = field(name="pass")
+    device: str | UnsetType = UNSET
+    email: str | UnsetType = UNSET
+    key: str | UnsetType = UNSET
+    subject: str | UnsetType = UNSET
+    subjects: tuple[str, ...] | UnsetType = UNSET
+    everybody: Literal["devices", "keys", "both"] | UnsetType = UNSET
+    only: OnlyShape | UnsetType = UNSET
+    plan: str | UnsetType = UNSET
+    reason: str = ""
+
+
+class GrantBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is to be given minutes, titles or both on top of a trial: one viewer, named as in a reset."""
+
+    channel: str
+    pass_: str = field(name="pass")
+    device: str | UnsetType = UNSET
+    email: str | UnsetType = UNSET
+    key: str | UnsetType = UNSET
+    subject: str | UnsetType = UNSET
+    minutes: int = 0
+    titles: int = 0
+    reason: str = ""
+
+
+class UndoBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """With `replace`, trials that were begun since end."""
+
+    reason: str = ""
+    replace: bool = False
+
+
+class DoneShape(Struct, frozen=True):
+    """
+    `id` is the act's. `matched` counts the ledgers that it touched, null where that would need a scan; until
+    `undo_until` it can be taken back, null where it cannot.
+    """
+
+    id: str
+    matched: int | None
+    undo_until: str | None
+
+
 class Receipt(Struct, frozen=True):
     """`id` is the act's."""
 

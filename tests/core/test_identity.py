@@ -17,6 +17,8 @@ from temppass.core.identity import (
     decode_base64,
     device,
     device_from_header,
+    device_from_text,
+    digest_from_hex,
     origin_digest,
     user_id,
     user_key,
@@ -194,3 +196,33 @@ def test_a_user_id_is_that_of_the_device() -> None:
     """`temppass_` and 40 hex digits that differ from device to device (contract §4.5)."""
     told = [user_id(Subject(SubjectKind.DEVICE, bytes([number]) * 16)) for number in (1, 2, 1)]
     assert ([bool(re.fullmatch("temppass_[0-9a-f]{40}", each)) for each in told], len(set(told))) == ([True] * 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "device_id"),
+    [
+        ("tv", b"tv"),
+        ("fingerprint dHY=", b"tv"),
+        ("Fingerprint dHY", b"tv"),
+        ("fingerprints", b"fingerprints"),
+        ("\u00fc", b"\xc3\xbc"),
+    ],
+)
+def test_a_device_is_read_as_it_is_typed_or_as_its_header_has_it(text: str, device_id: bytes) -> None:
+    assert device_from_text(text) == device_id
+
+
+@pytest.mark.parametrize("text", ["", "\ud800", "d" * 1025, "fingerprint ", "fingerprint ***"])
+def test_a_device_that_cannot_be_is_refused(text: str) -> None:
+    with pytest.raises(InvalidDeviceIdentifier):
+        device_from_text(text)
+
+
+def test_a_digest_is_read_in_either_case() -> None:
+    assert digest_from_hex("00FF" * 8) == digest_from_hex("00ff" * 8) == b"\x00\xff" * 8
+
+
+@pytest.mark.parametrize("text", ["", "0" * 31, "0" * 33, "x" * 32, "0" * 30 + "\n0"])
+def test_what_is_no_digest_is_refused(text: str) -> None:
+    with pytest.raises(InvalidIdentity):
+        digest_from_hex(text)

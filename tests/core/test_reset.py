@@ -29,14 +29,19 @@ from temppass.core.reset import (
     Refused,
     Tally,
     Undone,
+    count_chunks,
     fire,
+    forgotten,
     has_moved,
+    read_chunks,
     read_removed,
     reset_everybody,
     reset_subjects,
     restorable_floor,
     tally,
+    undo_chunk,
     undo_everybody,
+    undo_narrowed,
     undo_subjects,
 )
 
@@ -53,7 +58,7 @@ REMOVED = ((DEVICE, OLD), (KEY, OLD))
 ASIDE = Kept("undo", "undo:r1", T0 + UNDO_KEPT_MS, b"...")
 
 FIRST, SECOND = Raise(DEVICES, 1, 0, T0, "r1"), Raise(DEVICES, 2, 1, T0 + 1, "r2")
-FIRST_OF_KEYS = Raise(KEYS, 1, 0, T0, "r1")
+FIRST_OF_KEYS, SECOND_OF_KEYS = Raise(KEYS, 1, 0, T0, "r1"), Raise(KEYS, 2, 1, T0 + 1, "r2")
 NOTHING_TO_UNDO = Refused(NotUndone.NOTHING_TO_UNDO)
 
 
@@ -121,24 +126,83 @@ def test_what_a_reset_removed_is_kept_aside_for_its_undo() -> None:
         (Found(Floors(1, 1), (None, None), kept=(ASIDE,)), False, Undone(2)),
         (Found(Floors(1, 1), (replace(NEW, generation=0), None), kept=(ASIDE,)), False, Undone(2)),
         (Found(Floors(1, 1), (None, NEW), kept=(ASIDE,)), False, Refused(NotUndone.NEW_TRIAL)),
-        (Found(Floors(1, 1), (None, NEW), kept=(ASIDE,)), True, Undone(2)),
+        (Found(Floors(1, 1), (None, NEW), kept=(ASIDE,)), True, Undone(2, 1)),
         (Found(Floors(1, 2), (None, None), kept=(ASIDE,)), False, Refused(NotUndone.LATER_RESET)),
         (Found(Floors(1, 2), (None, NEW), kept=(ASIDE,)), True, Refused(NotUndone.LATER_RESET)),
+        (
+            Found(Floors(1, 2), (None, None), kept=(ASIDE,), raises=(SECOND_OF_KEYS, replace(SECOND, generation=9))),
+            True,
+            Refused(NotUndone.LATER_RESET, "r2"),
+        ),
         (Found(Floors(1, 1), (None, None), kept=(None,)), False, NOTHING_TO_UNDO),
+        (Found(Floors(1, 1), (None, None), kept=(replace(ASIDE, expires_at=0),)), False, NOTHING_TO_UNDO),
     ],
     ids=[
         "nobody came back", "what came does not count", "a new trial", "a new trial that may go",
-        "below a later floor", "below it, and a new trial", "undone before",
+        "below a later floor", "below it, and a new trial", "below one of its kind that is known", "undone and swept",
+        "undone before",
     ],
 )  # fmt: skip
 def test_ledgers_are_written_back_all_or_none(found: Found, *, over_it: bool, answer: Undone | Refused) -> None:
     """With the generation that they had; and what was kept aside is forgotten."""
-    written = Changes(REMOVED, kept=(replace(ASIDE, expires_at=T0 + 9),)) if isinstance(answer, Undone) else NOTHING
+    written = Changes(REMOVED, kept=(replace(ASIDE, expires_at=0),)) if isinstance(answer, Undone) else NOTHING
     assert undo_subjects(found, OFFER, REMOVED, T0 + 9, replace=over_it) == (answer, written)
 
 
 def test_a_reset_that_matched_nothing_has_nothing_to_undo() -> None:
     assert undo_subjects(Found(Floors(), (), kept=(ASIDE,)), OFFER, (), T0, replace=True) == (NOTHING_TO_UNDO, NOTHING)
+
+
+@pytest.mark.parametrize(("waited_ms", "answer"), [(UNDO_MS - 1, Undone(2)), (UNDO_MS, NOTHING_TO_UNDO)])
+def test_a_reset_of_one_viewer_can_be_undone_for_a_day(waited_ms: int, answer: Undone | Refused) -> None:
+    """What it needs is kept an hour longer."""
+    found = Found(Floors(1, 1), (None, None), kept=(ASIDE,))
+    assert undo_subjects(found, OFFER, REMOVED, T0 + waited_ms, replace=False)[0] == answer
+
+
+# --- chunk by chunk
+
+
+@pytest.mark.parametrize(
+    ("raises", "waited_ms", "answer"),
+    [
+        ((), UNDO_MS - 1, Undone(None)),
+        ((), UNDO_MS, NOTHING_TO_UNDO),
+        ((replace(FIRST, at=T0 - 1), FIRST_OF_KEYS), 0, Undone(None)),
+        ((FIRST, SECOND), 0, Refused(NotUndone.LATER_RESET, "r2")),
+    ],
+    ids=["the last moment", "a day later", "resets before it, and of the other kind", "later resets"],
+)
+def test_a_narrowed_reset_is_undone_while_no_later_one_of_its_kind_stands(
+    raises: tuple[Raise, ...], waited_ms: int, answer: Undone | Refused
+) -> None:
+    found = Found(Floors(1), kept=(count_chunks("r0", 3, T0 + HOUR),), raises=raises)
+    assert undo_narrowed(found, OFFER, DEVICES, T0, T0 + waited_ms) == (answer, NOTHING)
+
+
+@pytest.mark.parametrize("over_it", [False, True])
+def test_of_a_chunk_returns_who_has_not_come_back(*, over_it: bool) -> None:
+    """Whoever has keeps the new trial, unless it is to go; and what a later floor ended stays ended."""
+    ended = (Subject(DEVICES, b"e" * 16), replace(OLD, generation=0))
+    found = Found(Floors(1, 1), (None, NEW, None), kept=(ASIDE,))
+    undone, changes = undo_chunk(found, OFFER, (*REMOVED, ended), T0, replace=over_it)
+    assert (undone, changes.ledgers, changes.kept) == (
+        Undone(2, 1) if over_it else Undone(1),
+        REMOVED if over_it else REMOVED[:1],
+        (forgotten(ASIDE),),
+    )
+
+
+@pytest.mark.parametrize("aside", [None, forgotten(ASIDE)])
+def test_a_chunk_returns_once(aside: Kept | None) -> None:
+    assert undo_chunk(Found(Floors(), (None,), kept=(aside,)), OFFER, REMOVED[:1], 1, replace=True) == (
+        Undone(0),
+        NOTHING,
+    )
+
+
+def test_chunks_are_counted() -> None:
+    assert read_chunks(count_chunks("r1", 7, T0)) == 7
 
 
 # --- what an undo could put back

@@ -23,6 +23,8 @@ BODIES: dict[str, Any] = {
     "explain": {"device": "d", "channel": "C", "pass": "P"},
     "plan_catalogue": {},
     "apply_catalogue": {},
+    "reset": {"channel": "C", "pass": "P", "device": "tv"},
+    "grant": {"channel": "C", "pass": "P", "device": "tv", "minutes": 5},
 }
 #: what the paths of routes name
 NAMES = {"environment": PRODUCTION, "name": "nobody", "act": "nothing", "channel": "C", "pass": "P"}

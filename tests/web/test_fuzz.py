@@ -141,6 +141,13 @@ BODIES = {
         b'{"device":"vbox-4f19c2a0","email":"anna@acme.example","title":"ACME-LIVE"}',
         b'{"key":"k","channel":"REF","pass":"flexibleTempPass"}',
     ],
+    "reset": [
+        b'{"channel":"REF","pass":"TempPassREF","device":"tvbox-4f19c2a0","reason":"ticket 1"}',
+        b'{"channel":"REF","pass":"flexibleTempPass","subjects":["00112233445566778899aabbccddeeff"]}',
+    ],
+    "grant": [b'{"channel":"REF","pass":"flexibleTempPass","email":"viewer@example.net","minutes":5,"titles":1}'],
+    "undo_reset": [b"", b'{"reason":"ticket 2","replace":true}'],
+    "undo_grant": [b"", b'{"reason":"ticket 2"}'],
     "create_operator": [b'{"name":"anna","role":"support","channels":["REF"],"ends_at":"2099-01-01T00:00:00Z"}'],
 }
 BODIES["search_acts"] = BODIES["search_house_acts"] = [

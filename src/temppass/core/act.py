@@ -10,6 +10,8 @@ Source: docs/design.md (acts and records).
 """
 
 import hmac
+import re
+import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any, assert_never
@@ -19,6 +21,7 @@ from msgspec import Struct
 
 from temppass.core.model import Origin, Recorded, Subject, SubjectKind
 from temppass.core.operator import Role
+from temppass.core.refusal import InvalidRequest
 
 #: of a link of the chain: HMAC-SHA-256
 LINK_BYTES = 32
@@ -116,6 +119,39 @@ class RecurringReset(Struct, frozen=True, tag="reset.recurring", tag_field="kind
     due_at: int
 
 
+class Undo(Struct, frozen=True, tag="undo", tag_field="kind"):
+    """
+    The reset or the grant `act_id` was taken back. `matched` counts the ledgers that returned, None where that would
+    need a scan or is told at the end (UndoEnd); `replaced` the trials that had begun since.
+    """
+
+    act_id: str
+    matched: int | None
+    replaced: int
+    channel_id: str
+    pass_id: str
+    subjects: tuple[Subject, ...] = ()
+
+
+class UndoEnd(Struct, frozen=True, tag="undo.end", tag_field="kind"):
+    """The undo `undo_id` of a narrowed reset has gone through all chunks; one without such an end was broken off."""
+
+    undo_id: str
+    matched: int
+    replaced: int
+
+
+class Grant(Struct, frozen=True, tag="grant", tag_field="kind"):
+    """Time or titles were given on top of the trials of one viewer; `matched` counts the ledgers that gained."""
+
+    channel_id: str
+    pass_id: str
+    subjects: tuple[Subject, ...]
+    matched: int
+    minutes: int = 0
+    titles: int = 0
+
+
 class CatalogueApply(Struct, frozen=True, tag="catalogue.apply", tag_field="kind"):
     version: int
     description: str
@@ -169,6 +205,9 @@ Act = (
     | NarrowedReset
     | NarrowedResetEnd
     | RecurringReset
+    | Undo
+    | UndoEnd
+    | Grant
     | CatalogueApply
     | StatementRevoke
     | SchedulePause
@@ -177,6 +216,35 @@ Act = (
     | OperatorRevoke
     | OlderAct
 )
+
+
+def is_one_viewer(subjects: Iterable[Subject]) -> bool:
+    """Tell whether subjects can be those of one viewer: a device, a user key, or one of each."""
+    kinds = [subject.kind for subject in subjects]
+    return 0 < len(kinds) == len(set(kinds))
+
+
+# --- why
+
+#: of a reason, in characters
+REASON_MAX = 500
+#: an address, also as an URL writes it
+_ADDRESS = re.compile(r"[^\s@](?:@|%40)[^\s@]", re.IGNORECASE)
+
+
+def reason_of(text: str) -> str | None:
+    """
+    Answer a reason as it is put on record, None for an empty one.
+
+    Refuses: InvalidRequest for one that is too long, that holds what cannot be printed, or an e-mail address: records
+    are kept for long and read by many.
+    """
+    reason = " ".join(text.split())
+    if len(reason) > REASON_MAX or not reason.isprintable():
+        raise InvalidRequest(f"A reason has at most {REASON_MAX} printable characters.")
+    if _ADDRESS.search(unicodedata.normalize("NFKC", reason)):
+        raise InvalidRequest("A reason holds no e-mail address, because it is kept; name a ticket instead.")
+    return reason or None
 
 
 # --- the record

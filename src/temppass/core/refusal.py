@@ -34,7 +34,13 @@ Every way in which a request can be wrong or not allowed. The surfaces answer th
         ├── AnsweredOnce                the answer to it told a secret, and is not given again
         ├── AlreadySo                   what is asked for is the case
         ├── VersionMoved                what is to be replaced is another version by now
-        └── VersionMissing              it is not said which version is to be replaced
+        ├── VersionMissing              it is not said which version is to be replaced
+        ├── NothingToUndo               nothing was matched, it was undone already, or its day is over
+        ├── LaterReset                  a later reset of everybody stands, and has to be undone first
+        ├── NewTrial                    a viewer has begun a trial since
+        ├── NothingToGrant              the viewer has no trial to give anything on top of
+        ├── PlanRequired                so many viewers are touched that somebody has to look first
+        └── PlanOutdated                what was looked at is too old, was used, or is not so any more
 
 A `Refusal` changes nothing and is never logged as an error.
 """
@@ -143,3 +149,21 @@ class VersionMoved(Conflict): ...
 
 
 class VersionMissing(Conflict): ...
+
+
+class NothingToUndo(Conflict): ...
+
+
+class LaterReset(Conflict): ...
+
+
+class NewTrial(Conflict): ...
+
+
+class NothingToGrant(Conflict): ...
+
+
+class PlanRequired(Conflict): ...
+
+
+class PlanOutdated(Conflict): ...

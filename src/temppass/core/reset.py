@@ -116,7 +116,7 @@ def tally(
 ) -> Tally:
     """Count what a reset would touch on one page of ledgers; change nothing."""
     floors = settle(floors, offer, now)
-    touched = [ledger for subject, ledger in page if _counts(ledger, subject, floors) and narrowing.fits(ledger, now)]
+    touched = [ledger for subject, ledger in page if counts(ledger, subject, floors) and narrowing.fits(ledger, now)]
     over = sum(now >= ledger.expires_at for ledger in touched)
     return Tally(len(touched) - over, over)
 
@@ -131,26 +131,33 @@ def has_moved(planned: Tally, present: Tally, *, share: float = 0.1, least: int 
 
 
 def reset_subjects(
-    found: Found, offer: Offer, subjects: Sequence[Subject], narrowing: Narrowing, now: int, act_id: str
+    found: Found,
+    offer: Offer,
+    subjects: Sequence[Subject],
+    narrowing: Narrowing,
+    now: int,
+    act_id: str,
+    chunk: int | None = None,
 ) -> tuple[int, Changes]:
     """
     Remove the ledgers of `subjects` that count and that `narrowing` fits, and keep them aside for an undo.
 
-    `found.ledgers` are those of `subjects`, same order. Answers how many matched.
+    `found.ledgers` are those of `subjects`, same order; `chunk` is the number of these among the chunks of a narrowed
+    reset. Answers how many matched.
     """
     floors = settle(found.floors, offer, now)
     changes = fired(found.floors, floors, offer, now)
     removed = tuple(
         (subject, ledger)
         for subject, ledger in zip(subjects, found.ledgers, strict=True)
-        if ledger is not None and _counts(ledger, subject, floors) and narrowing.fits(ledger, now)
+        if ledger is not None and counts(ledger, subject, floors) and narrowing.fits(ledger, now)
     )
     if not removed:
         return 0, changes
     return len(removed), msgspec.structs.replace(
         changes,
         ledgers=tuple((subject, None) for subject, _ in removed),
-        kept=(_aside(act_id, removed, now),),
+        kept=(_aside(undo_key(act_id, chunk), removed, now),),
     )
 
 
@@ -180,9 +187,13 @@ class NotUndone(StrEnum):
 
 
 class Undone(Struct, frozen=True):
-    """A reset was taken back. `matched` is None where counting would need a scan."""
+    """
+    A reset was taken back. `matched` counts what returned, None where that would need a scan; `replaced` the trials
+    that were begun since and had to go.
+    """
 
     matched: int | None
+    replaced: int = 0
 
 
 class Refused(Struct, frozen=True):
@@ -221,20 +232,74 @@ def undo_subjects(
     """
     Write back what a reset removed, with the generation it had; all of it or nothing.
 
-    `found.ledgers` are those of the subjects of `removed`, same order; `found.kept` is the document that `removed` was
-    read from, which is forgotten. With `replace` a trial that was begun since goes.
+    `found.ledgers` are those of the subjects of `removed`, same order; the first of `found.kept` is the document that
+    `removed` was read from, which is forgotten; `found.raises` has the resets that stand. With `replace` a trial that
+    was begun since goes.
     """
     floors = settle(found.floors, offer, now)
     changes = fired(found.floors, floors, offer, now)
-    if not removed or found.kept[0] is None:
+    aside = found.kept[0]
+    if not removed or aside is None or not is_undoable(aside, now):
         return Refused(NotUndone.NOTHING_TO_UNDO), changes
-    if any(not _counts(ledger, subject, floors) for subject, ledger in removed):
-        return Refused(NotUndone.LATER_RESET), changes
-    begun = zip(removed, found.ledgers, strict=True)
-    if not replace and any(ledger is not None and _counts(ledger, subject, floors) for (subject, _), ledger in begun):
+    for subject, ledger in removed:
+        if not counts(ledger, subject, floors):
+            standing = [each for each in (*found.raises, *changes.raises) if each.kind is subject.kind]
+            latest = max(standing, key=lambda each: each.generation, default=None)
+            return Refused(NotUndone.LATER_RESET, latest.act_id if latest else None), changes
+    replaced = sum(_begun_since(found, removed, floors))
+    if replaced and not replace:
         return Refused(NotUndone.NEW_TRIAL), changes
-    forgotten = msgspec.structs.replace(found.kept[0], expires_at=now)
-    return Undone(len(removed)), msgspec.structs.replace(changes, ledgers=tuple(removed), kept=(forgotten,))
+    return Undone(len(removed), replaced), msgspec.structs.replace(
+        changes, ledgers=tuple(removed), kept=(forgotten(aside),)
+    )
+
+
+def undo_narrowed(found: Found, offer: Offer, kind: SubjectKind, at: int, now: int) -> tuple[Undone | Refused, Changes]:
+    """
+    Tell whether a narrowed reset of `kind`, begun at the moment `at`, can be undone; its chunks follow, one by one.
+
+    The first of `found.kept` is what `count_chunks` kept, `found.raises` has the resets that stand.
+    """
+    floors = settle(found.floors, offer, now)
+    changes = fired(found.floors, floors, offer, now)
+    aside = found.kept[0]
+    if aside is None or now >= min(aside.expires_at, at + UNDO_MS):
+        return Refused(NotUndone.NOTHING_TO_UNDO), changes
+    later = [each for each in (*found.raises, *changes.raises) if each.kind is kind and each.at >= at]
+    if later:
+        return Refused(NotUndone.LATER_RESET, max(later, key=lambda each: each.generation).act_id), changes
+    return Undone(None), changes
+
+
+def undo_chunk(
+    found: Found, offer: Offer, removed: Sequence[tuple[Subject, Ledger]], now: int, *, replace: bool
+) -> tuple[Undone, Changes]:
+    """
+    Write back what one chunk of a narrowed reset removed, as `undo_subjects` is given it: whoever came back since keeps
+    the new trial, unless it is to be replaced, and what a later reset of everybody ended stays ended.
+    """
+    floors = settle(found.floors, offer, now)
+    changes = fired(found.floors, floors, offer, now)
+    aside = found.kept[0]
+    if aside is None or now >= aside.expires_at:
+        return Undone(0), changes
+    begun = _begun_since(found, removed, floors)
+    returning = [
+        (entry, is_new)
+        for entry, is_new in zip(removed, begun, strict=True)
+        if counts(entry[1], entry[0], floors) and (replace or not is_new)
+    ]
+    return Undone(len(returning), sum(is_new for _, is_new in returning)), msgspec.structs.replace(
+        changes, ledgers=tuple(entry for entry, _ in returning), kept=(forgotten(aside),)
+    )
+
+
+def _begun_since(found: Found, removed: Sequence[tuple[Subject, Ledger]], floors: Floors) -> list[bool]:
+    """Tell of each subject of `removed` whether it has a trial again."""
+    return [
+        ledger is not None and counts(ledger, subject, floors)
+        for (subject, _), ledger in zip(removed, found.ledgers, strict=True)
+    ]
 
 
 def restorable_floor(floors: Floors, kind: SubjectKind, raises: Iterable[Raise], now: int) -> int:
@@ -262,14 +327,48 @@ def restorable_floor(floors: Floors, kind: SubjectKind, raises: Iterable[Raise],
 _removed = msgspec.json.Decoder(tuple[tuple[Subject, Ledger], ...])
 
 
+class Chunks(Struct, frozen=True):
+    """What is kept of a narrowed reset under its own id: how many chunks have matched, numbered from 1."""
+
+    chunks: int
+
+
+_chunks = msgspec.json.Decoder(Chunks)
+
+
+def undo_key(act_id: str, chunk: int | None = None) -> str:
+    """Answer the key of the document that the undo of an act, or of one chunk of it, needs."""
+    return f"{UNDO}:{act_id}" if chunk is None else f"{UNDO}:{act_id}:{chunk}"
+
+
+def is_undoable(aside: Kept | None, now: int) -> bool:
+    """Tell whether what was kept aside is there and its day is not over."""
+    return aside is not None and now < aside.expires_at - (UNDO_KEPT_MS - UNDO_MS)
+
+
+def forgotten(aside: Kept) -> Kept:
+    """Answer what was kept aside as it is once it was used; its moment is long past for every clock."""
+    return msgspec.structs.replace(aside, expires_at=0)
+
+
+def count_chunks(act_id: str, chunks: int, now: int) -> Kept:
+    """Answer how many chunks of a narrowed reset were kept aside so far, to be kept with the last of them."""
+    return Kept(UNDO, undo_key(act_id), now + UNDO_KEPT_MS, msgspec.json.encode(Chunks(chunks)))
+
+
+def read_chunks(kept: Kept) -> int:
+    """Answer how many chunks of a narrowed reset were kept aside."""
+    return _chunks.decode(kept.document).chunks
+
+
 def read_removed(kept: Kept) -> tuple[tuple[Subject, Ledger], ...]:
     """Answer the ledgers that a reset removed."""
     return _removed.decode(kept.document)
 
 
-def _aside(act_id: str, removed: tuple[tuple[Subject, Ledger], ...], now: int) -> Kept:
-    return Kept(UNDO, f"{UNDO}:{act_id}", now + UNDO_KEPT_MS, msgspec.json.encode(removed))
+def _aside(key: str, removed: tuple[tuple[Subject, Ledger], ...], now: int) -> Kept:
+    return Kept(UNDO, key, now + UNDO_KEPT_MS, msgspec.json.encode(removed))
 
 
-def _counts(ledger: Ledger, subject: Subject, floors: Floors) -> bool:
+def counts(ledger: Ledger, subject: Subject, floors: Floors) -> bool:
     return ledger.generation >= floors.of(subject.kind)

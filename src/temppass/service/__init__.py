@@ -11,6 +11,7 @@ from temppass.core.world import World
 from temppass.service.acts import Acts
 from temppass.service.catalogues import Catalogues
 from temppass.service.context import Context, Policy, wall_clock
+from temppass.service.corrections import Corrections
 from temppass.service.counters import Counters
 from temppass.service.credentials import Credentials
 from temppass.service.decisions import Decisions
@@ -44,6 +45,7 @@ class Service(NamedTuple):
     explainer: Explainer
     acts: Acts
     events: Events
+    corrections: Corrections
 
     async def world(self, environment: str) -> World:
         """Answer the present world, for its public keys and domains."""
@@ -83,4 +85,5 @@ def serve_from(
         Explainer(context, desk, history),
         Acts(context, desk, history),
         Events(context, desk, history, look_s),
+        Corrections(context, desk, counters),
     )

@@ -125,12 +125,14 @@ class Resets:
         """
         context, offer = self._context, narrowed.offer
         integration = (environment, offer.channel_id, offer.pass_id)
-        matched, chunk, last = 0, 0, b""
+        matched, chunk, last = 0, 1, b""
         while page := await context.store.ledgers(integration, narrowed.kind, last, CHUNK):
-            last, chunk, now = page[-1][0].digest, chunk + 1, context.clock()
+            last, now = page[-1][0].digest, context.clock()
             subjects = [subject for subject, ledger in page if narrowed.narrowing.fits(ledger, now)]
-            if subjects:
-                matched += await context.worlds.ask(environment, _removing(narrowed, subjects, chunk, now))
+            if subjects and (
+                removed := await context.worlds.ask(environment, _removing(narrowed, subjects, chunk, now))
+            ):
+                matched, chunk = matched + removed, chunk + 1
         end = act.Record(new_id(), context.clock(), narrowed.actor, act.NarrowedResetEnd(narrowed.id, matched))
         changes = Changes(records=(act.recorded(end),))
         await context.worlds.ask(environment, lambda world: (keys_of(world), lambda _found: (None, changes)))
@@ -138,14 +140,22 @@ class Resets:
 
 
 def _removing(narrowed: _Narrowed, subjects: list[Subject], chunk: int, now: int) -> Callable[[World], Plan[int]]:
-    """Plan to remove the ledgers of `subjects`; what an undo needs of it is kept under the reset's id and `chunk`."""
+    """
+    Plan to remove the ledgers of `subjects`; what an undo needs of it is kept under the reset's id and `chunk`, and
+    under the id alone how many chunks there are.
+    """
 
     def prepare(world: World) -> Plan[int]:
         def step(found: Found) -> tuple[int, Changes]:
-            part = f"{narrowed.id}:{chunk}"
-            return reset.reset_subjects(found, narrowed.offer, subjects, narrowed.narrowing, now, part)
+            matched, changes = reset.reset_subjects(
+                found, narrowed.offer, subjects, narrowed.narrowing, now, narrowed.id, chunk
+            )
+            if matched:
+                changes = replace(changes, kept=(*changes.kept, reset.count_chunks(narrowed.id, chunk, now)))
+            return matched, changes
 
-        return keys_of(world, narrowed.offer, subjects, large=True), step
+        keys = keys_of(world, narrowed.offer, subjects, large=True)
+        return replace(keys, kept=(reset.undo_key(narrowed.id),)), step
 
     return prepare
 

@@ -20,6 +20,7 @@ from temppass.core.refusal import InvalidRequest
 from temppass.service import Service
 from temppass.web.acts import ActsDoors
 from temppass.web.control import Control
+from temppass.web.corrections import CorrectionDoors
 from temppass.web.cors import cors_headers
 from temppass.web.dcr import Registrar
 from temppass.web.host import RELEASE_PRODUCTION, environment_of_host, host_of, read_host
@@ -81,6 +82,7 @@ class Edge:
         self.routes += Registrar(service).routes()
         self.routes += Control(service).routes()
         self.routes += ActsDoors(service).routes()
+        self.routes += CorrectionDoors(service).routes()
         self.routes += Own(service, self._metrics, self.routes).routes()
         #: those of a port of which others have not the same
         self._at_port: dict[int | None, list[GuardedRoute]] = {}

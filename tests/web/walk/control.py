@@ -5,6 +5,7 @@ The doors of the control API: every operation, and all that it refuses.
 import json
 from typing import Any
 
+from tests.web.walk.corrections import corrections
 from tests.web.walk.doors import operations
 from tests.web.walk.explaining import explain
 from tests.web.walk.walker import CATALOGUE, GENERIC, JSON, PAIR, RESET, Headers, Walker
@@ -26,6 +27,7 @@ def control(walker: Walker) -> None:
     explain(walker, roles)
     catalogues(walker, roles)
     acts(walker, roles)
+    corrections(walker, roles)
 
 
 def strangers(walker: Walker, admin: Headers) -> None:

@@ -1,0 +1,357 @@
+"""
+What operators set right: trials that are reset or given more, and acts that are taken back, also resets that came over
+the vendor's wire. Each is an act, admitted and recorded in the transaction of what it changes.
+
+A viewer is named by device, by user key, or by the digest that an explanation answered; a digest means the subject
+that has a ledger, whichever kind it is of.
+
+Source: docs/design.md (acts of operators).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from temppass.core import act, grant, reset
+from temppass.core.catalogue import Offer
+from temppass.core.grant import Gift
+from temppass.core.identity import device, user_key
+from temppass.core.model import Changes, Found, Kept, Subject, SubjectKind
+from temppass.core.operator import Role, admitted
+from temppass.core.refusal import InvalidRequest, LaterReset, NewTrial, NothingToGrant, NothingToUndo, NotThere, Refusal
+from temppass.core.reset import Narrowing, NotUndone, Refused
+from temppass.core.world import World
+from temppass.service.context import Context, given, keys_of, new_id
+from temppass.service.counters import RESET, Counters
+from temppass.service.desk import Admitted, Call, Desk
+from temppass.service.worlds import Plan
+
+#: viewers that one reset may list
+LIST_MAX = 1_000
+
+
+class Whom(NamedTuple):
+    """One viewer: a device id, a canonical user key, the digest of either. At least one of them is given."""
+
+    device_id: bytes | None = None
+    user_key: str | None = None
+    digest: bytes | None = None
+
+
+class ResetWanted(NamedTuple):
+    """One viewer, or a list of digests, is to be new to a pass."""
+
+    channel_id: str
+    pass_id: str
+    whom: Whom | tuple[bytes, ...]
+    reason: str | None = None
+
+
+class GrantWanted(NamedTuple):
+    channel_id: str
+    pass_id: str
+    whom: Whom
+    gift: Gift
+    reason: str | None = None
+
+
+class UndoWanted(NamedTuple):
+    """`replace` ends the trials that were begun since."""
+
+    reason: str | None = None
+    replace: bool = False
+
+
+class Receipt(Struct, frozen=True):
+    """`id` is the act's; `matched` is None where counting would need a scan, `undo_until` where there is no undo."""
+
+    id: str
+    matched: int | None
+    undo_until: int | None = None
+
+
+#: what can be taken back: each is undone as what it is called
+_RESETS = (act.SubjectReset, act.EverybodyReset, act.NarrowedReset, act.RecurringReset)
+_GRANTS = (act.Grant,)
+_Undoable = act.SubjectReset | act.EverybodyReset | act.NarrowedReset | act.RecurringReset | act.Grant
+
+
+class _Before(NamedTuple):
+    """What is to be undone: its record, what was kept aside for it, and whose ledgers that names."""
+
+    record: act.Record
+    what: _Undoable
+    aside: Kept | None
+    subjects: tuple[Subject, ...] = ()
+
+
+class Corrections:
+    def __init__(self, context: Context, desk: Desk, counters: Counters) -> None:
+        self._context = context
+        self._desk = desk
+        self._counters = counters
+
+    async def reset(self, call: Call, asked: ResetWanted | Refusal) -> Receipt:
+        """
+        Make one viewer, or those of a list, new to a pass.
+
+        Refuses: as Desk.act, and what reading refused; UnknownChannel, UnknownPass, InactiveIntegration.
+        """
+        id_ = new_id()
+
+        def prepare(who: Admitted) -> Plan[Receipt]:
+            ask = given(asked)
+            role = Role.SUPPORT if isinstance(ask.whom, Whom) else Role.OPERATOR
+            offer = _offer(who, role, ask.channel_id, ask.pass_id)
+            named = _named(who.world, ask.whom)
+
+            def step(found: Found) -> tuple[Receipt, Changes]:
+                subjects, meant = _present(named, found)
+                matched, changes = reset.reset_subjects(meant, offer, subjects, Narrowing(), who.now, id_)
+                what = act.SubjectReset(offer.channel_id, offer.pass_id, subjects, matched)
+                return _receipt(id_, matched, who.now), _recording(changes, who, id_, what, ask.reason)
+
+            return keys_of(who.world, offer, _flat(named), large=True), step
+
+        receipt = await self._desk.act(call, Role.SUPPORT, Receipt, prepare)
+        if receipt.id == id_:  # or it was done before
+            ask = given(asked)
+            self._counters.add(call.environment, ask.channel_id, ask.pass_id, self._context.clock(), (RESET,))
+        return receipt
+
+    async def grant(self, call: Call, asked: GrantWanted | Refusal) -> Receipt:
+        """
+        Give a viewer minutes or titles on top of a trial that runs or is spent.
+
+        Refuses: as `reset`; NothingToGrant where the viewer has no trial.
+        """
+        id_ = new_id()
+
+        def prepare(who: Admitted) -> Plan[Receipt]:
+            ask = given(asked)
+            offer = _offer(who, Role.SUPPORT, ask.channel_id, ask.pass_id)
+            gift, named = grant.checked(ask.gift, offer), _named(who.world, ask.whom)
+
+            def step(found: Found) -> tuple[Receipt, Changes]:
+                subjects, meant = _present(named, found)
+                matched, changes = grant.grant(meant, offer, subjects, gift, who.now, id_)
+                if not matched:
+                    raise NothingToGrant(
+                        "This viewer has no trial; the next authorize begins one with all of its time."
+                    )
+                what = act.Grant(offer.channel_id, offer.pass_id, subjects, matched, gift.minutes, gift.titles)
+                return _receipt(id_, matched, who.now), _recording(changes, who, id_, what, ask.reason)
+
+            return keys_of(who.world, offer, _flat(named), large=True), step
+
+        return await self._desk.act(call, Role.SUPPORT, Receipt, prepare)
+
+    # --- undo
+
+    async def undo_reset(self, call: Call, act_id: str, asked: UndoWanted | Refusal) -> Receipt:
+        """
+        Take back a reset, whoever made it, over which wire: once, for 24 hours.
+
+        Refuses: as Desk.act, and what reading refused; NotThere, NothingToUndo, LaterReset, NewTrial.
+        """
+        return await self._undo(call, act_id, asked, _RESETS)
+
+    async def undo_grant(self, call: Call, act_id: str, asked: UndoWanted | Refusal) -> Receipt:
+        """Take back what a grant gave and nobody has used. Refuses: as `undo_reset`."""
+        return await self._undo(call, act_id, asked, _GRANTS)
+
+    async def _undo(
+        self, call: Call, act_id: str, asked: UndoWanted | Refusal, kinds: tuple[type[Struct], ...]
+    ) -> Receipt:
+        who = await self._desk.check(call, Role.SUPPORT)
+        before = await self._before(who, act_id, kinds)
+        id_ = new_id()
+
+        def prepare(who: Admitted) -> Plan[Receipt]:
+            ask = given(asked)
+            if before is None or not who.operator.sees(before.what.channel_id):
+                raise NotThere("There is no such act that can be undone here.")
+            single = isinstance(before.what, act.SubjectReset | act.Grant) and act.is_one_viewer(before.what.subjects)
+            offer = _offer(who, Role.SUPPORT if single else Role.OPERATOR, before.what.channel_id, before.what.pass_id)
+            return _undoing(who, offer, before, ask, id_)
+
+        receipt = await self._desk.act(call, Role.SUPPORT, Receipt, prepare)
+        # an answer that is given again has another id, and its chunks behind it
+        if before is not None and isinstance(before.what, act.NarrowedReset) and receipt.id == id_:
+            await self._through(call, before, given(asked), who, id_)
+        return receipt
+
+    async def _before(self, who: Admitted, act_id: str, kinds: tuple[type[Struct], ...]) -> _Before | None:
+        """
+        Answer what is to be undone, None where there is no such act.
+
+        A recurring reset that is due fires here, so that it is on record when it stands in the way.
+        """
+        context, world = self._context, who.world
+        kept = await context.store.record(world.name, act_id)
+        record = act.read_record(kept.document) if kept is not None else None
+        if record is None or not isinstance(what := record.act, kinds):
+            return None
+        assert isinstance(what, _Undoable)
+
+        def prepare(world: World) -> Plan[Kept | None]:
+            offer = world.offer(world.channel(what.channel_id), what.pass_id)
+            keys = replace(keys_of(world, offer), kept=(reset.undo_key(act_id),))
+            return keys, lambda found: (found.kept[0], reset.fire(found, offer, who.now))
+
+        try:
+            aside = await context.worlds.ask(world.name, prepare)
+        except Refusal:  # of the catalogue: it is met again, once it is certain who asks
+            aside = None
+        return _Before(record, what, aside, _kept_subjects(what, aside))
+
+    async def _through(self, call: Call, before: _Before, ask: UndoWanted, who: Admitted, id_: str) -> None:
+        """Undo a narrowed reset chunk by chunk, in the order of its chunks; it was admitted when it began."""
+        context, environment, reset_id = self._context, call.environment, before.record.id
+        assert before.aside is not None
+        matched = replaced = 0
+        for chunk in range(1, reset.read_chunks(before.aside) + 1):
+            key = reset.undo_key(reset_id, chunk)
+
+            def look(world: World, key: str = key) -> Plan[Kept | None]:
+                return replace(keys_of(world), kept=(key,)), lambda found: (found.kept[0], Changes())
+
+            aside = await context.worlds.ask(environment, look)
+            if aside is not None:
+                undone = await context.worlds.ask(environment, _returning(before, aside, ask, context.clock()))
+                matched, replaced = matched + (undone.matched or 0), replaced + undone.replaced
+        end = act.Record(new_id(), context.clock(), who.actor, act.UndoEnd(id_, matched, replaced))
+
+        def finish(world: World) -> Plan[None]:
+            def step(found: Found) -> tuple[None, Changes]:
+                done = tuple(reset.forgotten(each) for each in found.kept if each is not None)
+                return None, Changes(kept=done, records=(act.recorded(end),))
+
+            return replace(keys_of(world), kept=(reset.undo_key(reset_id),)), step
+
+        await context.worlds.ask(environment, finish)
+
+
+def _undoing(who: Admitted, offer: Offer, before: _Before, ask: UndoWanted, id_: str) -> Plan[Receipt]:
+    """Plan to take back an act; of a narrowed reset, to begin with it."""
+    target = before.record.id
+    keys = replace(keys_of(who.world, offer, before.subjects, large=True), kept=(reset.undo_key(target),), raises=True)
+
+    def step(found: Found) -> tuple[Receipt, Changes]:
+        outcome, changes = _undone(found, offer, before, ask, who.now)
+        if isinstance(outcome, Refused):
+            raise _refusal(outcome)
+        what = act.Undo(target, outcome.matched, outcome.replaced, offer.channel_id, offer.pass_id, before.subjects)
+        return Receipt(id_, outcome.matched), _recording(changes, who, id_, what, ask.reason)
+
+    return keys, step
+
+
+def _undone(
+    found: Found, offer: Offer, before: _Before, ask: UndoWanted, now: int
+) -> tuple[reset.Undone | Refused, Changes]:
+    nothing = Refused(NotUndone.NOTHING_TO_UNDO)
+    match before.what:
+        case act.EverybodyReset() | act.RecurringReset():
+            return reset.undo_everybody(found, offer, before.record.id, now)
+        case act.NarrowedReset(subject_kind=kind):
+            return reset.undo_narrowed(found, offer, kind, before.record.at, now)
+        case act.SubjectReset():
+            removed = reset.read_removed(before.aside) if before.aside is not None else ()
+            return reset.undo_subjects(found, offer, removed, now, replace=ask.replace)
+        case act.Grant():
+            gifts = grant.read_given(before.aside) if before.aside is not None else ()
+            matched, changes = grant.undo_grant(found, offer, gifts, now)
+            return reset.Undone(matched) if matched else nothing, changes
+
+
+def _returning(before: _Before, aside: Kept, ask: UndoWanted, now: int) -> Callable[[World], Plan[reset.Undone]]:
+    """Plan to write back what one chunk of a narrowed reset removed."""
+    removed = reset.read_removed(aside)
+
+    def prepare(world: World) -> Plan[reset.Undone]:
+        offer = world.offer(world.channel(before.what.channel_id), before.what.pass_id)
+        keys = replace(keys_of(world, offer, [subject for subject, _ in removed], large=True), kept=(aside.key,))
+        return keys, lambda found: reset.undo_chunk(found, offer, removed, now, replace=ask.replace)
+
+    return prepare
+
+
+def _refusal(outcome: Refused) -> Refusal:
+    match outcome.why:
+        case NotUndone.NOTHING_TO_UNDO:
+            return NothingToUndo("It matched nothing, was undone already, or is more than 24 hours ago.")
+        case NotUndone.NEW_TRIAL:
+            return NewTrial("A viewer has begun a trial since; send replace: true to put the old one in its place.")
+        case NotUndone.LATER_RESET if outcome.act_id is None:
+            return LaterReset("A later reset of everybody stands, which cannot be undone.")
+        case NotUndone.LATER_RESET:
+            return LaterReset(f"A later reset of everybody stands; undo {outcome.act_id} first.")
+
+
+# --- whose trial, under which offer
+
+
+def _offer(who: Admitted, needed: Role, channel_id: str, pass_id: str) -> Offer:
+    """Refuses: RoleMissing, OutsideLimits, UnknownChannel, UnknownPass, InactiveIntegration."""
+    admitted(who.operator, needed, who.now, channel_id=channel_id)
+    return who.world.offer(who.world.channel(channel_id), pass_id)
+
+
+def _named(world: World, whom: Whom | tuple[bytes, ...]) -> list[tuple[Subject, ...]]:
+    """Answer the subjects that are named, each with what else it may be. Refuses: InvalidRequest."""
+    if not isinstance(whom, Whom):
+        if not 0 < len(whom) <= LIST_MAX:
+            raise InvalidRequest(f"A list has 1 to {LIST_MAX} subjects.")
+        return [_either(digest) for digest in dict.fromkeys(whom)]
+    named: list[tuple[Subject, ...]] = []
+    if whom.device_id is not None:
+        named.append((device(whom.device_id, world.pepper),))
+    if whom.user_key is not None:
+        named.append((user_key(whom.user_key, world.pepper),))
+    if whom.digest is not None and all(whom.digest != subject.digest for (subject,) in named):
+        named.append(_either(whom.digest))
+    if not named:
+        raise InvalidRequest("Name the viewer: device, email, key or subject.")
+    return named
+
+
+def _either(digest: bytes) -> tuple[Subject, ...]:
+    return tuple(Subject(kind, digest) for kind in SubjectKind)
+
+
+def _flat(named: Sequence[tuple[Subject, ...]]) -> tuple[Subject, ...]:
+    return tuple(subject for each in named for subject in each)
+
+
+def _present(named: Sequence[tuple[Subject, ...]], found: Found) -> tuple[tuple[Subject, ...], Found]:
+    """Answer of each that is named the subject that has a ledger, or else the first; and what was found of these."""
+    ledgers = dict(zip(_flat(named), found.ledgers, strict=True))
+    subjects = tuple(next((one for one in each if ledgers[one] is not None), each[0]) for each in named)
+    return subjects, replace(found, ledgers=tuple(ledgers[subject] for subject in subjects))
+
+
+def _kept_subjects(what: _Undoable, aside: Kept | None) -> tuple[Subject, ...]:
+    """Answer whose ledgers were kept aside, in that order."""
+    if aside is None:
+        return ()
+    match what:
+        case act.SubjectReset():
+            return tuple(subject for subject, _ in reset.read_removed(aside))
+        case act.Grant():
+            return tuple(each.subject for each in grant.read_given(aside))
+        case _:
+            return ()
+
+
+def _receipt(id_: str, matched: int, now: int) -> Receipt:
+    return Receipt(id_, matched, now + reset.UNDO_MS if matched else None)
+
+
+def _recording(changes: Changes, who: Admitted, id_: str, what: act.Act, reason: str | None) -> Changes:
+    record = act.recorded(act.Record(id_, who.now, who.actor, what, reason))
+    return replace(changes, records=(*changes.records, record))
