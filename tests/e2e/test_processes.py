@@ -21,6 +21,7 @@ import pytest
 from tests.e2e.conftest import CATALOGUE, TITLES_MAX, WAIT_S, Folder, Server, Wire, new_database, sharing
 
 import temppass
+from temppass.storage.schema import migrations
 
 ASKS, ROUNDS = 50, 5
 CATALOGUE += """
@@ -301,7 +302,8 @@ def test_a_server_of_the_previous_schema_works_on_while_and_after_the_next_one_i
     """The next version of the program is this one with one more schema file, in a folder of its own."""
     source = Path(temppass.__file__).parent
     shutil.copytree(source, tmp_path / "next/temppass", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "next/temppass/storage/schema/postgres/003_next.sql").write_text(NEXT_SCHEMA)
+    present = migrations("postgres")[-1][0]
+    (tmp_path / f"next/temppass/storage/schema/postgres/{present + 1:03}_next.sql").write_text(NEXT_SCHEMA)
     upgraded = {"PYTHONPATH": str(tmp_path / "next")}
     with new_database(postgres_server) as database, ThreadPoolExecutor(1) as operator:
         folder = sharing(tmp_path, database)
@@ -319,4 +321,4 @@ def test_a_server_of_the_previous_schema_works_on_while_and_after_the_next_one_i
         newer.close()
         folder.close()
     assert (migration.result().code, set(decisions), len(set(ends)), resets) == (0, {True}, 1, [204, 204])
-    assert "newer than this program's 2: upgrade it" in refused.err
+    assert f"newer than this program's {present}: upgrade it" in refused.err

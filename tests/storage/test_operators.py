@@ -257,7 +257,7 @@ def test_a_record_is_found_by_its_id_sealed_or_not(place: Place) -> None:
         await rooms.catalogues.apply(HERE, EMPTY, "", ANN)
         ((_, record),) = [each async for each in rooms.history.records(HERE)]
         found = []
-        for id_, name in ((record.id, HERE), (record.id, "elsewhere"), ("nobody's", HERE)):
+        for id_, name in ((record.id, HERE), (record.id, "elsewhere"), ("nobody's", HERE), ("a\0b", HERE)):
             one = await store.record(name, id_)
             found.append((one.link.sequence, read_record(one.document)) if one else None)
         await rooms.history.seal()
@@ -265,7 +265,7 @@ def test_a_record_is_found_by_its_id_sealed_or_not(place: Place) -> None:
         return [*found, again.link.sequence if again else None]
 
     done = place.use(work)
-    assert [done[0][0], type(done[0][1].act), *done[1:]] == [0, CatalogueApply, None, None, 1]  # type: ignore[index]
+    assert [done[0][0], type(done[0][1].act), *done[1:]] == [0, CatalogueApply, None, None, None, 1]  # type: ignore[index]
 
 
 ONE, TWO = (Subject(SubjectKind.DEVICE, bytes([number]) * 16) for number in (1, 2))

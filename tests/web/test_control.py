@@ -145,3 +145,16 @@ def test_the_control_api_can_have_a_port_of_its_own_or_none(double: Double) -> N
         [404, 401, 200],
         False,
     ]
+
+
+@pytest.mark.parametrize("name", LIMITED)
+@pytest.mark.parametrize("environment", ["%C3%9C", "a%20b", "a%00b", "A" * 65])
+def test_what_is_no_name_of_an_environment_is_refused(double: Double, name: str, environment: str) -> None:
+    """Least of all does a catalogue bring it into being."""
+    (route,) = [route for route in ROUTES if route.name == name]
+    target = route.path_format.format_map(NAMES | {"environment": environment})
+    (method,) = (route.methods or set()) - {"HEAD"}
+    headers = {"Authorization": f"Bearer {double.operator('root', 'admin')}", "If-Match": '"0"'}
+    client = TestClient(double.app, base_url="http://localhost")
+    answer = client.request(method, target, headers=headers, json=BODIES.get(name))
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")

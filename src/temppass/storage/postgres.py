@@ -130,6 +130,8 @@ class PostgresStore:
         return [Sealed(Link(sequence, digest), document) for sequence, digest, document in rows]
 
     async def record(self, environment: str, id_: str) -> Sealed | None:
+        if "\0" in id_:  # which no text has here
+            return None
         for sequence, digest, document in await self._fetch(sql.RECORD, id_, environment):
             return Sealed(Link(sequence, digest) if sequence is not None else NO_LINK, document)
         return None

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from temppass import wire, wire_control
 from temppass.core import refusal as r
+from temppass.core.catalogue import is_environment_name
 from temppass.core.operator import Role
 from temppass.core.refusal import InvalidRequest
 from temppass.service.desk import Call, Once
@@ -65,7 +66,10 @@ def route(path: str, endpoint: Endpoint, method: str, operation: Operation) -> G
 
 
 def environment_of(request: Request) -> str:
+    """Answer the environment of the path, whether there is one or not. Refuses: InvalidRequest for what is no name."""
     name: str = request.path_params["environment"]
+    if not is_environment_name(name):
+        raise InvalidRequest(f"{name[:64]!r} is no name of an environment; use a-z, 0-9 and -, at most 64 characters.")
     return name
 
 
