@@ -2,7 +2,7 @@
 The control API: what operators do, over HTTP. The environment stands in the path, whatever the host; CORS never covers
 it.
 
-Source: docs/control.md; RFC 9457 (problems), RFC 6750 (bearer tokens).
+Source: docs/reference.md (control), docs/design.md; RFC 9110 §13.1.1 (If-Match).
 """
 
 import re
@@ -25,8 +25,19 @@ from temppass.service.counters import MINUTE_MS, Asked
 from temppass.service.explain import Explanation, Question
 from temppass.service.operators import NewOperator
 from temppass.service.schedules import Schedule
-from temppass.web import desk
-from temppass.web.desk import route
+from temppass.web.desk import (
+    CALLER,
+    IN,
+    LIMITED,
+    call_of,
+    decode,
+    environment_of,
+    moment_of,
+    ok,
+    operation,
+    read,
+    route,
+)
 from temppass.web.explain import explanation_shape, explanations_shape, question_of
 from temppass.web.openapi import JSON_TYPE, READING, STRING, GuardedRoute, Operation, ref
 from temppass.web.problems import CONTROL_HEADERS, JSON
@@ -36,68 +47,57 @@ TOML_TYPE = "application/toml"
 _VERSION = re.compile(r'"([0-9]{1,15})"')
 _tables = msgspec.json.Decoder(dict[str, Any]).decode
 
-_CALLER = desk.CALLER
-_LIMITED = desk.LIMITED
-_operation = desk.operation
-_IN = desk.IN
-_environment = desk.environment_of
-_call = desk.call_of
-_read = desk.read
-_decode = desk.decode
-_moment = desk.moment_of
-_ok = desk.ok
-
-_WHOAMI = _operation("whoami", "Say whose token this is.", wire_control.OperatorShape, Role.VIEWER, refusals=_CALLER)
-_OPERATORS = _operation("operators", "List the operators, by name.", wire_control.Operators, Role.ADMIN)
-_CREATE_OPERATOR = _operation(
+_WHOAMI = operation("whoami", "Say whose token this is.", wire_control.OperatorShape, Role.VIEWER, refusals=CALLER)
+_OPERATORS = operation("operators", "List the operators, by name.", wire_control.Operators, Role.ADMIN)
+_CREATE_OPERATOR = operation(
     "create_operator",
     "Create an operator. Their token is in the answer, and never shown again.",
     wire_control.OperatorCreated,
     Role.ADMIN,
     status=201,
-    refusals=(*_LIMITED, r.KeyReused, r.AnsweredOnce),
+    refusals=(*LIMITED, r.KeyReused, r.AnsweredOnce),
     body=wire_control.OperatorBody,
     parameters=("Idempotency-Key",),
 )
-_REVOKE_OPERATOR = _operation(
+_REVOKE_OPERATOR = operation(
     "revoke_operator",
     "End an operator's token, on every server at once.",
     wire_control.Receipt,
     Role.ADMIN,
-    refusals=(*_LIMITED, r.NotThere),
+    refusals=(*LIMITED, r.NotThere),
     parameters=("Idempotency-Key",),
 )
 
 
-_SCHEDULES = _operation(
+_SCHEDULES = operation(
     "schedules",
     "List recurring resets: the next five moments, the last three resets, and whether each is paused.",
     wire_control.SchedulesShape,
     Role.VIEWER,
 )
-_SET_SCHEDULE = _operation(
+_SET_SCHEDULE = operation(
     "set_schedule",
     "Pause a recurring reset, or let it go on; what fell due while it was paused is skipped.",
     wire_control.Receipt,
     Role.OPERATOR,
-    refusals=(*_LIMITED, r.NotThere, r.AlreadySo, r.KeyReused),
+    refusals=(*LIMITED, r.NotThere, r.AlreadySo, r.KeyReused),
     body=wire_control.ScheduleBody,
     parameters=("Idempotency-Key",),
 )
-_COUNTERS = _operation(
+_COUNTERS = operation(
     "counters",
     "Tell how often what happened, step by step, in each integration: permits, denials by code, new trials, resets.",
     wire_control.CountersShape,
     Role.VIEWER,
     parameters=("of_channel", "of_pass", "since", "until", "step"),
 )
-_EXPLAIN = _operation(
+_EXPLAIN = operation(
     "explain",
     "Say why a viewer may watch or may not, and what would help: of one pass where `channel` and `pass` are given, "
     "else wherever the viewer has a trial, or had one.",
     {"anyOf": [ref("schemas", "Explanation"), ref("schemas", "Explanations")]},
     Role.VIEWER,
-    refusals=(*_LIMITED, r.InvalidIdentity, r.InvalidDeviceIdentifier),
+    refusals=(*LIMITED, r.InvalidIdentity, r.InvalidDeviceIdentifier),
     body=wire_control.ExplainBody,
 )
 #: the tables of a catalogue file
@@ -108,7 +108,7 @@ _CATALOGUE = Operation(
     "Show the catalogue that holds; `ETag` is its version. In TOML where `Accept` names application/toml.",
     200,
     _TABLES,
-    refusals=tuple(each for each in _LIMITED if each is not r.RoleMissing),
+    refusals=tuple(each for each in LIMITED if each is not r.RoleMissing),
     headers=(*CONTROL_HEADERS, "ETag", "Vary"),
     role=Role.VIEWER,
     also=(TOML_TYPE,),
@@ -118,7 +118,7 @@ _PLAN_CATALOGUE = Operation(
     "Tell what applying a catalogue would change; change nothing.",
     200,
     wire_control.CataloguePlan,
-    refusals=_LIMITED,
+    refusals=LIMITED,
     headers=tuple(CONTROL_HEADERS),
     body=_CATALOGUE_BODY,
     plain=READING,
@@ -130,7 +130,7 @@ _APPLY_CATALOGUE = Operation(
     200,
     wire_control.CatalogueApplied,
     ("If-Match", "description", "Idempotency-Key"),
-    (*_LIMITED, r.VersionMissing, r.VersionMoved, r.KeyReused),
+    (*LIMITED, r.VersionMissing, r.VersionMoved, r.KeyReused),
     (*CONTROL_HEADERS, "ETag"),
     body=_CATALOGUE_BODY,
     plain=READING,
@@ -148,60 +148,60 @@ class Control:
             route("/operators", self.operators, "GET", _OPERATORS),
             route("/operators", self.create_operator, "POST", _CREATE_OPERATOR),
             route("/operators/{name:id}", self.revoke_operator, "DELETE", _REVOKE_OPERATOR),
-            route(f"{_IN}/catalogue", self.catalogue, "GET", _CATALOGUE),
-            route(f"{_IN}/catalogue/plan", self.plan_catalogue, "POST", _PLAN_CATALOGUE),
-            route(f"{_IN}/catalogue", self.apply_catalogue, "PUT", _APPLY_CATALOGUE),
-            route(f"{_IN}/counters", self.counters, "GET", _COUNTERS),
-            route(f"{_IN}/explain", self.explain, "POST", _EXPLAIN),
-            route(f"{_IN}/schedules", self.schedules, "GET", _SCHEDULES),
-            route(f"{_IN}/schedules/{{channel:id}}/{{pass:id}}", self.set_schedule, "POST", _SET_SCHEDULE),
+            route(f"{IN}/catalogue", self.catalogue, "GET", _CATALOGUE),
+            route(f"{IN}/catalogue/plan", self.plan_catalogue, "POST", _PLAN_CATALOGUE),
+            route(f"{IN}/catalogue", self.apply_catalogue, "PUT", _APPLY_CATALOGUE),
+            route(f"{IN}/counters", self.counters, "GET", _COUNTERS),
+            route(f"{IN}/explain", self.explain, "POST", _EXPLAIN),
+            route(f"{IN}/schedules", self.schedules, "GET", _SCHEDULES),
+            route(f"{IN}/schedules/{{channel:id}}/{{pass:id}}", self.set_schedule, "POST", _SET_SCHEDULE),
         ]
 
     # --- operators
 
     async def whoami(self, request: Request) -> Response:
-        return _ok(_shape(await self._service.operators.whoami(_call(request, HOUSE))))
+        return ok(_shape(await self._service.operators.whoami(call_of(request, HOUSE))))
 
     async def operators(self, request: Request) -> Response:
-        found = await self._service.operators.all(_call(request, HOUSE))
-        return _ok(wire_control.Operators([_shape(each) for each in found]))
+        found = await self._service.operators.all(call_of(request, HOUSE))
+        return ok(wire_control.Operators([_shape(each) for each in found]))
 
     async def create_operator(self, request: Request) -> Response:
-        raw, call = await _read(request, HOUSE)
+        raw, call = await read(request, HOUSE)
         created = await self._service.operators.create(call, attempt(_new_operator, raw))
         answer = wire_control.OperatorCreated(created.id, created.token, wire_control.moment(created.ends_at))
-        return _ok(answer, 201)
+        return ok(answer, 201)
 
     async def revoke_operator(self, request: Request) -> Response:
-        call = _call(request, HOUSE, b"")
+        call = call_of(request, HOUSE, b"")
         revoked = await self._service.operators.revoke(call, request.path_params["name"])
-        return _ok(wire_control.Receipt(revoked.id))
+        return ok(wire_control.Receipt(revoked.id))
 
     # --- why
 
     async def explain(self, request: Request) -> Response:
-        raw, call = await _read(request, _environment(request))
+        raw, call = await read(request, environment_of(request))
         found = await self._service.explainer.explain(call, attempt(_question, raw))
-        return _ok(explanation_shape(found) if isinstance(found, Explanation) else explanations_shape(found))
+        return ok(explanation_shape(found) if isinstance(found, Explanation) else explanations_shape(found))
 
     # --- schedules
 
     async def schedules(self, request: Request) -> Response:
-        found = await self._service.schedules.all(_call(request, _environment(request)))
-        return _ok(wire_control.SchedulesShape([_schedule(each) for each in found]))
+        found = await self._service.schedules.all(call_of(request, environment_of(request)))
+        return ok(wire_control.SchedulesShape([_schedule(each) for each in found]))
 
     async def set_schedule(self, request: Request) -> Response:
-        raw, call = await _read(request, _environment(request))
-        body = attempt(_decode, wire_control.ScheduleBody, raw)
+        raw, call = await read(request, environment_of(request))
+        body = attempt(decode, wire_control.ScheduleBody, raw)
         paused = body if isinstance(body, r.Refusal) else body.paused
         where = request.path_params["channel"], request.path_params["pass"]
         done = await self._service.schedules.set(call, *where, paused)
-        return _ok(wire_control.Receipt(done.id))
+        return ok(wire_control.Receipt(done.id))
 
     # --- the catalogue
 
     async def catalogue(self, request: Request) -> Response:
-        catalogue, version = await self._service.catalogues.shown(_call(request, _environment(request)))
+        catalogue, version = await self._service.catalogues.shown(call_of(request, environment_of(request)))
         tables = {kind: entries for kind, entries in document_of(catalogue).items() if entries}
         headers = {**CONTROL_HEADERS, "ETag": f'"{version}"', "Vary": "Accept"}
         if TOML_TYPE in request.headers.get("accept", ""):
@@ -211,12 +211,12 @@ class Control:
         return Response(wire.encode(tables), 200, headers, JSON)
 
     async def plan_catalogue(self, request: Request) -> Response:
-        raw, call = await _read(request, _environment(request))
+        raw, call = await read(request, environment_of(request))
         planned = await self._service.catalogues.planned(call, attempt(_catalogue, request, raw))
-        return _ok(wire_control.CataloguePlan(planned.version, planned.differences))
+        return ok(wire_control.CataloguePlan(planned.version, planned.differences))
 
     async def apply_catalogue(self, request: Request) -> Response:
-        raw, call = await _read(request, _environment(request))
+        raw, call = await read(request, environment_of(request))
         done = await self._service.catalogues.apply_over(
             call, attempt(_catalogue, request, raw), attempt(_description, request), attempt(_if_match, request)
         )
@@ -227,13 +227,13 @@ class Control:
 
     async def counters(self, request: Request) -> Response:
         asked = attempt(_asked_counters, request.scope["query_string"])
-        found = await self._service.counters.counts(_call(request, _environment(request)), asked)
+        found = await self._service.counters.counts(call_of(request, environment_of(request)), asked)
         step = duration_text(asked.step_minutes * MINUTE_MS) if not isinstance(asked, r.Refusal) else ""
         points = [
             wire_control.PointShape(wire_control.moment(each.at), each.channel_id, each.pass_id, each.counts)
             for each in found
         ]
-        return _ok(wire_control.CountersShape(step, points))
+        return ok(wire_control.CountersShape(step, points))
 
 
 # --- reading: what cannot be read is handed on as its refusal, which is due only after the operator's
@@ -281,20 +281,20 @@ def _asked_counters(query: bytes) -> Asked:
         raise InvalidRequest(f"step: {error}.") from None
     if step_ms % MINUTE_MS or not step_ms:
         raise InvalidRequest("A step is whole minutes, at least one.")
-    since, until = (_moment(given[name], name) if name in given else None for name in ("since", "until"))
+    since, until = (moment_of(given[name], name) if name in given else None for name in ("since", "until"))
     return Asked(given.get("channel"), given.get("pass"), since, until, step_ms // MINUTE_MS)
 
 
 def _new_operator(raw: bytes) -> NewOperator:
     """Refuses: InvalidRequest."""
-    body = _decode(wire_control.OperatorBody, raw)
-    ends_at = _moment(body.ends_at, "ends_at") if body.ends_at is not UNSET else None
+    body = decode(wire_control.OperatorBody, raw)
+    ends_at = moment_of(body.ends_at, "ends_at") if body.ends_at is not UNSET else None
     return NewOperator(body.name, body.role, body.environments, body.channels, ends_at)
 
 
 def _question(raw: bytes) -> Question:
     """Refuses: InvalidRequest."""
-    return question_of(_decode(wire_control.ExplainBody, raw))
+    return question_of(decode(wire_control.ExplainBody, raw))
 
 
 # --- answering
