@@ -102,3 +102,10 @@ def test_who_applied_it_and_why_is_on_record(double: Double, client: TestClient)
 def test_applying_what_holds_is_no_act(client: TestClient) -> None:
     put(client, TABLES, 0)
     assert put(client, TABLES, 1).json() == {"id": None, "version": 1, "differences": []}
+
+
+def test_a_key_stands_for_one_reason_too(client: TestClient) -> None:
+    """What is asked in the query is part of what was asked."""
+    why = [f"{HERE}?description={word}" for word in ("spring", "spring", "summer")]
+    statuses = [put(client, TABLES, 0, path, **{"Idempotency-Key": "k1"}).status_code for path in why]
+    assert statuses == [200, 200, 422]

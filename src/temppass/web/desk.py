@@ -81,7 +81,7 @@ def call_of(request: Request, environment: str, body: bytes | None = None) -> Ca
     return Call(
         environment,
         token if token is not None and len(token) <= _TOKEN_CHARACTERS_MAX else None,
-        Once(once, f"{request.method} {request.scope['path']}", body)
+        Once(once, f"{request.method} {request.scope['path']}", request.scope["query_string"] + b"\n" + body)
         if once is not None and body is not None
         else None,
     )
