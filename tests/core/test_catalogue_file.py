@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 import temppass
 from temppass.core import catalogue_file
-from temppass.core.catalogue import EMPTY, Application, Catalogue, Channel, Pass, Programmer
+from temppass.core.catalogue import EMPTY, Application, Catalogue, Channel, Pass, Programmer, ResetAll
 from temppass.core.catalogue_file import CatalogueError, difference, document_of, duration_text, parse
 from temppass.core.model import PassKind
 
@@ -343,6 +343,67 @@ def test_what_a_ledger_may_hold_is_bounded(titles: str, told: list[str]) -> None
     )
 
 
+def guarded(channel: str = "", of_pass: str = "", application: str = "") -> str:
+    """Write a catalogue of one entry of each kind, with these keys beside those that are needed."""
+    return f"""
+        [[programmer]]
+        id = "acme"
+        [[channel]]
+        id = "REF"
+        programmer = "acme"
+        {channel}
+        [[pass]]
+        id = "P"
+        kind = "basic"
+        ttl = "30m"
+        channels = ["REF"]
+        {of_pass}
+        [[application]]
+        id = "ops"
+        channels = "all"
+        scopes = []
+        {application}
+        """
+
+
+@pytest.mark.parametrize(
+    ("keys", "wants"),
+    [
+        (("", "", ""), (ResetAll.IMPLICIT, False, 1, True)),
+        (('reset_all = "implicit"', "approvals = 1", "reset_all = true"), (ResetAll.IMPLICIT, False, 1, True)),
+        (('reset_all = "explicit"', "", ""), (ResetAll.EXPLICIT, False, 1, True)),
+        (("", "reason_required = true\napprovals = 2", ""), (ResetAll.IMPLICIT, True, 2, True)),
+        (("", "", "reset_all = false"), (ResetAll.IMPLICIT, False, 1, False)),
+    ],
+)
+def test_what_guards_resets_is_declared_and_else_nothing_does(
+    keys: tuple[str, str, str], wants: tuple[ResetAll, bool, int, bool]
+) -> None:
+    read = parse(guarded(*keys), "acme.toml")
+    of_pass = read.passes["P"]
+    assert (
+        read.channels["REF"].reset_all, of_pass.reason_required, of_pass.approvals, read.applications["ops"].reset_all,
+    ) == wants  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        (('reset_all = "all"', "", ""), "channel REF: reset_all: implicit or explicit is wanted, not 'all'"),
+        (("reset_all = true", "", ""), "channel REF: reset_all: implicit or explicit is wanted, not True"),
+        (("", "approvals = 0", ""), "pass P: approvals: a whole number from 1 to 2 is wanted, not 0"),
+        (("", "approvals = 3", ""), "pass P: approvals: a whole number from 1 to 2 is wanted, not 3"),
+        (("", "approvals = true", ""), "pass P: approvals: a whole number from 1 to 2 is wanted, not True"),
+        (("", 'reason_required = "yes"', ""), "pass P: reason_required: true or false is wanted"),
+        (("", "", 'reset_all = "explicit"'), "application ops: reset_all: true or false is wanted"),
+    ],
+)
+def test_what_cannot_guard_resets_is_a_mistake(keys: tuple[str, str, str], told: str) -> None:
+    with pytest.raises(CatalogueError) as caught:
+        parse(guarded(*keys), "acme.toml")
+    assert str(caught.value) == f"acme.toml: {told}"
+
+
 # --- show and compare
 
 _text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(
@@ -365,6 +426,7 @@ def catalogues(draw: st.DrawFn) -> Catalogue:
             draw(_text),
             draw(_domains),
             draw(st.sampled_from(["UTC", "America/New_York", "Asia/Kathmandu"])),
+            draw(st.sampled_from(ResetAll)),
         )
         for id_ in draw(st.lists(_ids, max_size=3, unique=True))
     }
@@ -389,6 +451,8 @@ def catalogues(draw: st.DrawFn) -> Catalogue:
             draw(st.none() | st.integers(0, 3650 * 86_400).map(lambda seconds: seconds * 1_000)),
             allow_invalid=True,
             resource_bytes_max=draw(st.integers(1, min(2_048, 65_536 // (titles or 1)))),
+            reason_required=draw(st.booleans()),
+            approvals=draw(st.integers(1, 2)),
         )
     applications = {
         id_: Application(
@@ -397,6 +461,7 @@ def catalogues(draw: st.DrawFn) -> Catalogue:
             draw(st.none() | st.just(tuple(some_channels()))),
             draw(st.lists(st.sampled_from(["api:client:v2", "x"]), unique=True).map(tuple)),
             draw(_domains),
+            draw(st.booleans()),
         )
         for id_ in draw(st.lists(_ids, max_size=2, unique=True))
     }
@@ -427,4 +492,15 @@ def test_a_difference_is_told_a_line_each_in_the_order_of_the_file() -> None:
         "~ pass TempPassREF: ttl: 30m -> 1h",
         "+ pass TempPass3",
         "- application ops",
+    ]
+
+
+def test_what_guards_resets_is_shown_where_it_is_declared() -> None:
+    """So that a catalogue of before is shown as before."""
+    some = guarded('reset_all = "explicit"', "reason_required = true\napprovals = 2", "reset_all = false")
+    assert difference(parse(guarded(), "old.toml"), parse(some, "new.toml")) == [
+        "~ channel REF: reset_all: (none) -> explicit",
+        "~ pass P: approvals: (none) -> 2",
+        "~ pass P: reason_required: (none) -> True",
+        "~ application ops: reset_all: (none) -> False",
     ]

@@ -2,9 +2,13 @@
 What one environment allows at one version.
 """
 
-from temppass.core.catalogue import Catalogue, Channel, Pass
+import json
+
+import msgspec
+
+from temppass.core.catalogue import Application, Catalogue, Channel, Pass
 from temppass.core.model import PassKind
-from temppass.core.world import EnvironmentRecord, World
+from temppass.core.world import EnvironmentRecord, World, read_environment, rewritten
 
 HERE, HALF_HOUR_MS = "release-production", 1_800_000
 
@@ -21,3 +25,22 @@ def test_only_enabled_integrations_reset_by_themselves() -> None:
     daily = Pass("Daily", PassKind.BASIC, "", HALF_HOUR_MS, {"REF": True, "REF30": False}, resets="0 0 * * *")
     once = Pass("Once", PassKind.BASIC, "", HALF_HOUR_MS, {"REF": True})
     assert world(daily, once).recurring() == [("REF", "Daily")]
+
+
+def test_an_environment_of_before_resets_were_guarded_is_read_as_one_without_guards() -> None:
+    declared = Catalogue(
+        channels={"REF": Channel("REF", "acme", "REF")},
+        passes={"P": Pass("P", PassKind.BASIC, "", HALF_HOUR_MS, {"REF": True})},
+        applications={"ops": Application("ops", "", None, ())},
+    )
+    record = EnvironmentRecord(1, declared, {}, {}, b"")
+    document = json.loads(rewritten(record).document)
+    for kind, names in (
+        ("channels", ["reset_all"]),
+        ("passes", ["reason_required", "approvals"]),
+        ("applications", ["reset_all"]),
+    ):
+        for entry in document["catalogue"][kind].values():
+            for name in names:
+                del entry[name]
+    assert read_environment(msgspec.json.encode(document)) == record

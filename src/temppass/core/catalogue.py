@@ -7,6 +7,7 @@ Source: contract §4.1 (what a pass is made of), §4.7 (recurring resets).
 
 import re
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 
 from msgspec import Struct
 
@@ -27,6 +28,15 @@ class Programmer(Struct, frozen=True):
     name: str
 
 
+class ResetAll(StrEnum):
+    """How a reset over the vendor's wire says that it means everybody."""
+
+    #: by `all`, or by no target, as the vendor documents it
+    IMPLICIT = "implicit"
+    #: by `all` alone
+    EXPLICIT = "explicit"
+
+
 class Channel(Struct, frozen=True):
     """A service provider; `id` is its requestor id."""
 
@@ -35,6 +45,7 @@ class Channel(Struct, frozen=True):
     name: str
     domains: tuple[str, ...] = ()
     timezone: str = "UTC"
+    reset_all: ResetAll = ResetAll.IMPLICIT
 
 
 class Pass(Struct, frozen=True):
@@ -59,6 +70,10 @@ class Pass(Struct, frozen=True):
     allow_invalid: bool = False
     #: of one title, in bytes of UTF-8
     resource_bytes_max: int = RESOURCE_BYTES_MAX
+    #: what operators do to its viewers needs a reason
+    reason_required: bool = False
+    #: persons that a reset of everybody takes: 1 or 2
+    approvals: int = 1
 
     @property
     def usable(self) -> bool:
@@ -74,6 +89,8 @@ class Application(Struct, frozen=True):
     channels: tuple[str, ...] | None
     scopes: tuple[str, ...]
     domains: tuple[str, ...] = ()
+    #: whether it may reset everybody, or one viewer at a time only
+    reset_all: bool = True
 
     def speaks_for(self, channel_id: str) -> bool:
         return self.channels is None or channel_id in self.channels
@@ -109,6 +126,8 @@ class Offer(Struct, frozen=True):
     resource_bytes_max: int = RESOURCE_BYTES_MAX
     #: the environment whose catalogue it is of
     environment: str = ""
+    reason_required: bool = False
+    approvals: int = 1
 
     def due_at(self, fired_at: int, now: int) -> int | None:
         """Answer the latest due moment in (last fired, now], if there is one."""
@@ -177,6 +196,8 @@ def declared_offer(
         resets_since.get(integration(channel.id, found.id), 0),
         found.resource_bytes_max,
         environment,
+        found.reason_required,
+        found.approvals,
     )
 
 

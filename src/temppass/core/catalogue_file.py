@@ -9,7 +9,8 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -23,6 +24,7 @@ from temppass.core.catalogue import (
     Channel,
     Pass,
     Programmer,
+    ResetAll,
 )
 from temppass.core.model import PassKind
 
@@ -34,6 +36,10 @@ LEDGER_BYTES_MAX = 65_536
 TEXT_CHARACTERS_MAX = 256
 #: ten years
 TTL_MS_MAX = 3_650 * 86_400_000
+#: nobody needs more than a second person beside them
+APPROVALS_MAX = 2
+
+_Word = TypeVar("_Word", bound=StrEnum)
 
 _UNIT_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000}
 _DURATION = re.compile(r"(?:[0-9]{1,9}[smhd])+")
@@ -258,11 +264,14 @@ def duration_ms(value: Any) -> int:
     return ms
 
 
-def _kind(value: Any) -> PassKind:
-    try:
-        return PassKind(value)
-    except ValueError:
-        raise ValueError(f"{' or '.join(PassKind)} is wanted, not {value!r}") from None
+def _one_of(words: type[_Word]) -> Callable[[Any], _Word]:
+    def read(value: Any) -> _Word:
+        try:
+            return words(value)
+        except ValueError:
+            raise ValueError(f"{' or '.join(words)} is wanted, not {value!r}") from None
+
+    return read
 
 
 def _timezone(value: Any) -> str:
@@ -324,10 +333,11 @@ _CHANNEL = {
     "name": _name,
     "domains": _domains,
     "timezone": _Key(_timezone, "UTC"),
+    "reset_all": _Key(_one_of(ResetAll), ResetAll.IMPLICIT),
 }
 _PASS = {
     "id": _id,
-    "kind": _Key(_kind),
+    "kind": _Key(_one_of(PassKind)),
     "name": _name,
     "ttl": _Key(duration_ms, 0, "ttl_ms"),
     "resources_max": _Key(_count(0, RESOURCES_MAX), None),
@@ -339,6 +349,8 @@ _PASS = {
     "logo_url": _Key(_text, ""),
     "retention": _Key(duration_ms, None, "retention_ms"),
     "allow_invalid": _Key(_flag, default=False),
+    "reason_required": _Key(_flag, default=False),
+    "approvals": _Key(_count(1, APPROVALS_MAX), 1),
 }
 _APPLICATION = {
     "id": _id,
@@ -346,6 +358,7 @@ _APPLICATION = {
     "channels": _Key(_application_channels),
     "scopes": _Key(_list_of(_matching(_SCOPE, "a scope such as api:client:v2"))),
     "domains": _domains,
+    "reset_all": _Key(_flag, default=True),
 }
 
 
@@ -356,51 +369,60 @@ def document_of(catalogue: Catalogue) -> dict[str, list[dict[str, Any]]]:
     """Answer the catalogue as the tables of its file; parsing them gives the same catalogue again."""
     return {
         "programmer": [{"id": entry.id, "name": entry.name} for entry in catalogue.programmers.values()],
-        "channel": [
-            {
-                "id": entry.id,
-                "programmer": entry.programmer,
-                "name": entry.name,
-                "domains": list(entry.domains),
-                "timezone": entry.timezone,
-            }
-            for entry in catalogue.channels.values()
-        ],
+        "channel": [_channel_table(entry) for entry in catalogue.channels.values()],
         "pass": [_pass_table(entry) for entry in catalogue.passes.values()],
-        "application": [
-            {
-                "id": entry.id,
-                "name": entry.name,
-                "channels": "all" if entry.channels is None else list(entry.channels),
-                "scopes": list(entry.scopes),
-                "domains": list(entry.domains),
-            }
-            for entry in catalogue.applications.values()
-        ],
+        "application": [_application_table(entry) for entry in catalogue.applications.values()],
     }
 
 
+def _channel_table(entry: Channel) -> dict[str, Any]:
+    return _without_none({
+        "id": entry.id,
+        "programmer": entry.programmer,
+        "name": entry.name,
+        "domains": list(entry.domains),
+        "timezone": entry.timezone,
+        "reset_all": _unless(ResetAll.IMPLICIT, entry.reset_all.value),
+    })  # fmt: skip
+
+
 def _pass_table(entry: Pass) -> dict[str, Any]:
-    table: dict[str, Any] = {"id": entry.id, "kind": entry.kind.value, "name": entry.name}
-    if entry.ttl_ms:
-        table["ttl"] = duration_text(entry.ttl_ms)
-    if entry.resources_max is not None:
-        table["resources_max"] = entry.resources_max
-    if entry.identity_key is not None:
-        table["identity_key"] = entry.identity_key
-    table["channels"] = [id_ if enabled else {"id": id_, "enabled": False} for id_, enabled in entry.channels.items()]
-    table["resources_per_call_max"] = entry.resources_per_call_max
-    if entry.resource_bytes_max != RESOURCE_BYTES_MAX:
-        table["resource_bytes_max"] = entry.resource_bytes_max
-    if entry.resets is not None:
-        table["resets"] = entry.resets
-    if entry.logo_url:
-        table["logo_url"] = entry.logo_url
-    if entry.retention_ms is not None:
-        table["retention"] = duration_text(entry.retention_ms)
-    if entry.allow_invalid:
-        table["allow_invalid"] = True
-    return table
+    return _without_none({
+        "id": entry.id,
+        "kind": entry.kind.value,
+        "name": entry.name,
+        "ttl": duration_text(entry.ttl_ms) if entry.ttl_ms else None,
+        "resources_max": entry.resources_max,
+        "identity_key": entry.identity_key,
+        "channels": [id_ if enabled else {"id": id_, "enabled": False} for id_, enabled in entry.channels.items()],
+        "resources_per_call_max": entry.resources_per_call_max,
+        "resource_bytes_max": _unless(RESOURCE_BYTES_MAX, entry.resource_bytes_max),
+        "resets": entry.resets,
+        "logo_url": _unless("", entry.logo_url),
+        "retention": duration_text(entry.retention_ms) if entry.retention_ms is not None else None,
+        "allow_invalid": _unless(False, entry.allow_invalid),
+        "reason_required": _unless(False, entry.reason_required),
+        "approvals": _unless(1, entry.approvals),
+    })  # fmt: skip
+
+
+def _application_table(entry: Application) -> dict[str, Any]:
+    return _without_none({
+        "id": entry.id,
+        "name": entry.name,
+        "channels": "all" if entry.channels is None else list(entry.channels),
+        "scopes": list(entry.scopes),
+        "domains": list(entry.domains),
+        "reset_all": _unless(True, entry.reset_all),
+    })  # fmt: skip
+
+
+def _unless(default: object, value: object) -> object:
+    return None if value == default else value
+
+
+def _without_none(table: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if value is not None}
 
 
 def duration_text(ms: int) -> str:
