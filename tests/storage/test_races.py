@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import asyncpg
 import pytest
@@ -42,6 +42,7 @@ Step = Callable[[Found], tuple[Any, Changes]]
 DEVICE, KEY = Subject(SubjectKind.DEVICE, b"d" * 16), Subject(SubjectKind.USER_KEY, b"k" * 16)
 KEPT = Kept("session", "K7Q2MXA", 9, b"{}")
 BOTH = Keys("release-production", 0, ("REF", "TempPassREF"), (DEVICE, KEY), kept=(KEPT.key,))
+ALONE, KEY_ALONE = replace(BOTH, subjects=(DEVICE,)), replace(BOTH, subjects=(KEY,))
 HERE = (BOTH.environment, "REF", "TempPassREF")
 #: takes every ledger, as a sweep does that finds all of them stale
 ALL = Stale(1_000, None)
@@ -82,15 +83,16 @@ def elsewhere(url: str, deed: Deed) -> None:
 
 
 class Processes:
-    """A store, and what another one does, once, while a step of the first runs."""
+    """A store, and what another one does, once, while a step of the first runs. Steps find what `keys` name."""
 
-    def __init__(self, url: str, *before: Step) -> None:
+    def __init__(self, url: str, *before: Step, keys: Keys = BOTH) -> None:
         self._url = url
         self._before = before
+        self._keys = keys
 
     def meanwhile(self, theirs: Step | Deed, step: Step) -> Step:
         """Answer `step`, with `theirs` done by the other process when it first runs."""
-        left = [theirs if isinstance(theirs, Deed) else Deed(lambda store: store.transact(BOTH, theirs))]
+        left = [theirs if isinstance(theirs, Deed) else Deed(lambda store: store.transact(self._keys, theirs))]
 
         def interrupted(found: Found) -> tuple[Any, Changes]:
             if left:
@@ -99,14 +101,17 @@ class Processes:
 
         return interrupted
 
-    def told(self, *steps: Step) -> tuple[list[Any], int]:
-        """Answer what steps of one batch are told, and how many races it lost."""
+    def told(self, *steps: Step | tuple[Keys, Step]) -> tuple[list[Any], int]:
+        """Answer what steps of one batch are told, refusals among it, and how many races it lost."""
+        asked = [step if isinstance(step, tuple) else (self._keys, step) for step in steps]
 
         async def work() -> tuple[list[Any], int]:
             store = PostgresStore(self._url)
             for step in (*self._before, look):
-                await store.transact(BOTH, step)
-            answers = await asyncio.gather(*(store.transact(BOTH, step) for step in steps))
+                await store.transact(self._keys, step)
+            answers = await asyncio.gather(
+                *(store.transact(keys, step) for keys, step in asked), return_exceptions=True
+            )
             retries = store.retries
             await store.close()
             return answers, retries
@@ -173,7 +178,7 @@ def test_a_ledger_that_did_not_count_is_not_written_over_where_its_floor_falls(
     postgres: str, subjects: tuple[Subject, ...]
 ) -> None:
     """The reset was undone between reading and writing: by then the ledger counts again, and is not to be lost."""
-    processes = Processes(postgres, writing((DEVICE, OLD), floors=Floors(1)))
+    processes = Processes(postgres, writing((DEVICE, OLD), floors=Floors(1)), keys=replace(BOTH, subjects=subjects))
     undo = writing(floors=Floors(0, 0, 0, 1))
 
     def begin(found: Found) -> tuple[Floors, Changes]:
@@ -190,9 +195,44 @@ def _both(ledger: Ledger) -> Changes:
 def test_an_answer_is_of_one_moment(postgres: str) -> None:
     """A look beside a change of one of its ledgers does not show that change with the other ledger as it was before."""
     processes = Processes(postgres, writing((DEVICE, OLD), (KEY, OLD)))
-    gain = processes.meanwhile(writing((KEY, None)), writing((DEVICE, NEW)))
-    (_, seen), retries = processes.told(gain, look)
+    reset = Deed(lambda store: store.transact(KEY_ALONE, writing((KEY, None))))
+    (_, seen), retries = processes.told((ALONE, processes.meanwhile(reset, writing((DEVICE, NEW)))), look)
     assert (seen.ledgers, retries) == ((NEW, None), 0)
+
+
+def test_a_refusal_is_of_one_moment(postgres: str) -> None:
+    """It too rests on what its batch changed and on a ledger that was begun meanwhile."""
+
+    def refuse(found: Found) -> NoReturn:
+        raise LookupError(found.ledgers)
+
+    processes = Processes(postgres, writing((DEVICE, OLD)))
+    begin = Deed(lambda store: store.transact(KEY_ALONE, writing((KEY, OLD))))
+    (_, refusal), _ = processes.told((ALONE, processes.meanwhile(begin, writing((DEVICE, None)))), refuse)
+    assert refusal.args == ((None, OLD),)
+
+
+def test_a_ledger_that_stays_as_it_is_beside_one_that_changes_is_of_the_same_moment(postgres: str) -> None:
+    """Else somebody could see the one that was begun meanwhile beside the other as it was before."""
+    processes = Processes(postgres, writing((DEVICE, OLD)))
+    begin = Deed(lambda store: store.transact(KEY_ALONE, writing((KEY, OLD))))
+    assert processes.told(processes.meanwhile(begin, writing((DEVICE, None)))) == ([(OLD, OLD)], 1)
+
+
+def test_a_ledger_beside_one_that_does_not_count_is_of_the_same_moment_as_the_floors(postgres: str) -> None:
+    processes = Processes(postgres, writing((DEVICE, OLD), (KEY, OLD), floors=Floors(0, 1)))
+    undo = writing(floors=Floors(0, 0, 0, 0, 1))
+    gain = processes.meanwhile(undo, lambda found: (found.floors.user_key, Changes(((DEVICE, NEW),))))
+    assert processes.told(gain) == ([0], 1)
+
+
+def test_what_is_seen_of_two_ledgers_that_a_batch_changed_is_of_the_same_moment_as_the_floors(postgres: str) -> None:
+    """Each was changed alone, so nothing but the look rests on both."""
+    processes = Processes(postgres, writing((DEVICE, OLD), (KEY, OLD)))
+    raised = Deed(lambda store: store.transact(replace(BOTH, subjects=()), writing(floors=Floors(1))))
+    gain = processes.meanwhile(raised, writing((DEVICE, NEW)))
+    (*_, seen), retries = processes.told((ALONE, gain), (KEY_ALONE, writing((KEY, NEW))), look)
+    assert (seen.floors, retries) == (Floors(1), 1)
 
 
 # --- kept documents

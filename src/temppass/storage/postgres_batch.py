@@ -133,42 +133,59 @@ class Batch:
         if self.large and not keys.large and any((integration, subject) in self.large for subject in keys.subjects):
             raise LargeLedger
         standing = self.integrations.get(integration, NO_INTEGRATION)
-        answer, changes = job.step(
-            Found(
-                standing.floors,
-                tuple([self.rows.get((integration, subject), NO_ROW).ledger for subject in keys.subjects]),
-                self.clients.get((environment, keys.client_id)) if keys.client_id is not None else None,
-                tuple([self.kept.get((environment, key), NOT_KEPT).kept for key in keys.kept]) if keys.kept else (),
-                standing.raises if keys.raises else (),
-            )
+        found = Found(
+            standing.floors,
+            tuple([self.rows.get((integration, subject), NO_ROW).ledger for subject in keys.subjects]),
+            self.clients.get((environment, keys.client_id)) if keys.client_id is not None else None,
+            tuple([self.kept.get((environment, key), NOT_KEPT).kept for key in keys.kept]) if keys.kept else (),
+            standing.raises if keys.raises else (),
         )
-        if (self.changed_rows or self.changed_integrations) and self._is_mixed(integration, keys.subjects, changes):
-            raise Later
+        try:
+            answer, changes = job.step(found)
+        except Exception:
+            self._rest(integration, keys.subjects)  # a refusal is an answer too
+            raise
+        if changes.ledgers:
+            self._keep_ledgers(integration, keys.subjects, changes)
+        else:
+            self._rest(integration, keys.subjects)
         if changes is not NOTHING:
             self._keep(environment, integration, changes)
         return answer
 
-    def _is_mixed(self, integration: IntegrationKey, subjects: tuple[Subject, ...], changes: Changes) -> bool:
+    def _rest(self, integration: IntegrationKey, subjects: tuple[Subject, ...]) -> None:
         """
-        Tell whether an answer rests on what this batch changed and also on rows whose versions the batch will not
-        guard: those may be as they were no longer when the batch is committed, and no moment would explain the answer.
+        See to it that an answer which writes no ledger is of one moment. Where it rests on what this batch changed and
+        also on rows whose versions the batch will not guard, those may be as they were no longer when the batch is
+        committed: raises Later.
         """
-        unguarded = [subject for subject in subjects if (integration, subject) not in self.changed_rows]
-        if len(unguarded) == len(subjects) and integration not in self.changed_integrations:
-            return False
-        written = {subject for subject, _ in changes.ledgers}
-        return not written.issuperset(unguarded)
+        if not (self.changed_rows or self.changed_integrations):
+            return
+        guarded = sum((integration, subject) in self.changed_rows for subject in subjects)
+        if guarded < len(subjects) and (guarded or integration in self.changed_integrations):
+            raise Later
+        if guarded > 1:
+            self.held.add(integration)
 
-    def _keep(self, environment: str, integration: IntegrationKey, changes: Changes) -> None:
-        standing = self.integrations.get(integration, NO_INTEGRATION)
+    def _keep_ledgers(self, integration: IntegrationKey, subjects: tuple[Subject, ...], changes: Changes) -> None:
+        floors = self.integrations.get(integration, NO_INTEGRATION).floors
         for subject, ledger in changes.ledgers:
             before = self.rows.get((integration, subject), NO_ROW)
-            if before.ledger is not None and before.ledger.generation < standing.floors.of(subject.kind):
+            if before.ledger is not None and before.ledger.generation < floors.of(subject.kind):
                 self.held.add(integration)  # it did not count, and would again if the floor fell before the commit
             self.rows[integration, subject] = Row(ledger, before.version)
             self.changed_rows.add((integration, subject))
-        if len(changes.ledgers) > 1:
-            self.held.add(integration)  # they rest on one another
+        if len(subjects) > 1:
+            # they rest on one another and on the floors, also those that stay as they are: else somebody could see
+            # one that was begun meanwhile beside another as it was before, and no order would explain all three
+            self.held.add(integration)
+            if len(changes.ledgers) < len(subjects):
+                for subject in subjects:
+                    self.rows.setdefault((integration, subject), NO_ROW)
+                    self.changed_rows.add((integration, subject))
+
+    def _keep(self, environment: str, integration: IntegrationKey, changes: Changes) -> None:
+        standing = self.integrations.get(integration, NO_INTEGRATION)
         if changes.floors is not None:
             undone = set(changes.undone)
             raises = (*(each for each in standing.raises if each not in undone), *changes.raises)
