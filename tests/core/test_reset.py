@@ -24,6 +24,7 @@ from temppass.core.reset import (
     BOTH,
     UNDO_KEPT_MS,
     UNDO_MS,
+    Chunks,
     Narrowing,
     NotUndone,
     Refused,
@@ -202,7 +203,9 @@ def test_a_chunk_returns_once(aside: Kept | None) -> None:
 
 
 def test_chunks_are_counted() -> None:
-    assert read_chunks(count_chunks("r1", 7, T0)) == 7
+    """And no more once the undo was done."""
+    counted = count_chunks("r1", 7, T0)
+    assert (read_chunks(counted), read_chunks(forgotten(counted)), read_chunks(None)) == (Chunks(7), None, None)
 
 
 # --- what an undo could put back

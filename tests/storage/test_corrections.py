@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from temppass.core import oauth
-from temppass.core.act import ByOperator, ByShell, Grant, SubjectReset, Undo, UndoEnd, read_record
+from temppass.core.act import ByOperator, ByShell, Grant, NarrowedReset, SubjectReset, Undo, UndoEnd, read_record
 from temppass.core.catalogue import Application, Catalogue, Channel, Pass, Programmer
 from temppass.core.grant import Gift
 from temppass.core.identity import canonical_user_key, device, user_key
@@ -33,22 +34,24 @@ from temppass.core.refusal import (
 from temppass.core.reset import UNDO_MS
 from temppass.core.tokens import Secret
 from temppass.core.world import SCOPE_RESET, SCOPE_V2
-from temppass.service import resets, serve_from
+from temppass.service import Service, resets, serve_from
 from temppass.service.context import Caller, Policy, keys_of
 from temppass.service.corrections import GrantWanted, Receipt, ResetWanted, UndoWanted, Whom
 from temppass.service.decisions import Viewer, origin_of
 from temppass.service.desk import Call, Once
 from temppass.service.operators import NewOperator
 from temppass.service.resets import EVERYBODY, Everybody, ResetAsk
+from temppass.store import StoreUnavailable
 from temppass.testing import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from tests.storage.conftest import Place
 
     from temppass.core.act import Record
-    from temppass.store import Store
+    from temppass.core.model import Found, Subject
+    from temppass.store import Keys, Store
 
 T0, MINUTE, HOUR, HERE = 1_767_261_600_000, 60_000, 3_600_000, "release-production"
 #: T0 is ten o'clock
@@ -75,13 +78,10 @@ class Rooms(NamedTuple):
 
     store: Store
     clock: Clock
+    service: Service
     caller: Caller
     support: Call
     operator: Call
-
-    @property
-    def service(self) -> Any:
-        return serve_from(self.store, SECRET, Policy(access_token_ms=100 * HOUR), self.clock)
 
     async def watch(self, pass_id: str, *devices: bytes, title: str = "A", app: str | None = None) -> None:
         for each in devices:
@@ -94,7 +94,7 @@ class Rooms(NamedTuple):
         for each in devices:
             viewer = Viewer(each, identity() if pass_id == "Promo" else None)
             shown = await self.service.decisions.profile(self.caller, pass_id, viewer)
-            is_new = shown.standing.state == "new"
+            is_new = shown.standing is not None and shown.standing.state == "new"
             told.append(shown.state.started_at - T0 if isinstance(shown.state, Profile) and not is_new else None)
         return told
 
@@ -151,7 +151,7 @@ async def rooms(store: Store) -> Rooms:
         Call(HERE, (await service.operators.create_here(NewOperator(role, role), ANN)).token)
         for role in (Role.SUPPORT, Role.OPERATOR)
     ]
-    return Rooms(store, clock, caller, *calls)
+    return Rooms(store, clock, service, caller, *calls)
 
 
 async def refused(asked: Awaitable[object]) -> type[Refusal] | None:
@@ -375,6 +375,114 @@ def test_a_narrowed_reset_is_undone_chunk_by_chunk(place: Place) -> None:
     assert place.use(work) == ([*ended, 0], [5, *returned], [(count - 1, 0)], None, NothingToUndo)
 
 
+@pytest.mark.parametrize("again", ["k", "another"])
+def test_an_undo_that_was_broken_off_goes_on_when_it_is_asked_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
+    """
+    Wherever that was, under the same idempotency key or another: one act, one end which counts everything, and nobody's
+    trial comes back twice.
+    """
+    monkeypatch.setattr(resets, "CHUNK", 2)
+    devices = [b"d%d" % number for number in range(5)]
+
+    async def present(here: Rooms) -> list[bytes]:
+        begun = await here.left("Basic", *devices)
+        return [each for each, at in zip(devices, begun, strict=True) if at is not None]
+
+    async def attempt(here: Rooms, transactions_max: int) -> tuple[int, bool, type[Refusal] | None]:
+        """Answer how many were back when it was broken off, whether it was, and how asking again was refused."""
+        await here.watch("Basic", *devices, app="player")
+        reset_id = await here.wire_reset("Basic", EVERYBODY, "player")
+        calls = [here.operator._replace(once=Once(f"{reset_id} {key}", "undo", b"")) for key in ("k", again)]
+        with monkeypatch.context() as patched:
+            patched.setattr(here.store, "transact", broken_off(here.store, transactions_max))
+            broken = await broken_by(StoreUnavailable, here.undo(reset_id, calls[0]))
+        back = await present(here)
+        for each in back[:1]:  # is reset once more
+            await here.reset(Whom(each))
+        second = await refused(here.undo(reset_id, calls[1]))
+        acts = [record.act async for _, record in here.service.history.records(HERE)]
+        undos = [each for each in acts if isinstance(each, Undo) and each.act_id == reset_id]
+        ends = [each.matched for each in acts if isinstance(each, UndoEnd)]
+        now = await present(here)
+        assert (len(undos), ends[-1], now) == (1, 5, [each for each in devices if each not in back[:1]])
+        return len(back), broken, second
+
+    async def work(store: Store) -> set[object]:
+        here, seen = await rooms(store), set[object]()
+        for transactions_max in itertools.count():
+            outcome = await attempt(here, transactions_max)
+            seen.add(outcome)
+            if not outcome[1]:
+                break
+        return seen
+
+    last = None if again == "k" else NothingToUndo
+    assert place.use(work) == {*[(count, True, None) for count in (0, 2, 4, 5)], (5, True, last), (5, False, last)}
+
+
+async def broken_by(error: type[Exception], asked: Awaitable[object]) -> bool:
+    try:
+        await asked
+    except error:
+        return True
+    return False
+
+
+def broken_off(store: Store, transactions_max: int) -> Callable[..., Awaitable[object]]:
+    """Answer the transactions of a store that goes away after so many."""
+    transact, left = store.transact, iter(range(transactions_max))
+
+    async def limited(keys: Keys, step: Callable[[Found], tuple[object, Changes]]) -> object:
+        if next(left, None) is None:
+            raise StoreUnavailable
+        return await transact(keys, step)
+
+    return limited
+
+
+def test_of_undos_of_a_narrowed_reset_at_once_all_are_the_same(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resets, "CHUNK", 2)
+    devices = [b"d%d" % number for number in range(5)]
+
+    async def work(store: Store) -> tuple[object, ...]:
+        here = await rooms(store)
+        await here.watch("Basic", *devices, app="player")
+        reset_id = await here.wire_reset("Basic", EVERYBODY, "player")
+        receipts = await asyncio.gather(*(here.undo(reset_id) for _ in range(5)))
+        acts = [record.act async for _, record in here.service.history.records(HERE)]
+        told = sorted((type(each).__name__, each.matched) for each in acts if isinstance(each, Undo | UndoEnd))
+        return len({receipt.id for receipt in receipts}), told, {*await here.left("Basic", *devices)}
+
+    assert place.use(work) == (1, [("Undo", None), ("UndoEnd", 5)], {0})
+
+
+def test_a_narrowed_reset_that_is_undone_meanwhile_goes_no_further(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or what it removed behind the undo's back would be nowhere."""
+    monkeypatch.setattr(resets, "CHUNK", 2)
+    devices = [b"d%d" % number for number in range(9)]
+
+    async def work(store: Store) -> set[int | None]:
+        here = await rooms(store)
+        await here.watch("Basic", *devices, app="player")
+        pages, ledgers = itertools.count(), here.store.ledgers
+
+        async def page(*asked: Any) -> list[tuple[Subject, Ledger]]:
+            if next(pages) == 2:
+                records = [record async for _, record in here.service.history.records(HERE)]
+                await here.undo(next(each.id for each in records if isinstance(each.act, NarrowedReset)))
+            return await ledgers(*asked)
+
+        monkeypatch.setattr(here.store, "ledgers", page)
+        await here.wire_reset("Basic", EVERYBODY, "player")
+        return {*await here.left("Basic", *devices)}
+
+    assert place.use(work) == {0}
+
+
 @pytest.mark.parametrize("target", [TV, EVERYBODY])
 def test_of_two_undos_at_once_one_is_done(place: Place, target: bytes | Everybody) -> None:
     async def work(store: Store) -> tuple[int, list[int | None]]:
@@ -455,6 +563,7 @@ def test_a_grant_of_titles_lets_a_viewer_watch_more(place: Place) -> None:
         viewer = Viewer(TV, identity())
         shown = await here.service.decisions.profile(here.caller, "Promo", viewer)
         wrong = await refused(here.grant(Gift(titles=1), pass_id="Basic"))
+        assert shown.standing is not None
         return spent, done.matched, shown.standing.used, shown.standing.resources_max, wrong
 
     assert place.use(work) == ([None], 2, ("A", "B", "C"), 3, InvalidRequest)

@@ -12,7 +12,7 @@ import pytest
 from temppass.core import act, reset
 from temppass.core.catalogue_file import parse
 from temppass.core.identity import canonical_user_key, device, user_key
-from temppass.core.model import Changes, DenyCode, Found, Ledger, Recorded, Subject, SubjectKind
+from temppass.core.model import ANYWHERE, Changes, DenyCode, Found, Ledger, Recorded, Subject, SubjectKind
 from temppass.core.operator import Role
 from temppass.core.refusal import InvalidRequest, OutsideLimits
 from temppass.core.tokens import Secret
@@ -140,6 +140,46 @@ def test_what_was_found_is_told_with_the_acts_that_touched_it(place: Place) -> N
         "minutes."
     )
     assert place.use(work) == (["r5", "r2", "r1"], sentence)
+
+
+NARROWED = act.NarrowedReset("C", "Basic", SubjectKind.DEVICE, ANYWHERE)
+
+
+@pytest.mark.parametrize(
+    ("since", "says"),
+    [
+        ([], ["The reset r1 of some of all viewers is under way or was broken off"]),
+        ([act.NarrowedResetEnd("r1", 9)], []),
+        (
+            [act.Undo("r1", None, 0, "C", "Basic")],
+            ["The undo of the reset r1 is under way or was broken off"],
+        ),
+        ([act.NarrowedResetEnd("r1", 9), act.Undo("r1", None, 0, "C", "Basic"), act.UndoEnd("r3", 9, 0)], []),
+    ],
+    ids=["broken off", "ended", "an undo broken off", "an undo ended"],
+)
+def test_a_narrowed_reset_or_its_undo_that_is_not_finished_is_told(
+    place: Place, since: Sequence[act.Act], says: list[str]
+) -> None:
+    """As long as something can be done about it."""
+
+    async def work(store: Store) -> list[list[str]]:
+        clock = Clock(T0)
+        rooms, call = await opened(store, clock)
+        acts = [act.Record(f"r{number}", T0 + number, ANN, done) for number, done in enumerate([NARROWED, *since], 1)]
+        await written(rooms, "C/Basic", None, lambda _found, _world: Changes(records=tuple(map(act.recorded, acts))))
+        told = []
+        for now in (T0, T0 + reset.UNDO_MS, T0 + reset.UNDO_MS + 1):
+            clock.now = now
+            told.append(
+                [
+                    said.partition(", so that")[0]
+                    for said in (await one(rooms, call, "C/Basic", Named(device="box"))).warnings
+                ]
+            )
+        return told
+
+    assert place.use(work) == [says, says, []]
 
 
 def test_a_viewer_is_found_wherever_they_have_a_trial(place: Place) -> None:

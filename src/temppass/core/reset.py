@@ -328,9 +328,16 @@ _removed = msgspec.json.Decoder(tuple[tuple[Subject, Ledger], ...])
 
 
 class Chunks(Struct, frozen=True):
-    """What is kept of a narrowed reset under its own id: how many chunks have matched, numbered from 1."""
+    """
+    What is kept of a narrowed reset under its own id: how many chunks have matched, numbered from 1. Once it is being
+    undone: the act that undoes it, how many chunks that has gone through, and what came of them.
+    """
 
     chunks: int
+    undo_id: str | None = None
+    undone: int = 0
+    returned: int = 0
+    replaced: int = 0
 
 
 _chunks = msgspec.json.Decoder(Chunks)
@@ -356,9 +363,14 @@ def count_chunks(act_id: str, chunks: int, now: int) -> Kept:
     return Kept(UNDO, undo_key(act_id), now + UNDO_KEPT_MS, msgspec.json.encode(Chunks(chunks)))
 
 
-def read_chunks(kept: Kept) -> int:
-    """Answer how many chunks of a narrowed reset were kept aside."""
-    return _chunks.decode(kept.document).chunks
+def read_chunks(kept: Kept | None) -> Chunks | None:
+    """Answer what is known of the chunks of a narrowed reset; None where none has matched, or all were taken back."""
+    return _chunks.decode(kept.document) if kept is not None and kept.expires_at else None
+
+
+def write_chunks(kept: Kept, chunks: Chunks) -> Kept:
+    """Answer what is kept of a narrowed reset as it is once its undo has gone on."""
+    return msgspec.structs.replace(kept, document=msgspec.json.encode(chunks))
 
 
 def read_removed(kept: Kept) -> tuple[tuple[Subject, Ledger], ...]:

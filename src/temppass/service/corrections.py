@@ -20,7 +20,7 @@ from temppass.core import act, grant, reset
 from temppass.core.catalogue import Offer
 from temppass.core.grant import Gift
 from temppass.core.identity import device, user_key
-from temppass.core.model import Changes, Found, Kept, Subject, SubjectKind
+from temppass.core.model import NOTHING, Changes, Found, Kept, Subject, SubjectKind
 from temppass.core.operator import Role, admitted
 from temppass.core.refusal import InvalidRequest, LaterReset, NewTrial, NothingToGrant, NothingToUndo, NotThere, Refusal
 from temppass.core.reset import Narrowing, NotUndone, Refused
@@ -180,9 +180,8 @@ class Corrections:
             return _undoing(who, offer, before, ask, id_)
 
         receipt = await self._desk.act(call, Role.SUPPORT, Receipt, prepare)
-        # an answer that is given again has another id, and its chunks behind it
-        if before is not None and isinstance(before.what, act.NarrowedReset) and receipt.id == id_:
-            await self._through(call, before, given(asked), who, id_)
+        if before is not None and isinstance(before.what, act.NarrowedReset):
+            await self._through(call.environment, before, given(asked), who.actor)
         return receipt
 
     async def _before(self, who: Admitted, act_id: str, kinds: tuple[type[Struct], ...]) -> _Before | None:
@@ -209,31 +208,28 @@ class Corrections:
             aside = None
         return _Before(record, what, aside, _kept_subjects(what, aside))
 
-    async def _through(self, call: Call, before: _Before, ask: UndoWanted, who: Admitted, id_: str) -> None:
-        """Undo a narrowed reset chunk by chunk, in the order of its chunks; it was admitted when it began."""
-        context, environment, reset_id = self._context, call.environment, before.record.id
-        assert before.aside is not None
-        matched = replaced = 0
-        for chunk in range(1, reset.read_chunks(before.aside) + 1):
-            key = reset.undo_key(reset_id, chunk)
+    async def _through(self, environment: str, before: _Before, ask: UndoWanted, actor: act.Actor) -> None:
+        """
+        Go on with the undo of a narrowed reset from where it is, chunk by chunk; it was admitted when it began, whoever
+        did. Where two do so at once, or one after another, each chunk returns once and the end is recorded once.
+        """
+        context, reset_id = self._context, before.record.id
+        while (
+            chunks := reset.read_chunks(await self._kept(environment, reset.undo_key(reset_id)))
+        ) is not None and chunks.undo_id is not None:
+            now = context.clock()
+            if chunks.undone < chunks.chunks:
+                number = chunks.undone + 1
+                aside = await self._kept(environment, reset.undo_key(reset_id, number))
+                await context.worlds.ask(environment, _returning(before, number, aside, ask, now))
+            else:
+                await context.worlds.ask(environment, _ending(reset_id, actor, new_id(), now))
 
-            def look(world: World, key: str = key) -> Plan[Kept | None]:
-                return replace(keys_of(world), kept=(key,)), lambda found: (found.kept[0], Changes())
+    async def _kept(self, environment: str, key: str) -> Kept | None:
+        def look(world: World) -> Plan[Kept | None]:
+            return replace(keys_of(world), kept=(key,)), lambda found: (found.kept[0], NOTHING)
 
-            aside = await context.worlds.ask(environment, look)
-            if aside is not None:
-                undone = await context.worlds.ask(environment, _returning(before, aside, ask, context.clock()))
-                matched, replaced = matched + (undone.matched or 0), replaced + undone.replaced
-        end = act.Record(new_id(), context.clock(), who.actor, act.UndoEnd(id_, matched, replaced))
-
-        def finish(world: World) -> Plan[None]:
-            def step(found: Found) -> tuple[None, Changes]:
-                done = tuple(reset.forgotten(each) for each in found.kept if each is not None)
-                return None, Changes(kept=done, records=(act.recorded(end),))
-
-            return replace(keys_of(world), kept=(reset.undo_key(reset_id),)), step
-
-        await context.worlds.ask(environment, finish)
+        return await self._context.worlds.ask(environment, look)
 
 
 def _undoing(who: Admitted, offer: Offer, before: _Before, ask: UndoWanted, id_: str) -> Plan[Receipt]:
@@ -245,6 +241,14 @@ def _undoing(who: Admitted, offer: Offer, before: _Before, ask: UndoWanted, id_:
         outcome, changes = _undone(found, offer, before, ask, who.now)
         if isinstance(outcome, Refused):
             raise _refusal(outcome)
+        if isinstance(before.what, act.NarrowedReset):
+            aside, chunks = found.kept[0], reset.read_chunks(found.kept[0])
+            assert aside is not None
+            assert chunks is not None
+            if chunks.undo_id is not None:  # that one was broken off, or is under way: it is gone on with
+                return Receipt(chunks.undo_id, None), changes
+            begun = reset.write_chunks(aside, replace(chunks, undo_id=id_))
+            changes = replace(changes, kept=(*changes.kept, begun))
         what = act.Undo(target, outcome.matched, outcome.replaced, offer.channel_id, offer.pass_id, before.subjects)
         return Receipt(id_, outcome.matched), _recording(changes, who, id_, what, ask.reason)
 
@@ -269,14 +273,43 @@ def _undone(
             return reset.Undone(matched) if matched else nothing, changes
 
 
-def _returning(before: _Before, aside: Kept, ask: UndoWanted, now: int) -> Callable[[World], Plan[reset.Undone]]:
-    """Plan to write back what one chunk of a narrowed reset removed."""
-    removed = reset.read_removed(aside)
+def _returning(
+    before: _Before, number: int, aside: Kept | None, ask: UndoWanted, now: int
+) -> Callable[[World], Plan[None]]:
+    """Plan to write back what the chunk `number` of a narrowed reset removed, unless somebody else did meanwhile."""
+    removed = reset.read_removed(aside) if aside is not None else ()
+    kept = (reset.undo_key(before.record.id, number), reset.undo_key(before.record.id))
 
-    def prepare(world: World) -> Plan[reset.Undone]:
+    def prepare(world: World) -> Plan[None]:
         offer = world.offer(world.channel(before.what.channel_id), before.what.pass_id)
-        keys = replace(keys_of(world, offer, [subject for subject, _ in removed], large=True), kept=(aside.key,))
-        return keys, lambda found: reset.undo_chunk(found, offer, removed, now, replace=ask.replace)
+        keys = replace(keys_of(world, offer, [subject for subject, _ in removed], large=True), kept=kept)
+
+        def step(found: Found) -> tuple[None, Changes]:
+            count, chunks = found.kept[1], reset.read_chunks(found.kept[1])
+            if count is None or chunks is None or chunks.undone != number - 1:
+                return None, NOTHING
+            undone, changes = reset.undo_chunk(found, offer, removed, now, replace=ask.replace)
+            returned, replaced = chunks.returned + (undone.matched or 0), chunks.replaced + undone.replaced
+            gone_on = replace(chunks, undone=number, returned=returned, replaced=replaced)
+            return None, replace(changes, kept=(*changes.kept, reset.write_chunks(count, gone_on)))
+
+        return keys, step
+
+    return prepare
+
+
+def _ending(reset_id: str, actor: act.Actor, id_: str, now: int) -> Callable[[World], Plan[None]]:
+    """Plan to record the end of the undo of a narrowed reset, once all of its chunks have returned."""
+
+    def prepare(world: World) -> Plan[None]:
+        def step(found: Found) -> tuple[None, Changes]:
+            count, chunks = found.kept[0], reset.read_chunks(found.kept[0])
+            if count is None or chunks is None or chunks.undo_id is None or chunks.undone < chunks.chunks:
+                return None, NOTHING
+            end = act.Record(id_, now, actor, act.UndoEnd(chunks.undo_id, chunks.returned, chunks.replaced))
+            return None, Changes(kept=(reset.forgotten(count),), records=(act.recorded(end),))
+
+        return replace(keys_of(world), kept=(reset.undo_key(reset_id),)), step
 
     return prepare
 

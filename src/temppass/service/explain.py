@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from temppass.core import act, trial
+from temppass.core import act, reset, trial
 from temppass.core.catalogue import Offer
 from temppass.core.explain import Explained, Hurdle, State, explain, hindered
 from temppass.core.model import NOTHING, Changes, DenyCode, Found
@@ -43,6 +43,8 @@ TOGETHER = 64
 ACTS_MAX = 20
 #: of the viewer alone, wherever they were done, that are looked through
 OWN_ACTS_MAX = 200
+#: ends of narrowed resets and of their undos, of a day and an hour, that are looked through
+ENDS_MAX = 500
 #: of everybody of one integration
 _OF_EVERYBODY = ("reset.everybody", "reset.narrowed", "reset.recurring", "undo")
 _HURDLES: dict[type[Refusal], Hurdle] = {
@@ -52,6 +54,14 @@ _HURDLES: dict[type[Refusal], Hurdle] = {
 }
 _NOWHERE = (
     "Nothing is known of this viewer under any pass, so that they are new everywhere, or spelled in another way here."
+)
+_REST_NOT_RESET = (
+    "The reset {} of some of all viewers is under way or was broken off, so that some of them may still have their "
+    "trial; undo it, or ask for it once more."
+)
+_REST_NOT_BACK = (
+    "The undo of the reset {} is under way or was broken off, so that some trials may not be back yet; undo the reset "
+    "once more, which finishes it."
 )
 
 #: (channel, pass)
@@ -163,13 +173,29 @@ class Explainer:
         acts = [each for each in own if each.place == place]
         acts += [each for each in await self._acts(who, wanted, ACTS_MAX) if not _names_viewers(each)]
         acts.sort(key=lambda each: -each.sequence)
-        return Explanation(
-            channel_id,
-            pass_id,
-            explained,
-            tuple(acts[:ACTS_MAX]),
-            (*meant.warnings, *_not_looked_at(who, place, meant)),
-        )
+        warnings = (*meant.warnings, *_not_looked_at(who, place, meant), *await self._not_finished(who, acts))
+        return Explanation(channel_id, pass_id, explained, tuple(acts[:ACTS_MAX]), warnings)
+
+    async def _not_finished(self, who: Admitted, acts: Sequence[Touched]) -> list[str]:
+        """Say which of the narrowed resets among `acts`, and of their undos, have not gone through all chunks."""
+        narrowed = [
+            each.record.id
+            for each in acts
+            if isinstance(each.record.act, act.NarrowedReset) and who.now < each.record.at + reset.UNDO_MS
+        ]
+        if not narrowed:
+            return []
+        undone = {each.record.act.act_id: each.record.id for each in acts if isinstance(each.record.act, act.Undo)}
+        wanted = act.Wanted(since=who.now - reset.UNDO_KEPT_MS, kinds=("reset.narrowed.end", "undo.end"))
+        ended = {
+            getattr(each.record.act, "reset_id", None) or getattr(each.record.act, "undo_id", None)
+            for each in await self._acts(who, wanted, ENDS_MAX)
+        }
+        return [
+            _REST_NOT_BACK.format(id_) if id_ in undone else _REST_NOT_RESET.format(id_)
+            for id_ in narrowed
+            if undone.get(id_, id_) not in ended
+        ]
 
     async def _own_acts(self, who: Admitted, question: Question, meant: Meant) -> list[Touched]:
         """Answer the acts that name the viewer, where the operator sees them and where it is asked for."""

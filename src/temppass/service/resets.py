@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from temppass.core import act, reset
 from temppass.core.catalogue import Offer
 from temppass.core.identity import canonical_user_key, device, user_key
-from temppass.core.model import ANYWHERE, Changes, Found, Subject, SubjectKind
+from temppass.core.model import ANYWHERE, NOTHING, Changes, Found, Subject, SubjectKind
 from temppass.core.refusal import Refusal
 from temppass.core.world import SCOPE_RESET, World
 from temppass.service.context import Context, given, keys_of, new_id
@@ -121,7 +121,7 @@ class Resets:
     async def _go_through(self, environment: str, narrowed: _Narrowed) -> Done:
         """
         Remove the ledgers of a narrowed reset, chunk by chunk: no floor can tell them from the others. It was admitted
-        when it began, so what the catalogue says meanwhile does not stop it.
+        when it began, so what the catalogue says meanwhile does not stop it; an undo does.
         """
         context, offer = self._context, narrowed.offer
         integration = (environment, offer.channel_id, offer.pass_id)
@@ -129,9 +129,12 @@ class Resets:
         while page := await context.store.ledgers(integration, narrowed.kind, last, CHUNK):
             last, now = page[-1][0].digest, context.clock()
             subjects = [subject for subject, ledger in page if narrowed.narrowing.fits(ledger, now)]
-            if subjects and (
-                removed := await context.worlds.ask(environment, _removing(narrowed, subjects, chunk, now))
-            ):
+            if not subjects:
+                continue
+            removed = await context.worlds.ask(environment, _removing(narrowed, subjects, chunk, now))
+            if removed is None:
+                return Done(narrowed.id, matched)
+            if removed:
                 matched, chunk = matched + removed, chunk + 1
         end = act.Record(new_id(), context.clock(), narrowed.actor, act.NarrowedResetEnd(narrowed.id, matched))
         changes = Changes(records=(act.recorded(end),))
@@ -139,14 +142,19 @@ class Resets:
         return Done(narrowed.id, matched)
 
 
-def _removing(narrowed: _Narrowed, subjects: list[Subject], chunk: int, now: int) -> Callable[[World], Plan[int]]:
+def _removing(
+    narrowed: _Narrowed, subjects: list[Subject], chunk: int, now: int
+) -> Callable[[World], Plan[int | None]]:
     """
     Plan to remove the ledgers of `subjects`; what an undo needs of it is kept under the reset's id and `chunk`, and
-    under the id alone how many chunks there are.
+    under the id alone how many chunks there are. Answers how many matched, None where the reset is undone by now.
     """
 
-    def prepare(world: World) -> Plan[int]:
-        def step(found: Found) -> tuple[int, Changes]:
+    def prepare(world: World) -> Plan[int | None]:
+        def step(found: Found) -> tuple[int | None, Changes]:
+            before = reset.read_chunks(found.kept[0])
+            if chunk > 1 and (before is None or before.undo_id is not None):
+                return None, NOTHING
             matched, changes = reset.reset_subjects(
                 found, narrowed.offer, subjects, narrowed.narrowing, now, narrowed.id, chunk
             )
