@@ -239,6 +239,14 @@ def test_a_refused_undo_says_why_and_what_to_do(known: Desk) -> None:
     assert (done.code, "Begun since. (409 new_trial)" in done.said, "--replace" in done.said) == (1, True, True)
 
 
+@pytest.mark.parametrize("command", ["undo", "grant", "reset"])
+def test_an_act_that_wants_a_reason_says_how_to_give_one(known: Desk, command: str) -> None:
+    known.next = [(400, {"status": 400, "code": "reason_required", "detail": "Pass 'P' asks for a reason."})]
+    arguments = {"undo": ["act-1"], "grant": [*VIEWER, "--minutes", "15"], "reset": VIEWER}[command]
+    done = known.run(command, *arguments)
+    assert (done.code, "(400 reason_required)" in done.said, "--reason TEXT" in done.said) == (1, True, True)
+
+
 def test_no_cell_is_a_formula(known: Desk) -> None:
     head, first, second = known.run("acts", "--csv").out.splitlines()
     assert (head.split(",")[:3], first.split(",")[5], second.split(",")[5]) == (["id", "sequence", "at"], "", "'=1+1")

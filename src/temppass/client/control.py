@@ -260,6 +260,7 @@ HINTS = {
     "role_missing": "ask somebody who has that role",
     "outside_limits": "`temppass whoami` tells the environments and channels that one is limited to",
     "answered_once": "it was created, but its token is lost: revoke the operator and create it again",
+    "reason_required": "the pass asks why: --reason TEXT (reason=…), such as a ticket's number",
     "plan_required": "resets of everybody need a plan: look first how many it would touch",
     "plan_outdated": "make a new plan",
     "new_trial": "the viewer has begun a new trial since: --replace (replace=True) overwrites it",

@@ -456,7 +456,8 @@ _HINTS = {
     "invalid_parameter_mvpd": "`temppass configuration` lists the passes of the channel",
     "unapproved_software_statement": "the application is unknown there or was revoked; get a new software statement",
     "invalid_software_statement": "is the statement of this environment?",
-    "insufficient_scope": "the application needs the scope temporary:passes:owner and the channel",
+    "insufficient_scope": "the application needs the scope temporary:passes:owner and the channel, "
+    "and may have to leave everybody to an operator",
     "invalid_access_token_service_provider": "the application is not assigned to this channel",
     "invalid_access_token_client_application": "the application needs the scope api:client:v2",
 }

@@ -9,7 +9,8 @@ Every way in which a request can be wrong or not allowed. The surfaces answer th
     │   ├── InvalidRedirect             its redirect URL cannot, or leads elsewhere
     │   ├── InvalidDeviceIdentifier     its device cannot
     │   ├── InvalidIdentity             its user key cannot
-    │   └── InvalidCode                 its authentication code cannot
+    │   ├── InvalidCode                 its authentication code cannot
+    │   └── ReasonRequired              the pass asks for a reason, and there is none
     ├── InvalidStatement                not a software statement of this environment
     ├── UnapprovedStatement             the application is unknown or revoked
     ├── UnsupportedGrant                a grant other than client_credentials
@@ -20,6 +21,7 @@ Every way in which a request can be wrong or not allowed. The surfaces answer th
     ├── MissingScope                    the token does not carry the scope
     ├── UnknownChannel
     ├── UnassignedChannel               the application may not speak for it
+    ├── EverybodyGuarded                everybody is meant, whom this call may not reset
     ├── UnknownPass
     ├── InactiveIntegration             the channel does not offer the pass
     ├── UnknownSession                  no such authentication session, or no longer
@@ -76,6 +78,9 @@ class InvalidIdentity(InvalidRequest): ...
 class InvalidCode(InvalidRequest): ...
 
 
+class ReasonRequired(InvalidRequest): ...
+
+
 class InvalidStatement(Refusal): ...
 
 
@@ -104,6 +109,9 @@ class UnknownChannel(Refusal): ...
 
 
 class UnassignedChannel(Refusal): ...
+
+
+class EverybodyGuarded(Refusal): ...
 
 
 class UnknownPass(Refusal): ...

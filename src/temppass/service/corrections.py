@@ -22,7 +22,16 @@ from temppass.core.grant import Gift
 from temppass.core.identity import device, user_key
 from temppass.core.model import NOTHING, Changes, Found, Kept, Subject, SubjectKind
 from temppass.core.operator import Role, admitted
-from temppass.core.refusal import InvalidRequest, LaterReset, NewTrial, NothingToGrant, NothingToUndo, NotThere, Refusal
+from temppass.core.refusal import (
+    InvalidRequest,
+    LaterReset,
+    NewTrial,
+    NothingToGrant,
+    NothingToUndo,
+    NotThere,
+    ReasonRequired,
+    Refusal,
+)
 from temppass.core.reset import Narrowing, NotUndone, Refused
 from temppass.core.world import World
 from temppass.service.context import Context, given, keys_of, new_id
@@ -99,14 +108,15 @@ class Corrections:
         """
         Make one viewer, or those of a list, new to a pass.
 
-        Refuses: as Desk.act, and what reading refused; UnknownChannel, UnknownPass, InactiveIntegration.
+        Refuses: as Desk.act, and what reading refused; UnknownChannel, UnknownPass, InactiveIntegration,
+        ReasonRequired.
         """
         id_ = new_id()
 
         def prepare(who: Admitted) -> Plan[Receipt]:
             ask = given(asked)
             role = Role.SUPPORT if isinstance(ask.whom, Whom) else Role.OPERATOR
-            offer = _offer(who, role, ask.channel_id, ask.pass_id)
+            offer = _offer(who, role, ask.channel_id, ask.pass_id, ask.reason)
             named = _named(who.world, ask.whom)
 
             def step(found: Found) -> tuple[Receipt, Changes]:
@@ -133,7 +143,7 @@ class Corrections:
 
         def prepare(who: Admitted) -> Plan[Receipt]:
             ask = given(asked)
-            offer = _offer(who, Role.SUPPORT, ask.channel_id, ask.pass_id)
+            offer = _offer(who, Role.SUPPORT, ask.channel_id, ask.pass_id, ask.reason)
             gift, named = grant.checked(ask.gift, offer), _named(who.world, ask.whom)
 
             def step(found: Found) -> tuple[Receipt, Changes]:
@@ -156,7 +166,7 @@ class Corrections:
         """
         Take back a reset, whoever made it, over which wire: once, for 24 hours.
 
-        Refuses: as Desk.act, and what reading refused; NotThere, NothingToUndo, LaterReset, NewTrial.
+        Refuses: as Desk.act, and what reading refused; NotThere, ReasonRequired, NothingToUndo, LaterReset, NewTrial.
         """
         return await self._undo(call, act_id, asked, _RESETS)
 
@@ -176,7 +186,8 @@ class Corrections:
             if before is None or not who.operator.sees(before.what.channel_id):
                 raise NotThere("There is no such act that can be undone here.")
             single = isinstance(before.what, act.SubjectReset | act.Grant) and act.is_one_viewer(before.what.subjects)
-            offer = _offer(who, Role.SUPPORT if single else Role.OPERATOR, before.what.channel_id, before.what.pass_id)
+            role = Role.SUPPORT if single else Role.OPERATOR
+            offer = _offer(who, role, before.what.channel_id, before.what.pass_id, ask.reason)
             return _undoing(who, offer, before, ask, id_)
 
         receipt = await self._desk.act(call, Role.SUPPORT, Receipt, prepare)
@@ -329,10 +340,13 @@ def _refusal(outcome: Refused) -> Refusal:
 # --- whose trial, under which offer
 
 
-def _offer(who: Admitted, needed: Role, channel_id: str, pass_id: str) -> Offer:
-    """Refuses: RoleMissing, OutsideLimits, UnknownChannel, UnknownPass, InactiveIntegration."""
+def _offer(who: Admitted, needed: Role, channel_id: str, pass_id: str, reason: str | None) -> Offer:
+    """Refuses: RoleMissing, OutsideLimits, UnknownChannel, UnknownPass, InactiveIntegration, ReasonRequired."""
     admitted(who.operator, needed, who.now, channel_id=channel_id)
-    return who.world.offer(who.world.channel(channel_id), pass_id)
+    offer = who.world.offer(who.world.channel(channel_id), pass_id)
+    if offer.reason_required and reason is None:
+        raise ReasonRequired(f"Pass {pass_id!r} asks for a reason; send reason, such as a ticket's number.")
+    return offer
 
 
 def _named(world: World, whom: Whom | tuple[bytes, ...]) -> list[tuple[Subject, ...]]:

@@ -8,16 +8,17 @@ Source: contract §5, design §3 and decisions 8.1 and 8.14.
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from temppass.core import act, reset
-from temppass.core.catalogue import Offer
+from temppass.core.catalogue import Application, Channel, Offer, ResetAll
 from temppass.core.identity import canonical_user_key, device, user_key
 from temppass.core.model import ANYWHERE, NOTHING, Changes, Found, Subject, SubjectKind
-from temppass.core.refusal import Refusal
+from temppass.core.refusal import EverybodyGuarded, InvalidRequest, Refusal
 from temppass.core.world import SCOPE_RESET, World
 from temppass.service.context import Context, given, keys_of, new_id
 from temppass.service.counters import RESET, Counters
@@ -28,15 +29,20 @@ from temppass.service.worlds import Plan
 CHUNK = 500
 
 
-class Everybody:
+class Everybody(Enum):
     """The target of a reset that means all devices or all keys: a value of its own, never the absence of one."""
 
+    #: by the word `all`
+    NAMED = "all"
+    #: because no target is named, which means everybody to the vendor, and here as far as the channel says so
+    UNNAMED = ""
 
-EVERYBODY = Everybody()
+
+EVERYBODY = Everybody.NAMED
 
 
 class ResetAsk(NamedTuple):
-    """What a reset names. `target` is a device id, or the raw or hashed user key, or EVERYBODY of `kind`."""
+    """What a reset names. `target` is a device id, or the raw or hashed user key, or everybody of `kind`."""
 
     channel_id: str
     pass_id: str
@@ -74,7 +80,8 @@ class Resets:
         Make one subject, or everybody of a kind, new to a pass; idempotent, and true for the very next ask.
 
         Nobody is known to a basic pass by user key, so there such a reset matches nothing (contract §4.6).
-        Refuses: InvalidToken, RevokedApplication, MissingScope, what reading refused, then the channel and the pass.
+        Refuses: InvalidToken, RevokedApplication, MissingScope, what reading refused, then the channel and the pass;
+        for everybody as the catalogue asks, InvalidRequest and EverybodyGuarded, each as soon as it is known.
         """
         context = self._context
         now, id_ = context.clock(), new_id()
@@ -83,7 +90,12 @@ class Resets:
             grant = context.worlds.grant(world, token, now)
             application = world.admit(grant, SCOPE_RESET, now)
             ask = given(asked)
-            offer = world.offer(world.channel_for(application, ask.channel_id), ask.pass_id)
+            channel = world.channel_for(application, ask.channel_id)
+            if isinstance(ask.target, Everybody):
+                _check_everybody(application, channel, ask.target, ask.kind)
+            offer = world.offer(channel, ask.pass_id)
+            if isinstance(ask.target, Everybody):
+                _check_guards(offer)
             origin = origin_of(world, ask.app_id, ask.device_user)
             subjects, actor = _subjects(world, ask), act.ByApplication(application.id, grant.client_id)
             known = ask.kind is SubjectKind.DEVICE or offer.identity_key is not None
@@ -140,6 +152,31 @@ class Resets:
         changes = Changes(records=(act.recorded(end),))
         await context.worlds.ask(environment, lambda world: (keys_of(world), lambda _found: (None, changes)))
         return Done(narrowed.id, matched)
+
+
+def _check_everybody(application: Application, channel: Channel, target: Everybody, kind: SubjectKind) -> None:
+    """Refuses: InvalidRequest, EverybodyGuarded."""
+    name = "device_id" if kind is SubjectKind.DEVICE else "key"
+    if target is Everybody.UNNAMED and channel.reset_all is ResetAll.EXPLICIT:
+        raise InvalidRequest(
+            f"Send {name}: on channel {channel.id!r} none, or an empty one, does not mean everybody. "
+            f"If you mean everybody, send {name}=all."
+        )
+    if not application.reset_all:
+        raise EverybodyGuarded(
+            f"Application {application.id!r} may reset one viewer at a time; send {name}. "
+            "Everybody is reset by an operator, through the control API."
+        )
+
+
+def _check_guards(offer: Offer) -> None:
+    """Refuses: EverybodyGuarded."""
+    guards = {"a reason": offer.reason_required, "a second person": offer.approvals > 1}
+    if wanted := " and ".join(guard for guard, is_wanted in guards.items() if is_wanted):
+        raise EverybodyGuarded(
+            f"A reset of everybody of pass {offer.pass_id!r} takes {wanted}, for which this call has no room. "
+            "An operator does it, through the control API."
+        )
 
 
 def _removing(

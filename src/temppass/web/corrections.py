@@ -37,7 +37,7 @@ def _correction(name: str, description: str, body: type[Struct], *refusals: type
         wire_control.DoneShape,
         Role.SUPPORT,
         status=201,
-        refusals=(*LIMITED, *_NAMING, r.KeyReused, *refusals),
+        refusals=(*LIMITED, *_NAMING, r.ReasonRequired, r.KeyReused, *refusals),
         body=body,
         parameters=("Idempotency-Key",),
     )

@@ -108,6 +108,7 @@ RESET: dict[type[r.Refusal], Row] = {
     r.InvalidIdentity: Row(400, "invalid_request"),
     r.UnknownChannel: Row(400, "invalid_request"),
     r.UnassignedChannel: Row(403, "insufficient_scope"),
+    r.EverybodyGuarded: Row(403, "insufficient_scope"),
     r.UnknownPass: Row(400, "invalid_request"),
     r.InactiveIntegration: Row(400, "invalid_request"),
 }
@@ -131,6 +132,7 @@ CONTROL: dict[type[r.Refusal], Row] = {
     r.InvalidRequest: Row(400, "invalid_request"),
     r.InvalidDeviceIdentifier: Row(400, "invalid_request"),
     r.InvalidIdentity: Row(400, "invalid_request"),
+    r.ReasonRequired: Row(400, "reason_required"),
     r.NotThere: Row(404, "not_found"),
     r.KeyReused: Row(422, "idempotency_key_reused"),
     r.AnsweredOnce: Row(409, "answered_once"),

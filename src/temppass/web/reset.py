@@ -12,7 +12,7 @@ from temppass.core.model import SubjectKind
 from temppass.core.refusal import InvalidRequest
 from temppass.core.world import SCOPE_RESET
 from temppass.service import Service
-from temppass.service.resets import EVERYBODY, Everybody, ResetAsk
+from temppass.service.resets import Everybody, ResetAsk
 from temppass.web.host import profile_of_host
 from temppass.web.openapi import GONE, Endpoint, GuardedRoute, Operation
 from temppass.web.problems import PLAIN, RESET, RESET_SURFACE, plain
@@ -105,7 +105,7 @@ def _read(request: Request, kind: SubjectKind) -> ResetAsk:
             f"If you mean everybody, send {named}=all."
         )
     _check_environment(request, _text(given, "environment"))
-    target: bytes | str | Everybody = EVERYBODY
+    target: bytes | str | Everybody = Everybody.NAMED if given.get(named) == b"all" else Everybody.UNNAMED
     if given.get(named, b"") not in {b"", b"all"}:
         if len(given[named]) > IDENTITY_BYTES_MAX:
             raise InvalidRequest(f"{named} has at most {IDENTITY_BYTES_MAX} bytes.")

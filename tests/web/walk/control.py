@@ -8,6 +8,7 @@ from typing import Any
 from tests.web.walk.corrections import corrections
 from tests.web.walk.doors import operations
 from tests.web.walk.explaining import explain
+from tests.web.walk.guards import guards
 from tests.web.walk.walker import CATALOGUE, GENERIC, JSON, PAIR, RESET, Headers, Walker
 
 CONTROL = "/control/v1"
@@ -28,6 +29,7 @@ def control(walker: Walker) -> None:
     catalogues(walker, roles)
     acts(walker, roles)
     corrections(walker, roles)
+    guards(walker, roles)
 
 
 def strangers(walker: Walker, admin: Headers) -> None:
