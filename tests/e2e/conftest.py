@@ -193,6 +193,11 @@ class Folder:
         self._open: list[Wire] = []
         self._servers: list[Server] = []
 
+    @property
+    def database(self) -> str | None:
+        """The URL of the database that its servers share; None where it is a file of the folder."""
+        return self._variables.get("TEMPPASS_STORE")
+
     def temppass(self, *arguments: str, through: Sequence[str] = (), **variables: str) -> Done:
         """Run a command; `through` is a program, with its options, that starts it."""
         done = subprocess.run(
