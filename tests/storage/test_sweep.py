@@ -5,11 +5,16 @@ What the sweeper takes and what it leaves, on every adapter.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import random
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
-from temppass.core.model import NOTHING, Changes, Floors, Found, Kept, Ledger, Raise, Subject, SubjectKind
+from temppass.core import reset, trial
+from temppass.core.catalogue import Offer
+from temppass.core.model import NOTHING, Changes, Floors, Found, Kept, Ledger, PassKind, Raise, Subject, SubjectKind
 from temppass.core.reset import UNDO_KEPT_MS
 from temppass.service.upkeep import CHUNK, RETENTION_EVERY_MS, Sweeper
 from temppass.storage.memory import MemoryStore
@@ -231,3 +236,116 @@ def test_a_sweep_that_an_outage_broke_off_goes_on_where_it_was(later: int, goes_
 
     asyncio.run(work())
     assert store.looked_after[3] == goes_on_after
+
+
+# --- over the whole window of an undo
+
+HOUR, SKEW = 3_600_000, 5 * 60_000
+#: of a pass whose trials outlast the test, reset at two o'clock every day
+OFFER = Offer("REF", "TempPassREF", PassKind.PROMOTIONAL, 90 * DAY, 9, "email", 9, True, "0 2 * * *", "UTC", T0)
+SUBJECTS = tuple(Subject(kind, bytes([number]) * 16) for kind in SubjectKind for number in range(4))
+Step = Callable[[Found], tuple[Any, Changes]]
+
+
+class Twins:
+    """The same acts on a store that is swept, and on one that never is: the sweep must make no difference."""
+
+    def __init__(self, store: Store) -> None:
+        self.swept, self.whole = store, MemoryStore()
+        self.single: list[str] = []
+        self._named = 0
+
+    def name(self) -> str:
+        self._named += 1
+        return f"act {self._named}"
+
+    async def do(self, step: Step, subjects: Sequence[Subject] = (), kept: tuple[str, ...] = ()) -> None:
+        asked = Keys(HERE[0], 0, (HERE[1], HERE[2]), tuple(subjects), kept=kept, raises=True)
+        told = [await store.transact(asked, step) for store in (self.swept, self.whole)]
+        assert told[0] == told[1]
+
+    async def found(self, store: Store) -> Found:
+        kept = tuple(map(reset.undo_key, self.single))
+        asked = Keys(HERE[0], 0, (HERE[1], HERE[2]), SUBJECTS, kept=kept, raises=True)
+        return await store.transact(asked, lambda found: (found, NOTHING))
+
+
+async def act(twins: Twins, chance: random.Random, now: int) -> None:
+    """Do what viewers, operators and calendars do, by servers whose clocks differ."""
+    now += chance.choice((-SKEW, 0, SKEW))
+    drawn, some = chance.random(), chance.sample(SUBJECTS, 2)
+    if drawn < 0.5:
+        ask = trial.Ask(OFFER, (some[0],))
+        await twins.do(lambda found: trial.authorize(found, ask, ["A"], now), some[:1])
+    elif drawn < 0.7:
+        twins.single.append(name := twins.name())
+        narrowing = reset.Narrowing()
+        await twins.do(lambda found: reset.reset_subjects(found, OFFER, some, narrowing, now, name), some)
+    elif drawn < 0.9:
+        kinds = chance.choice((reset.BOTH, reset.BOTH[:1], reset.BOTH[1:]))
+        name = twins.name()
+        await twins.do(lambda found: (None, reset.reset_everybody(found, OFFER, kinds, now, name)))
+    else:
+        names = sorted({each.act_id for each in (await twins.found(twins.whole)).raises})
+        name = chance.choice([*names, "none"])
+        await twins.do(lambda found: reset.undo_everybody(found, OFFER, name, now))
+    await twins.do(lambda found: (None, reset.fire(found, OFFER, now)))
+
+
+def at_best(found: Found, now: int) -> set[tuple[Subject, Ledger | None]]:
+    """Answer what would count if all that can be undone were: of everybody, the latest first; then of some."""
+    going_on = True
+    while going_on:
+        going_on = False
+        for name in {each.act_id for each in found.raises}:
+            outcome, changes = reset.undo_everybody(found, OFFER, name, now)
+            if isinstance(outcome, reset.Undone) and changes.floors is not None:
+                raises = tuple(each for each in found.raises if each not in changes.undone)
+                found = replace(found, floors=changes.floors, raises=raises)
+                going_on = True
+    ledgers = dict(zip(SUBJECTS, found.ledgers, strict=True))
+    for aside in filter(None, found.kept):
+        removed = reset.read_removed(aside)
+        named = tuple(ledgers[subject] for subject, _ in removed)
+        single = replace(found, ledgers=named, kept=(aside,))
+        _, changes = reset.undo_subjects(single, OFFER, removed, now, replace=True)
+        ledgers |= dict(changes.ledgers)
+    return {entry for entry in ledgers.items() if counts(*entry, found.floors)}
+
+
+def counts(subject: Subject, ledger: Ledger | None, floors: Floors) -> bool:
+    return ledger is not None and reset.counts(ledger, subject, floors)
+
+
+async def sweep(store: Store, now: int) -> None:
+    """Sweep as three servers do that have just been started and whose clocks differ: none remembers anything."""
+    for skew in (SKEW, 0, -SKEW):
+        await Sweeper(store, pause_s=0).sweep(now + skew, {})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_can_be_undone_comes_back_whole_and_afterwards_what_is_dead_is_gone(place: Place, seed: int) -> None:
+    """Single resets, of everybody, stacked, undone in between and recurring, every hour, for more than two days."""
+    chance = random.Random(seed)
+    last, over = T0 + 2 * DAY, T0 + 2 * DAY + UNDO_KEPT_MS + 2 * SKEW
+
+    async def work(store: Store) -> tuple[object, ...]:
+        twins, returning = Twins(store), 0
+        await fill(store, floors=Floors())
+        await fill(twins.whole, floors=Floors())
+        for now in range(T0, over, HOUR):
+            if now <= last:
+                await act(twins, chance, now)
+            await sweep(store, now)
+            for clock in (now - SKEW, now, now + SKEW):
+                found, whole = await twins.found(store), await twins.found(twins.whole)
+                assert at_best(found, clock) == at_best(whole, clock)
+                present = [counts(*entry, whole.floors) for entry in zip(SUBJECTS, whole.ledgers, strict=True)]
+                returning += len(at_best(whole, clock)) > sum(present)
+        await sweep(store, over)
+        whole, left = await twins.found(twins.whole), await twins.found(store)
+        ledgers = {each for kind in SubjectKind for each in await store.ledgers(HERE, kind, b"", 99)}
+        assert returning > 24
+        return ledgers == at_best(whole, over), left.raises, {*left.kept}
+
+    assert place.use(work) == (True, (), {None})
