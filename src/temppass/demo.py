@@ -21,7 +21,7 @@ async def prepare(service: Service, environment: str) -> str:
     for name in dict.fromkeys([*ENVIRONMENTS, environment]):
         if await service.catalogues.catalogue(name) == EMPTY:
             await service.catalogues.apply(name, catalogue, "demo", ByShell("demo"))
-    return await service.credentials.mint(environment, APPLICATION)
+    return await service.credentials.mint(environment, APPLICATION, ByShell("demo"))
 
 
 def walk(url: str, statement: str, curl: str = "curl -s") -> str:

@@ -8,13 +8,13 @@ coalesced: one commit carries all of them, each seeing the changes of those befo
 alone and changes nothing. Because steps are pure, an adapter may run one more than once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
 from temppass.core.act import Link, Sealed, Wanted
-from temppass.core.model import Changes, Count, Floors, Found, Ledger, Raise, Recorded, Subject, SubjectKind
+from temppass.core.model import Changes, Count, Floors, Found, Ledger, Raise, Recorded, Registered, Subject, SubjectKind
 from temppass.core.world import EnvironmentRecord
 
 A = TypeVar("A")
@@ -140,6 +140,19 @@ class Store(Protocol):
         Answer the next `limit` ledgers of an integration and kind in the order of their digests, `after` one (b"" at
         first), whether they count or not. The last page has fewer.
         """
+        ...
+
+    async def clients(
+        self, environment: str, application_id: str, epoch: int, limit: int, after: Registered | None = None
+    ) -> list[Registered]:
+        """
+        Answer the next `limit` clients that an application registered in one of its epochs, the last to register first,
+        those of one moment by their ids; after one of them (None at first).
+        """
+        ...
+
+    async def count_clients(self, environment: str, epochs: Mapping[str, int], limit: int) -> dict[str, int]:
+        """Answer how many clients each application registered in its epoch: no more than `limit` are counted."""
         ...
 
     async def records(self, environment: str, after: int, limit: int) -> list[Sealed]:

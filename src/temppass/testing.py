@@ -75,7 +75,8 @@ class Double:
 
     def mint(self, application_id: str, environment: str | None = None) -> str:
         """Answer a software statement. Raises UnknownApplication."""
-        return self._run(self.application.service.credentials.mint(environment or self.environment, application_id))
+        credentials, where = self.application.service.credentials, environment or self.environment
+        return self._run(credentials.mint(where, application_id, ACTOR))
 
     def operator(self, name: str, role: str, environments: Sequence[str] = (), channels: Sequence[str] = ()) -> str:
         """Create an operator of the control API, for 90 days; answer their token. Refuses: InvalidRequest."""

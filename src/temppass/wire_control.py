@@ -260,6 +260,56 @@ class CatalogueApplied(Struct, frozen=True):
     differences: tuple[str, ...]
 
 
+# --- applications
+
+
+class ApplicationShape(Struct, frozen=True):
+    """
+    Who may speak here. `channels` is null for all of them; `clients` counts those that may ask for tokens, 10,000 at
+    most; all that the application had been given until `revoked_at` has ended, null where that never was.
+    """
+
+    id: str
+    name: str
+    channels: tuple[str, ...] | None
+    scopes: tuple[str, ...]
+    domains: tuple[str, ...]
+    clients: int
+    revoked_at: str | None
+
+
+class ApplicationsShape(Struct, frozen=True):
+    applications: list[ApplicationShape]
+
+
+class ClientShape(Struct, frozen=True):
+    """One that registered with a statement: an installation of the application."""
+
+    id: str
+    registered_at: str
+
+
+class ClientsShape(Struct, frozen=True):
+    """A page of clients, the last to register first. `next` is what to send as `after`, null at the end."""
+
+    clients: list[ClientShape]
+    next: str | None
+
+
+class StatementBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a statement is minted."""
+
+    reason: str = ""
+
+
+class StatementMinted(Struct, frozen=True):
+    """`id` is the act's, and the statement's `jti`. The statement is told once; `ends_at` is null: it has no end."""
+
+    id: str
+    statement: str
+    ends_at: str | None
+
+
 # --- resets, grants, undo
 
 

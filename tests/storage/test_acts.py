@@ -80,7 +80,7 @@ def test_an_application_that_is_not_declared_is_neither_minted_for_nor_revoked(p
         rooms = service(store, Clock(T0))
         for _ in range(2):
             with pytest.raises(UnknownApplication):
-                await rooms.credentials.mint(HERE, "ops")
+                await rooms.credentials.mint(HERE, "ops", ANN)
             with pytest.raises(UnknownApplication):
                 await rooms.credentials.revoke(HERE, "ops", ANN)
             await rooms.catalogues.apply(HERE, EMPTY, "", ANN)
@@ -94,7 +94,7 @@ def test_a_statement_holds_from_the_moment_it_is_minted(place: Place) -> None:
     async def work(store: Store) -> int:
         rooms = service(store, Clock(T0))
         await rooms.catalogues.apply(HERE, CATALOGUE, "", ANN)
-        statement, world = await rooms.credentials.mint(HERE, "ops"), await rooms.world(HERE)
+        statement, world = await rooms.credentials.mint(HERE, "ops", ANN), await rooms.world(HERE)
         assert world.keyring is not None
         return read_statement(world.keyring, statement, HERE, T0 // 1000).epoch - world.epoch("ops")
 

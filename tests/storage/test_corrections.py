@@ -143,7 +143,7 @@ async def rooms(store: Store) -> Rooms:
     clock = Clock(T0)
     service = serve_from(store, SECRET, Policy(access_token_ms=100 * HOUR), clock)
     await service.catalogues.apply(HERE, CATALOGUE, "", ANN)
-    statement = await service.credentials.mint(HERE, "ops")
+    statement = await service.credentials.mint(HERE, "ops", ANN)
     client = await service.credentials.register(HERE, oauth.RegistrationRequest(statement, None))
     request = oauth.TokenRequest(client.client_id, client.client_secret, frozenset())
     caller = Caller(HERE, (await service.credentials.issue_token(HERE, request)).access_token, "REF")

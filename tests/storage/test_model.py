@@ -91,7 +91,7 @@ class Party:
             await self.service.context.store.amend(HERE, lambda _old: (None, keys, None))
         await self.apply(catalogue(0, "first"))
         credentials = self.service.credentials
-        statement = await credentials.mint(HERE, "ops")
+        statement = await credentials.mint(HERE, "ops", ByShell())
         client = await credentials.register(HERE, oauth.RegistrationRequest(statement, None))
         request = oauth.TokenRequest(client.client_id, client.client_secret, frozenset())
         self.caller = Caller(HERE, (await credentials.issue_token(HERE, request)).access_token, "REF")

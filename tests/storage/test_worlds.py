@@ -53,7 +53,7 @@ class Node:
         await self.service.catalogues.apply(HERE, catalogue, "", ByShell())
 
     async def token(self) -> str:
-        statement = await self.credentials.mint(HERE, "ops")
+        statement = await self.credentials.mint(HERE, "ops", ByShell())
         client = await self.credentials.register(HERE, RegistrationRequest(statement, None))
         request = TokenRequest(client.client_id, client.client_secret, frozenset())
         return (await self.credentials.issue_token(HERE, request)).access_token
@@ -83,7 +83,7 @@ def test_a_revocation_holds_on_every_node(place: Place) -> None:
     async def work(store: Store) -> list[str]:
         first, second = Node(store), Node(store)
         await first.apply(CATALOGUE)
-        token, statement = await first.token(), await first.credentials.mint(HERE, "ops")
+        token, statement = await first.token(), await first.credentials.mint(HERE, "ops", ByShell())
         await second.passes(token)
         await first.credentials.revoke(HERE, "ops", ByShell())
         with pytest.raises(RevokedApplication):
@@ -106,7 +106,7 @@ def test_an_application_that_left_returns_without_what_it_was_given(place: Place
     async def work(store: Store) -> list[str]:
         first, second = Node(store), Node(store)
         await first.apply(CATALOGUE)
-        token, statement = await first.token(), await first.credentials.mint(HERE, "ops")
+        token, statement = await first.token(), await first.credentials.mint(HERE, "ops", ByShell())
         await second.passes(token)
         await (first.apply(EMPTY) if by == "this program" else store.amend(HERE, forget))
         await first.apply(CATALOGUE)

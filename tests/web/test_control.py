@@ -27,7 +27,7 @@ BODIES: dict[str, Any] = {
     "grant": {"channel": "C", "pass": "P", "device": "tv", "minutes": 5},
 }
 #: what the paths of routes name
-NAMES = {"environment": PRODUCTION, "name": "nobody", "act": "nothing", "channel": "C", "pass": "P"}
+NAMES = {"environment": PRODUCTION, "name": "nobody", "act": "nothing", "application": "A", "channel": "C", "pass": "P"}
 LIMITED = [route.name for route in ROUTES if "{environment}" in route.path_format]
 #: which of these a route takes, in its path or body
 TAKEN = {route.name: {*route.param_convertors} | {*BODIES.get(route.name, ())} for route in ROUTES}

@@ -113,6 +113,7 @@ SEGMENTS = {
     "error": [b"invalid_integration"],
     "name": [b"nobody"],
     "act": [b"nothing"],
+    "application": [b"demo"],
     "environment": [b"release-production"],
     "channel": [b"REF"],
     "pass": [b"TempPassREF"],
@@ -123,6 +124,7 @@ QUERIES = {
     "reset_device": [TRIAL, TRIAL + b"&device_id=tvbox-4f19c2a0", TRIAL + b"&appId=player", TRIAL + b"&device_id=%FF"],
     "reset_generic": [TRIAL, TRIAL + b"&key=viewer@example.net"],
     "token": [b"", CREDENTIALS],
+    "clients": [b"", b"limit=1", b"limit=2&after=1767261600000.00"],
 }
 TITLES = [b'{"resources":["R1"]}', b'{"resources":["R2","R3"]}']
 SESSIONS = [b"", b"mvpd=TempPassREF", b"domainName=acme.example&redirectUrl=https://acme.example/back"]
@@ -136,6 +138,7 @@ BODIES = {
     "token": [CREDENTIALS],
     "plan_catalogue": [CATALOGUE],
     "apply_catalogue": [CATALOGUE],
+    "mint_statement": [b"", b'{"reason":"ticket 3"}'],
     "set_schedule": [b'{"paused":true}'],
     "explain": [
         b'{"device":"vbox-4f19c2a0","email":"anna@acme.example","title":"ACME-LIVE"}',

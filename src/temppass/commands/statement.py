@@ -30,10 +30,10 @@ def mint(application: str, store: str | None, environment: str | None) -> None:
     \b
     temppass statement mint ops > statement.jwt
     """
-    minted = administer(
-        store, environment, lambda app, name: app.service.credentials.mint(name, application), read_only=True
-    )
-    click.echo(minted)
+    by = actor()
+    # first only to look: where there is nothing to mint for, no store comes into being
+    administer(store, environment, lambda app, name: app.service.credentials.require(name, application), read_only=True)
+    click.echo(administer(store, environment, lambda app, name: app.service.credentials.mint(name, application, by)))
 
 
 @statement.command()

@@ -158,6 +158,12 @@ class CatalogueApply(Struct, frozen=True, tag="catalogue.apply", tag_field="kind
     differences: tuple[str, ...]
 
 
+class StatementMint(Struct, frozen=True, tag="statement.mint", tag_field="kind"):
+    """The application was given a software statement, whose `jti` is the id of this act."""
+
+    application_id: str
+
+
 class StatementRevoke(Struct, frozen=True, tag="statement.revoke", tag_field="kind"):
     """All that the application was given so far has ended."""
 
@@ -209,6 +215,7 @@ Act = (
     | UndoEnd
     | Grant
     | CatalogueApply
+    | StatementMint
     | StatementRevoke
     | SchedulePause
     | ScheduleResume

@@ -127,6 +127,13 @@ class Client(Struct, frozen=True):
     issued_at: int
 
 
+class Registered(Struct, frozen=True):
+    """A client as it is shown, without its secret; `at` is the moment of its registration."""
+
+    id: str
+    at: int
+
+
 class Device(Struct, frozen=True, omit_defaults=True, rename="camel"):
     """
     What a session tells the second screen about the first: flat, in the words of `X-Device-Info` (contract §11.1),

@@ -43,6 +43,8 @@ class EnvironmentRecord(Struct, frozen=True):
     paused: dict[str, int] = {}
     #: who operates the service: of the house alone
     operators: tuple[Operator, ...] = ()
+    #: when all that an application had been given was ended last, by application
+    revoked: dict[str, int] = {}
 
 
 _encode = msgspec.json.Encoder().encode

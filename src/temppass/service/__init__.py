@@ -9,6 +9,7 @@ from typing import NamedTuple
 from temppass.core.tokens import Secret
 from temppass.core.world import World
 from temppass.service.acts import Acts
+from temppass.service.applications import Applications
 from temppass.service.catalogues import Catalogues
 from temppass.service.context import Context, Policy, wall_clock
 from temppass.service.corrections import Corrections
@@ -46,6 +47,7 @@ class Service(NamedTuple):
     acts: Acts
     events: Events
     corrections: Corrections
+    applications: Applications
 
     async def world(self, environment: str) -> World:
         """Answer the present world, for its public keys and domains."""
@@ -86,4 +88,5 @@ def serve_from(
         Acts(context, desk, history),
         Events(context, desk, history, look_s),
         Corrections(context, desk, counters),
+        Applications(context, desk),
     )

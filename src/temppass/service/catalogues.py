@@ -18,7 +18,7 @@ from temppass.core.model import NOTHING, Changes, Recorded
 from temppass.core.operator import Role
 from temppass.core.refusal import Refusal, VersionMoved
 from temppass.core.world import HOUSE, EnvironmentRecord, rewritten
-from temppass.service.context import Context, given, new_id
+from temppass.service.context import Context, given
 from temppass.service.desk import Admitted, Call, Desk
 from temppass.service.worlds import Plan
 from temppass.store import Amendment, Keys
@@ -56,7 +56,7 @@ class Catalogues:
 
         An application that it takes out loses all that it was given, also if it returns. Source: design decision 8.24.
         """
-        now, id_ = self._context.clock(), new_id()
+        now, id_ = self._context.clock(), self._context.act_id()
 
         def change(old: EnvironmentRecord | None) -> Amendment[Applied]:
             applied, changed = self._applied(environment, old, new, now)
@@ -86,7 +86,7 @@ class Catalogues:
 
         Refuses: as Desk.act; what reading refused; VersionMoved.
         """
-        id_ = new_id()
+        id_ = self._context.act_id()
 
         def prepare(who: Admitted) -> Plan[AppliedOver]:
             world, new, why = who.world, given(asked), given(description)
@@ -120,7 +120,8 @@ class Catalogues:
             else self._context.new_keys(environment)
         )
         paused = {name: at for name, at in before.paused.items() if name in since}
-        changed = EnvironmentRecord(before.version + 1, new, since, epochs, keys, paused)
+        revoked = {name: at for name, at in before.revoked.items() if name in new.applications}
+        changed = EnvironmentRecord(before.version + 1, new, since, epochs, keys, paused, revoked=revoked)
         return Applied(difference(before.catalogue, new), changed.version), changed
 
     async def catalogue(self, environment: str) -> Catalogue:

@@ -34,7 +34,7 @@ from temppass.core.refusal import (
 )
 from temppass.core.reset import Narrowing, NotUndone, Refused
 from temppass.core.world import World
-from temppass.service.context import Context, given, keys_of, new_id
+from temppass.service.context import Context, given, keys_of
 from temppass.service.counters import RESET, Counters
 from temppass.service.desk import Admitted, Call, Desk
 from temppass.service.worlds import Plan
@@ -111,7 +111,7 @@ class Corrections:
         Refuses: as Desk.act, and what reading refused; UnknownChannel, UnknownPass, InactiveIntegration,
         ReasonRequired.
         """
-        id_ = new_id()
+        id_ = self._context.act_id()
 
         def prepare(who: Admitted) -> Plan[Receipt]:
             ask = given(asked)
@@ -139,7 +139,7 @@ class Corrections:
 
         Refuses: as `reset`; NothingToGrant where the viewer has no trial.
         """
-        id_ = new_id()
+        id_ = self._context.act_id()
 
         def prepare(who: Admitted) -> Plan[Receipt]:
             ask = given(asked)
@@ -179,7 +179,7 @@ class Corrections:
     ) -> Receipt:
         who = await self._desk.check(call, Role.SUPPORT)
         before = await self._before(who, act_id, kinds)
-        id_ = new_id()
+        id_ = self._context.act_id()
 
         def prepare(who: Admitted) -> Plan[Receipt]:
             ask = given(asked)
@@ -234,7 +234,7 @@ class Corrections:
                 aside = await self._kept(environment, reset.undo_key(reset_id, number))
                 await context.worlds.ask(environment, _returning(before, number, aside, ask, now))
             else:
-                await context.worlds.ask(environment, _ending(reset_id, actor, new_id(), now))
+                await context.worlds.ask(environment, _ending(reset_id, actor, context.act_id(), now))
 
     async def _kept(self, environment: str, key: str) -> Kept | None:
         def look(world: World) -> Plan[Kept | None]:

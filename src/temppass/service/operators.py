@@ -18,7 +18,7 @@ from temppass.core.operator import Operator, Role
 from temppass.core.refusal import InvalidRequest, NotThere, OutsideLimits, Refusal
 from temppass.core.tokens import hash_client_secret
 from temppass.core.world import HOUSE, EnvironmentRecord, World, rewritten
-from temppass.service.context import Context, given, new_id
+from temppass.service.context import Context, given
 from temppass.service.desk import Admitted, Call, Desk
 from temppass.service.worlds import Plan
 from temppass.store import Keys
@@ -61,12 +61,12 @@ class Operators:
     async def create_here(self, new: NewOperator, actor: act.ByShell) -> Created:
         """Create an operator, and with the first one the house. Refuses: InvalidRequest."""
         await self._found()
-        token, id_, now = _token(), new_id(), self._context.clock()
+        token, id_, now = _token(), self._context.act_id(), self._context.clock()
         return await self._context.worlds.ask(HOUSE, lambda house: _creating(house, new, token, actor, id_, now))
 
     async def revoke_here(self, name: str, actor: act.ByShell) -> Revoked:
         """Refuses: NotThere."""
-        id_, now = new_id(), self._context.clock()
+        id_, now = self._context.act_id(), self._context.clock()
         return await self._context.worlds.ask(HOUSE, lambda house: _revoking(house, name, actor, id_, now))
 
     async def everyone(self) -> tuple[Operator, ...]:
@@ -76,7 +76,7 @@ class Operators:
 
     async def create(self, call: Call, asked: NewOperator | Refusal) -> Created:
         """Refuses: as Desk.act; OutsideLimits for an admin of some environments; InvalidRequest."""
-        token, id_ = _token(), new_id()
+        token, id_ = _token(), self._context.act_id()
 
         def prepare(who: Admitted) -> Plan[Created]:
             _of_everything(who.operator)
@@ -86,7 +86,7 @@ class Operators:
 
     async def revoke(self, call: Call, name: str) -> Revoked:
         """Refuses: as Desk.act; OutsideLimits, NotThere."""
-        id_ = new_id()
+        id_ = self._context.act_id()
 
         def prepare(who: Admitted) -> Plan[Revoked]:
             _of_everything(who.operator)

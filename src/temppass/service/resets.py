@@ -20,7 +20,7 @@ from temppass.core.identity import canonical_user_key, device, user_key
 from temppass.core.model import ANYWHERE, NOTHING, Changes, Found, Subject, SubjectKind
 from temppass.core.refusal import EverybodyGuarded, InvalidRequest, Refusal
 from temppass.core.world import SCOPE_RESET, World
-from temppass.service.context import Context, given, keys_of, new_id
+from temppass.service.context import Context, given, keys_of
 from temppass.service.counters import RESET, Counters
 from temppass.service.decisions import origin_of
 from temppass.service.worlds import Plan
@@ -84,7 +84,7 @@ class Resets:
         for everybody as the catalogue asks, InvalidRequest and EverybodyGuarded, each as soon as it is known.
         """
         context = self._context
-        now, id_ = context.clock(), new_id()
+        now, id_ = context.clock(), self._context.act_id()
 
         def prepare(world: World) -> Plan[Done | _Narrowed]:
             grant = context.worlds.grant(world, token, now)
@@ -148,8 +148,9 @@ class Resets:
                 return Done(narrowed.id, matched)
             if removed:
                 matched, chunk = matched + removed, chunk + 1
-        end = act.Record(new_id(), context.clock(), narrowed.actor, act.NarrowedResetEnd(narrowed.id, matched))
-        changes = Changes(records=(act.recorded(end),))
+        end = act.NarrowedResetEnd(narrowed.id, matched)
+        ended = act.Record(context.act_id(), context.clock(), narrowed.actor, end)
+        changes = Changes(records=(act.recorded(ended),))
         await context.worlds.ask(environment, lambda world: (keys_of(world), lambda _found: (None, changes)))
         return Done(narrowed.id, matched)
 

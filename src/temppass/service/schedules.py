@@ -16,7 +16,7 @@ from temppass.core.model import Changes, Found
 from temppass.core.operator import Role
 from temppass.core.refusal import AlreadySo, NotThere, Refusal
 from temppass.core.world import rewritten
-from temppass.service.context import Context, given, keys_of, new_id
+from temppass.service.context import Context, given, keys_of
 from temppass.service.desk import Admitted, Call, Desk
 from temppass.service.worlds import Plan
 
@@ -71,7 +71,7 @@ class Schedules:
 
         Refuses: as Desk.act; what reading refused; NotThere, AlreadySo.
         """
-        id_ = new_id()
+        id_ = self._context.act_id()
 
         def prepare(who: Admitted) -> Plan[Set]:
             world, now, paused = who.world, who.now, given(asked)

@@ -5,7 +5,7 @@ It is the model that the other adapters are tested against, and a quick store fo
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -21,6 +21,7 @@ from temppass.core.model import (
     Ledger,
     Raise,
     Recorded,
+    Registered,
     Subject,
     SubjectKind,
 )
@@ -121,6 +122,23 @@ class MemoryStore:
         )
         subjects = [Subject(kind, digest) for digest in digests[:limit]]
         return [(subject, self._ledgers[integration, subject]) for subject in subjects]
+
+    async def clients(
+        self, environment: str, application_id: str, epoch: int, limit: int, after: Registered | None = None
+    ) -> list[Registered]:
+        found = sorted(
+            [
+                (client.issued_at, client.id)
+                for (name, _), client in self._clients.items()
+                if (name, client.application_id, client.epoch) == (environment, application_id, epoch)
+            ],
+            reverse=True,
+        )
+        beyond = [(at, id_) for at, id_ in found if after is None or (at, id_) < (after.at, after.id)]
+        return [Registered(id_, at) for at, id_ in beyond[:limit]]
+
+    async def count_clients(self, environment: str, epochs: Mapping[str, int], limit: int) -> dict[str, int]:
+        return {id_: len(await self.clients(environment, id_, epoch, limit)) for id_, epoch in epochs.items()}
 
     async def records(self, environment: str, after: int, limit: int) -> list[Sealed]:
         return [*self._sealed.get(environment, ())[after : after + limit]]

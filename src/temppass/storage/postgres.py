@@ -9,7 +9,7 @@ Source: design §4.1; the driver and the shape of the statements were chosen by 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
@@ -22,6 +22,7 @@ from temppass.core.model import (
     Floors,
     Found,
     Ledger,
+    Registered,
     Subject,
     SubjectKind,
 )
@@ -32,7 +33,7 @@ from temppass.storage.postgres_link import ANSWER_WAIT_S, connect, reason_of
 from temppass.storage.postgres_rows import columns, ledger_of, record_row
 from temppass.storage.postgres_schema import migrate
 from temppass.storage.schema import migrations
-from temppass.storage.search import BEFORE_ALL, search
+from temppass.storage.search import AFTER_ALL, BEFORE_ALL, search
 from temppass.storage.titles import Titles
 from temppass.store import (
     Amendment,
@@ -115,6 +116,17 @@ class PostgresStore:
             (Subject(kind, subject), ledger_of(started_at, expires_at, generation, titles.read(used), *row))
             for subject, started_at, expires_at, generation, used, *row in rows
         ]
+
+    async def clients(
+        self, environment: str, application_id: str, epoch: int, limit: int, after: Registered | None = None
+    ) -> list[Registered]:
+        last = after or AFTER_ALL
+        asked = (environment, application_id, epoch, limit, last.at, last.id)
+        return [Registered(*row) for row in await self._fetch(sql.APPLICATION_CLIENTS, *asked)]
+
+    async def count_clients(self, environment: str, epochs: Mapping[str, int], limit: int) -> dict[str, int]:
+        asked = (environment, [*epochs], [*epochs.values()], limit)
+        return {row["application"]: row["n"] for row in await self._fetch(sql.COUNT_CLIENTS, *asked)}
 
     async def records(self, environment: str, after: int, limit: int) -> list[Sealed]:
         rows = await self._fetch(sql.SEALED, environment, after, limit)

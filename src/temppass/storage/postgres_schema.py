@@ -34,6 +34,7 @@ async def migrate(connection: _Connection) -> bool:
     """
     await connection.execute("SET statement_timeout = 0")
     await _beside_servers(lambda: _run_files(connection))
+    await _beside_servers(lambda: _alone(connection, lambda: _build(connection, "client_application")))
     return await _beside_servers(lambda: _finish(connection))
 
 
@@ -55,21 +56,34 @@ async def _finish(connection: _Connection) -> bool:
         return True
     if await connection.fetchval(sql.OLDER_SERVERS):
         return False
-    # asked for and not waited for: whoever waits is a transaction that the building of the index waits for
+    await _alone(connection, lambda: _swap(connection))
+    return True
+
+
+async def _swap(connection: _Connection) -> None:
+    if await connection.fetchval(sql.IS_FINISHED):  # by now
+        return
+    await _build(connection, "ledgers_by_slot")
+    async with connection.transaction():
+        await connection.execute(f"SET LOCAL lock_timeout = {LOCK_MS}")
+        await connection.execute(sql.FINISH)
+
+
+async def _build(connection: _Connection, index: str) -> None:
+    if await connection.fetchval(sql.BROKEN_INDEX, index):
+        await connection.execute(sql.DROP_INDEX + index)
+    await connection.execute(sql.INDEXES[index])
+
+
+async def _alone(connection: _Connection, work: Callable[[], Awaitable[None]]) -> None:
+    """Do `work` that no other migration does at the same time."""
+    # asked for and not waited for: whoever waits is a transaction that the building of an index waits for
     if not await connection.fetchval(f"SELECT pg_try_advisory_lock({_FINISHING})"):
         raise asyncpg.LockNotAvailableError
     try:
-        if await connection.fetchval(sql.IS_FINISHED):  # by now
-            return True
-        if await connection.fetchval(sql.BROKEN_INDEX):
-            await connection.execute(sql.DROP_INDEX)
-        await connection.execute(sql.BUILD_INDEX)
-        async with connection.transaction():
-            await connection.execute(f"SET LOCAL lock_timeout = {LOCK_MS}")
-            await connection.execute(sql.FINISH)
+        await work()
     finally:
         await connection.execute(f"SELECT pg_advisory_unlock({_FINISHING})")
-    return True
 
 
 async def _beside_servers(work: Callable[[], Awaitable[A]]) -> A:

@@ -91,6 +91,22 @@ SELECT integration, kind, generation, floor_before, at, act FROM temppass.raised
 WHERE integration = ANY ($1::integer[]) ORDER BY integration, kind, generation
 """
 
+# --- clients of an application
+
+APPLICATION_CLIENTS = """
+SELECT id, issued_at FROM temppass.client
+WHERE environment = $1 AND application = $2 AND epoch = $3 AND (issued_at, id) < ($5, $6)
+ORDER BY environment DESC, application DESC, epoch DESC, issued_at DESC, id DESC LIMIT $4
+"""
+COUNT_CLIENTS = """
+SELECT k.application, counted.n FROM unnest($2::text[], $3::integer[]) AS k (application, epoch), LATERAL (
+    SELECT count(*) AS n FROM (
+        SELECT 1 FROM temppass.client
+        WHERE environment = $1 AND client.application = k.application AND client.epoch = k.epoch LIMIT $4
+    ) AS clients
+) AS counted
+"""
+
 # --- what a batch writes
 
 # the key is named by its constraint, which has the slot or, while servers of the first version run, has it not
@@ -241,13 +257,18 @@ OLDER_SERVERS = """
 SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'temppass'
 """
 # an index whose building was broken off is there all the same, and good for nothing
-BROKEN_INDEX = """
-SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass('temppass.ledgers_by_slot') AND NOT indisvalid
-"""
-DROP_INDEX = "DROP INDEX CONCURRENTLY IF EXISTS temppass.ledgers_by_slot"
-BUILD_INDEX = """
+BROKEN_INDEX = "SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass('temppass.' || $1) AND NOT indisvalid"
+DROP_INDEX = "DROP INDEX CONCURRENTLY IF EXISTS temppass."
+#: by name: indexes of tables that are large where servers run, which go on writing while one is built
+INDEXES = {
+    "client_application": """
+CREATE INDEX CONCURRENTLY IF NOT EXISTS client_application
+ON temppass.client (environment, application, epoch, issued_at, id)
+""",
+    "ledgers_by_slot": """
 CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS ledgers_by_slot ON temppass.ledgers (slot, integration, kind, subject)
-"""
+""",
+}
 FINISH = """
 DROP VIEW temppass.trial, temppass.ledger, temppass.session;
 ALTER TABLE temppass.ledgers DROP CONSTRAINT ledger_pkey;

@@ -6,9 +6,12 @@ once has to go by the index of what is given.
 from collections.abc import Callable, Sequence
 
 from temppass.core.act import Wanted
+from temppass.core.model import Registered
 
 #: moment and id, before those of every record
 BEFORE_ALL = (0, "")
+#: after whom the first page of clients is
+AFTER_ALL = Registered("", 2**63 - 1)
 
 
 def search(

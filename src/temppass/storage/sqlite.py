@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,6 +23,7 @@ from temppass.core.model import (
     Count,
     Found,
     Ledger,
+    Registered,
     Subject,
     SubjectKind,
 )
@@ -81,6 +82,16 @@ class _Asks(ABC):
         self, integration: IntegrationKey, kind: SubjectKind, after: bytes, limit: int
     ) -> list[tuple[Subject, Ledger]]:
         return await self._submit(lambda transaction: transaction.ledgers(integration, kind, after, limit))
+
+    async def clients(
+        self, environment: str, application_id: str, epoch: int, limit: int, after: Registered | None = None
+    ) -> list[Registered]:
+        return await self._submit(
+            lambda transaction: transaction.clients(environment, application_id, epoch, limit, after)
+        )
+
+    async def count_clients(self, environment: str, epochs: Mapping[str, int], limit: int) -> dict[str, int]:
+        return await self._submit(lambda transaction: transaction.count_clients(environment, epochs, limit))
 
     async def records(self, environment: str, after: int, limit: int) -> list[Sealed]:
         return await self._submit(lambda transaction: transaction.records(environment, after, limit))

@@ -58,6 +58,13 @@ CLIENT = "SELECT id, application, epoch, secret_hash, issued_at FROM client WHER
 ADD_CLIENT = """
 INSERT INTO client (environment, id, application, epoch, secret_hash, issued_at) VALUES (?, ?, ?, ?, ?, ?)
 """
+CLIENTS = """
+SELECT id, issued_at FROM client WHERE environment = ? AND application = ? AND epoch = ? AND (issued_at, id) < (?, ?)
+ORDER BY issued_at DESC, id DESC LIMIT ?
+"""
+COUNT_CLIENTS = """
+SELECT count(*) FROM (SELECT 1 FROM client WHERE environment = ? AND application = ? AND epoch = ? LIMIT ?)
+"""
 KEPT = "SELECT kind, key, expires_at, document FROM kept WHERE environment = ? AND key = ?"
 WRITE_KEPT = """
 INSERT INTO kept (environment, key, kind, expires_at, document) VALUES (?, ?, ?, ?, ?)

@@ -3,7 +3,7 @@ What one transaction of SQLite answers and writes: the port, in rows. It knows n
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from msgspec.structs import astuple
@@ -22,13 +22,14 @@ from temppass.core.model import (
     Origin,
     Raise,
     Recorded,
+    Registered,
     Rewritten,
     Subject,
     SubjectKind,
 )
 from temppass.core.world import HOUSE, EnvironmentRecord, read_environment, rewritten
 from temppass.storage import sqlite_sql as sql
-from temppass.storage.search import BEFORE_ALL, search
+from temppass.storage.search import AFTER_ALL, BEFORE_ALL, search
 from temppass.storage.titles import Titles
 from temppass.store import (
     LEDGER_READ_BYTES_MAX,
@@ -120,6 +121,19 @@ class Transaction:
         id_, _ = self._row(integration)
         rows = self._execute(sql.LEDGERS_AFTER, (id_, kind, after, limit))
         return [(Subject(kind, row[0]), self._ledger_of(row[1:])) for row in rows]
+
+    def clients(
+        self, environment: str, application_id: str, epoch: int, limit: int, after: Registered | None
+    ) -> list[Registered]:
+        last = after or AFTER_ALL
+        rows = self._execute(sql.CLIENTS, (environment, application_id, epoch, last.at, last.id, limit))
+        return [Registered(*row) for row in rows]
+
+    def count_clients(self, environment: str, epochs: Mapping[str, int], limit: int) -> dict[str, int]:
+        return {
+            id_: self._execute(sql.COUNT_CLIENTS, (environment, id_, epoch, limit)).fetchone()[0]
+            for id_, epoch in epochs.items()
+        }
 
     def records(self, environment: str, after: int, limit: int) -> list[Sealed]:
         rows = self._execute(sql.SEALED, (environment, after, limit))

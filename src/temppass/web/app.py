@@ -19,6 +19,7 @@ from starlette.routing import Match
 from temppass.core.refusal import InvalidRequest
 from temppass.service import Service
 from temppass.web.acts import ActsDoors
+from temppass.web.applications import ApplicationDoors
 from temppass.web.control import Control
 from temppass.web.corrections import CorrectionDoors
 from temppass.web.cors import cors_headers
@@ -83,6 +84,7 @@ class Edge:
         self.routes += Control(service).routes()
         self.routes += ActsDoors(service).routes()
         self.routes += CorrectionDoors(service).routes()
+        self.routes += ApplicationDoors(service).routes()
         self.routes += Own(service, self._metrics, self.routes).routes()
         #: those of a port of which others have not the same
         self._at_port: dict[int | None, list[GuardedRoute]] = {}

@@ -82,6 +82,9 @@ PARAMETERS = {
     "appId": Parameter("query", "Only ledgers that were recorded with this application."),
     "deviceUser": Parameter("query", "Only ledgers that were recorded with this user of the device."),
     "name": Parameter("path", "The operator.", required=True, example="anna"),
+    "application": Parameter("path", "The application.", required=True, example="demo"),
+    "limit": Parameter("query", "How many at most; else 100.", {"type": "integer", "minimum": 1, "maximum": 500}),
+    "after": Parameter("query", "Where the page before ended: its `next`."),
     "act": Parameter("path", "The id of an act.", required=True, example="2f1c7a52-6f1e-4b8e-9d3a-0c5b7e2a9f10"),
     "Accept": Parameter(
         "header", "`text/csv` or `application/jsonl`: all that fits, the oldest first, not by `limit` and `after`.",

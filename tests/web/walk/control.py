@@ -30,6 +30,7 @@ def control(walker: Walker) -> None:
     acts(walker, roles)
     corrections(walker, roles)
     guards(walker, roles)
+    applications(walker, roles)
 
 
 def strangers(walker: Walker, admin: Headers) -> None:
@@ -92,6 +93,41 @@ def catalogues(walker: Walker, roles: dict[str, Headers]) -> None:
         walker.ask(f"catalogue: {method} too long", f"{method} {path}", JSON | admin | {"Content-Length": "65537"})
 
 
+def applications(walker: Walker, roles: dict[str, Headers]) -> None:
+    inside, double, admin = f"{CONTROL}/environments/spring/applications", walker.double, roles["admin"]
+
+    def mint(name: str, headers: Headers, body: str = "", application: str = "player") -> Any:
+        return walker.ask(f"a statement: {name}", f"POST {inside}/{application}/statements", JSON | headers, body)
+
+    for role, headers in roles.items():
+        walker.ask(f"applications: {role}", f"GET {inside}", headers)
+        walker.ask(f"clients: {role}", f"GET {inside}/player/clients", headers)
+        mint(f"minted by {role}", headers, '{"reason":"ticket 3"}')
+    once, spring = {"Idempotency-Key": "m1"} | admin, {"Host": "spring.localhost"}
+    statement = mint("minted once", once).json["statement"]
+    mint("minted again", once)
+    mint("minted otherwise", once, "{}")
+    for number in range(3):
+        double.clock.advance(1)
+        register = json.dumps({"software_statement": statement})
+        walker.ask(f"a client of spring, {number}", "POST /o/client/register", JSON | spring, register)
+    first = walker.ask("clients: the first two", f"GET {inside}/player/clients?limit=2", admin).json["next"]
+    walker.ask("clients: the third", f"GET {inside}/player/clients?limit=2&after={first}", admin)
+    for query in ("limit=0", "limit=501", "limit=many", "after=nobody", "after=1.2&after=1.2", "offset=1"):
+        walker.ask(f"clients: {query}", f"GET {inside}/player/clients?{query}", admin)
+    for body in ("[]", '{"ends_at":"2027-01-01T00:00:00Z"}', '{"reason":"anna@acme.example"}'):
+        mint(f"minted with {body}", admin, body)
+    mint("too long", admin | {"Content-Length": "65537"})
+    mint("of nobody", admin, application="nobody")
+    walker.ask("clients of nobody", f"GET {inside}/nobody/clients", admin)
+    two = {"Authorization": f"Bearer {double.operator('of-acme2', 'viewer', ['spring'], ['ACME2'])}"}
+    walker.ask("applications: of a channel", f"GET {inside}", two)
+    walker.ask("clients: of another channel", f"GET {inside}/player/clients", two)
+    double.revoke("player", "spring")
+    walker.ask("applications: one was revoked", f"GET {inside}", admin)
+    walker.ask("applications: of no environment", f"GET {CONTROL}/environments/nowhere/applications", admin)
+
+
 def counters(walker: Walker, roles: dict[str, Headers]) -> None:
     path, admin = f"{CONTROL}/environments/release-production/counters", roles["admin"]
     for role, headers in roles.items():
@@ -145,8 +181,7 @@ _NO_SEARCH = (
 
 
 def on_record(walker: Walker) -> Headers:
-    """Do something in an environment of its own, one thing in a millisecond: those of one have no order. Answer the
-    headers of who sees no more than one of its channels."""
+    """Do something in an environment of its own. Answer the headers of who sees no more than one of its channels."""
     double, began = walker.double, walker.double.clock.now
     for number, minutes in enumerate((30, 40, 50)):
         double.clock.now = began + number

@@ -159,7 +159,7 @@ class Operation(NamedTuple):
     def target(self, channel: str = "ACME1", pass_id: str = "Basic", code: str = "AAAAAAA") -> str:
         """Fill in the path, and the query of a reset."""
         named = {"service_provider": channel, "mvpd": pass_id, "code": code}
-        named |= {"environment": "release-production", "channel": "ACME2", "pass": "Daily"}
+        named |= {"environment": "release-production", "channel": "ACME2", "pass": "Daily", "application": "ops"}
         target = self.path.format(**named, error="invalid_integration", rest="reset", name="nobody", act="nothing")
         return target + f"?requestor_id={channel}&mvpd_id={pass_id}&device_id=d&key=k" * self.is_reset
 

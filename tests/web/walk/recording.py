@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 
-_UUID4 = r"\b[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\b"
+_UUID = r"\b[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\b"
 #: placeholder and shape of what can be told by its shape
 _SHAPES = {
-    "uuid": _UUID4,
+    "uuid": _UUID,
     "operator token": r"\btpo_[\w-]{43}",
     "viewer": r"\btemppass_[0-9a-f]{40}\b",
     "digest": r"\b[0-9a-f]{32}\b",

@@ -26,3 +26,6 @@ CREATE TABLE counter (
     PRIMARY KEY (environment, minute, channel, pass, what)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX counter_minute ON counter (minute);
+
+-- The clients of an application, by when they registered.
+CREATE INDEX client_application ON client (environment, application, epoch, issued_at, id);
