@@ -18,7 +18,9 @@ from temppass.core.tokens import Secret
 from temppass.core.world import HOUSE
 from temppass.service import Service, serve_from
 from temppass.service.acts import Entry, Search
+from temppass.service.counters import MINUTE_MS, Point
 from temppass.service.desk import Call
+from temppass.service.events import COUNTED_LOOKS
 from temppass.service.operators import NewOperator
 from temppass.store import Keys, StoreUnavailable
 from temppass.testing import Clock
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from tests.storage.conftest import Place
 
+    from temppass.core.model import Count
     from temppass.service.events import Heard
     from temppass.store import Store
 
@@ -312,6 +315,42 @@ def test_one_look_serves_all_and_nobody_looks_where_nobody_listens(
         return [[entry.sequence for entry in news.acts] for news in told], len(asked), rooms.events.is_looking
 
     assert place.use(work) == ([[2, 3]] * 3, 1, False)
+
+
+def test_counters_are_heard_every_five_looks_within_the_limits(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the present minute and of the one before; one reading serves all who listen."""
+
+    async def work(store: Store) -> tuple[list[list[list[Point] | None]], list[tuple[int, int]]]:
+        rooms = service(store, look_s=3_600)
+        everything, limited = await operator(rooms), await operator(rooms, Role.VIEWER, "bob", "REF")
+        await found(rooms)
+        for minutes, channel in ((0, "REF"), (-1, "ACME1"), (-2, "REF")):
+            rooms.counters.add(HERE, channel, "P", T0 + minutes * MINUTE_MS, ["permit"])
+        await rooms.counters.flush()
+        listeners = [await rooms.events.listen(call, None) for call in (everything, everything, limited)]
+        for heard in listeners:
+            await anext(heard)
+        asked, read = list[tuple[int, int]](), store.counts
+
+        async def counted(environment: str, since: int, until: int) -> list[Count]:
+            asked.append((since, until))
+            return await read(environment, since, until)
+
+        monkeypatch.setattr(store, "counts", counted)
+        told: list[list[list[Point] | None]] = []
+        for _ in range(COUNTED_LOOKS + 1):
+            await rooms.events.look()
+            told.append([(await anext(heard)).points for heard in listeners])
+        for heard in listeners:
+            await heard.aclose()
+        return told, asked
+
+    minute = T0 // MINUTE_MS
+    ref, acme1 = Point(T0, "REF", "P", {"permit": 1}), Point(T0 - MINUTE_MS, "ACME1", "P", {"permit": 1})
+    told, asked = place.use(work)
+    nothing = [None, None, None]
+    assert told == [*[nothing] * (COUNTED_LOOKS - 1), [[acme1, ref], [acme1, ref], [ref]], nothing]
+    assert asked == [(minute - 1, minute + 1)]
 
 
 def test_who_listens_while_the_store_goes_away_is_told_to_come_again(

@@ -17,6 +17,7 @@ from tests.web.walk.walker import CATALOGUE
 from temppass.core.act import ByOperator, EverybodyReset, Record, recorded
 from temppass.core.model import Changes
 from temppass.core.operator import Role
+from temppass.service.events import COUNTED_LOOKS
 from temppass.store import Keys
 from temppass.testing import Double, build, serving
 
@@ -72,6 +73,20 @@ def test_a_server_that_ends_waits_for_no_listener(caplog: pytest.LogCaptureFixtu
         connection = listen(double)
     connection.close()
     assert caplog.messages == []
+
+
+def test_counters_are_heard_without_an_id() -> None:
+    """So `Last-Event-ID` stays that of the last act."""
+    with serving(CATALOGUE, now=T0) as double, listen(double) as connection:
+        service, heard = double.application.service, b""
+        service.counters.add("release-production", "ACME1", "P", T0, ["permit"])
+        double._run(service.counters.flush())
+        for _ in range(COUNTED_LOOKS):
+            double._run(service.events.look())
+        while b"event: counters" not in heard:
+            heard = connection.recv(65_536)
+        point = b'{"at":"2026-01-01T10:00:00.000Z","channel":"ACME1","pass":"P","counts":{"permit":1}}'
+        assert heard.split(b"\r\n")[1] == b'event: counters\ndata: {"step":"1m","points":[' + point + b"]}\n\n"
 
 
 def test_an_act_is_heard_and_a_token_that_is_revoked_ends_the_stream() -> None:

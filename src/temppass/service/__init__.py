@@ -86,7 +86,7 @@ def serve_from(
         counters,
         Explainer(context, desk, history),
         Acts(context, desk, history),
-        Events(context, desk, history, look_s),
+        Events(context, desk, history, counters, look_s),
         Corrections(context, desk, counters),
         Applications(context, desk),
     )

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from temppass.core.model import Count
-from temppass.core.operator import Role
+from temppass.core.operator import Operator, Role
 from temppass.core.refusal import InvalidRequest, Refusal
 from temppass.service.context import Context, given
 from temppass.service.desk import Call, Desk
@@ -100,10 +100,25 @@ class Counters:
         if (until - since) / step_ms > POINTS_MAX:
             raise InvalidRequest(f"At most {POINTS_MAX} steps at once; choose a longer step, or less time.")
         rows = await self._context.store.counts(who.world.name, since // MINUTE_MS, -(-until // MINUTE_MS))
-        points: dict[tuple[int, str, str], Counter[str]] = {}
-        for row in rows:
-            wanted = (ask.channel_id in {None, row.channel_id}) and (ask.pass_id in {None, row.pass_id})
-            if wanted and who.operator.sees(row.channel_id):
-                at = row.minute * MINUTE_MS // step_ms * step_ms
-                points.setdefault((at, row.channel_id, row.pass_id), Counter())[row.what] += row.n
-        return [Point(*place, dict(sorted(counts.items()))) for place, counts in sorted(points.items())]
+        wanted = [
+            row for row in rows if (ask.channel_id in {None, row.channel_id}) and (ask.pass_id in {None, row.pass_id})
+        ]
+        return seen(who.operator, _points(wanted, step_ms))
+
+    async def latest(self, environment: str) -> list[Point]:
+        """Answer what was counted in the present minute and in the one before, of every channel."""
+        minute = self._context.clock() // MINUTE_MS
+        return _points(await self._context.store.counts(environment, minute - 1, minute + 1), MINUTE_MS)
+
+
+def seen(operator: Operator, points: Iterable[Point]) -> list[Point]:
+    """Answer those of the channels that an operator sees."""
+    return [point for point in points if operator.sees(point.channel_id)]
+
+
+def _points(rows: Iterable[Count], step_ms: int) -> list[Point]:
+    points: dict[tuple[int, str, str], Counter[str]] = {}
+    for row in rows:
+        at = row.minute * MINUTE_MS // step_ms * step_ms
+        points.setdefault((at, row.channel_id, row.pass_id), Counter())[row.what] += row.n
+    return [Point(*place, dict(sorted(counts.items()))) for place, counts in sorted(points.items())]

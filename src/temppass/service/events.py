@@ -1,9 +1,9 @@
 """
 What is done, told to those who listen as it happens.
 
-However many listen, one look at the store a second and environment serves them all, and nobody looks where nobody
-listens. A listener has no queue: it has read up to a sequence, goes on from there at its own pace, and where it is far
-behind it reads pages of its own. So one that is slow, or dead, costs nobody anything.
+However many listen, one look at the store a second and environment serves them all, and one at the counters every five;
+nobody looks where nobody listens. A listener has no queue: it has read up to a sequence, goes on from there at its own
+pace, and where it is far behind it reads pages of its own. So one that is slow, or dead, costs nobody anything.
 
 Source: docs/design.md (acts are told as they happen).
 """
@@ -20,39 +20,54 @@ from temppass.core.refusal import Refusal
 from temppass.core.world import HOUSE
 from temppass.service.acts import Entry, entry_of, visible
 from temppass.service.context import Context, given
+from temppass.service.counters import Counters, Point, seen
 from temppass.service.desk import Call, Desk, admit
 from temppass.service.history import PAGE, History
 from temppass.store import StoreBusy, StoreUnavailable
 
 #: how often the store is looked at while somebody listens, in seconds
 LOOK_S = 1.0
+#: every so many looks what was counted is looked at too: so often it is brought to the store (upkeep.py)
+COUNTED_LOOKS = 5
 #: of one process
 LISTENERS_MAX = 1_000
 
 
 class Heard(NamedTuple):
-    """What one look brought: acts in the order of the chain, perhaps none. Other news get a field of their own."""
+    """
+    What one look brought: acts in the order of the chain, perhaps none; and, every few looks, what was counted in the
+    present minute and in the one before.
+    """
 
     acts: list[Entry]
+    points: list[Point] | None = None
 
 
 class _Place:
-    """An environment that somebody listens to: what was sealed up to `seen`, of which `tail` has the last."""
+    """
+    An environment that somebody listens to: what was sealed up to `seen`, of which `tail` has the last; and the points
+    that were told last.
+    """
 
     def __init__(self, seen: int) -> None:
         self.seen = seen
         self.tail: deque[Entry] = deque(maxlen=PAGE)
+        self.points: list[Point] | None = None
         self.listeners = 0
 
 
 class Events:
-    def __init__(self, context: Context, desk: Desk, history: History, look_s: float = LOOK_S) -> None:
+    def __init__(
+        self, context: Context, desk: Desk, history: History, counters: Counters, look_s: float = LOOK_S
+    ) -> None:
         self._context = context
         self._desk = desk
         self._history = history
+        self._counters = counters
         self._look_s = look_s
         self._places: dict[str, _Place] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._looks = 0
         #: is done with the next look: whether there will be another
         self._next: asyncio.Future[bool] | None = None
 
@@ -75,7 +90,7 @@ class Events:
         return self._follow(call, head, head if asked is None else min(asked, head))
 
     async def _follow(self, call: Call, head: int, reached: int) -> AsyncGenerator[Heard]:
-        place = self._enter(call.environment, head)
+        place, told = self._enter(call.environment, head), None
         try:
             while True:
                 house = await self._context.worlds.known(HOUSE)  # which each look has loaded
@@ -83,7 +98,9 @@ class Events:
                 coming = self._next
                 page = await self._beyond(call.environment, place, reached)
                 reached = page[-1].sequence or reached if page else reached
-                yield Heard(visible(operator, page))
+                points = place.points if place.points is not told else None
+                told = place.points
+                yield Heard(visible(operator, page), None if points is None else seen(operator, points))
                 if len(page) < PAGE and coming is not None and not await asyncio.shield(coming):
                     return
         except (Refusal, StoreUnavailable):
@@ -128,12 +145,15 @@ class Events:
     async def look(self) -> None:
         """Look at what is new wherever somebody listens, and tell them. Raises StoreUnavailable."""
         await self._context.worlds.load(HOUSE)
+        self._looks += 1
         for environment, place in tuple(self._places.items()):
             await self._history.seal_all(environment)
             full = True
             while full and (page := await self._context.store.records(environment, place.seen, PAGE)):
                 place.tail.extend(map(entry_of, page))
                 place.seen, full = page[-1].link.sequence, len(page) == PAGE
+            if self._looks % COUNTED_LOOKS == 0:
+                place.points = await self._counters.latest(environment)
         self._tell(goes_on=True)
 
     def _tell(self, *, goes_on: bool) -> None:

@@ -24,7 +24,18 @@ from temppass.core.world import HOUSE
 from temppass.service import Service
 from temppass.service.acts import Entry, Search
 from temppass.service.events import Heard
-from temppass.web.desk import IN, LIMITED, call_of, decode, environment_of, moment_of, operation, read, route
+from temppass.web.desk import (
+    IN,
+    LIMITED,
+    call_of,
+    counters_shape,
+    decode,
+    environment_of,
+    moment_of,
+    operation,
+    read,
+    route,
+)
 from temppass.web.openapi import GuardedRoute
 from temppass.web.problems import CONTROL_HEADERS, JSON
 from temppass.web.request import Headers, attempt
@@ -32,8 +43,6 @@ from temppass.web.request import Headers, attempt
 #: values of one member of a search
 VALUES_MAX = 100
 SUBJECTS_MAX = 1_000
-#: looks that bring nothing before a listener is told that somebody is there; one a second
-SILENT_LOOKS = 15
 CSV, LINES, EVENTS = "text/csv", "application/jsonl", "text/event-stream"
 
 _SEARCHING = (*LIMITED, r.InvalidIdentity, r.InvalidDeviceIdentifier)
@@ -59,7 +68,8 @@ _HOUSE_ACT = operation(
 )  # fmt: skip
 _EVENTS = operation(
     "events",
-    "Hear what is done: `event: act`, its sequence as `id`, its record as `data`. A comment comes every 15 seconds.",
+    "Hear what is done: `event: act`, its sequence as `id`, its record as `data`; and every five seconds what was "
+    "counted: `event: counters`, as `data` the points of the present minute and of the one before.",
     wire_control.ActShape,
     Role.VIEWER,
     parameters=("Last-Event-ID",),
@@ -221,13 +231,11 @@ def _defused(cell: object) -> str:
 
 async def _told(heard: AsyncIterator[Heard]) -> AsyncIterator[str]:
     yield ":\n\n"  # so that the head goes out at once
-    silent = 0
     async for news in heard:
-        silent = 0 if news.acts else silent + 1
         if news.acts:
             yield "".join(map(_event, news.acts))
-        elif silent % SILENT_LOOKS == 0:
-            yield ":\n\n"
+        if news.points is not None:  # without an id: the next one tells of the whole minute, so none is missed
+            yield f"event: counters\ndata: {wire.encode(counters_shape('1m', news.points)).decode()}\n\n"
 
 
 def _event(entry: Entry) -> str:

@@ -30,6 +30,7 @@ from temppass.web.desk import (
     IN,
     LIMITED,
     call_of,
+    counters_shape,
     decode,
     environment_of,
     moment_of,
@@ -229,11 +230,7 @@ class Control:
         asked = attempt(_asked_counters, request.scope["query_string"])
         found = await self._service.counters.counts(call_of(request, environment_of(request)), asked)
         step = duration_text(asked.step_minutes * MINUTE_MS) if not isinstance(asked, r.Refusal) else ""
-        points = [
-            wire_control.PointShape(wire_control.moment(each.at), each.channel_id, each.pass_id, each.counts)
-            for each in found
-        ]
-        return ok(wire_control.CountersShape(step, points))
+        return ok(counters_shape(step, found))
 
 
 # --- reading: what cannot be read is handed on as its refusal, which is due only after the operator's

@@ -4,7 +4,7 @@ What every door of the control API shares: how it describes itself, how a call i
 Source: RFC 9457 (problems), RFC 6750 (bearer tokens).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,6 +17,7 @@ from temppass.core import refusal as r
 from temppass.core.catalogue import is_environment_name
 from temppass.core.operator import Role
 from temppass.core.refusal import InvalidRequest
+from temppass.service.counters import Point
 from temppass.service.desk import Call, Once
 from temppass.web.openapi import JSON_TYPE, READING, Endpoint, GuardedRoute, Operation, body_of, ref
 from temppass.web.problems import CONTROL_HEADERS, CONTROL_SURFACE, JSON
@@ -119,6 +120,16 @@ def moment_of(text: str, name: str) -> int:
 
 
 # --- answering
+
+
+def counters_shape(step: str, points: Sequence[Point]) -> wire_control.CountersShape:
+    return wire_control.CountersShape(
+        step,
+        [
+            wire_control.PointShape(wire_control.moment(each.at), each.channel_id, each.pass_id, each.counts)
+            for each in points
+        ],
+    )
 
 
 def ok(answer: Struct, status: int = 200) -> Response:
