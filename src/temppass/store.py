@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from temppass.core.act import Link, Sealed, Wanted
 from temppass.core.model import Changes, Count, Floors, Found, Ledger, Raise, Recorded, Registered, Subject, SubjectKind
+from temppass.core.reset import Aim, Tally
 from temppass.core.world import EnvironmentRecord
 
 A = TypeVar("A")
@@ -96,6 +97,17 @@ class Standing(Struct, frozen=True):
     raises: tuple[Raise, ...] = ()
 
 
+class Tallied(Struct, frozen=True):
+    """
+    One page of ledgers, counted: what a reset would touch, the digest of the first such, and the last that was looked
+    at, None at the end.
+    """
+
+    touched: Tally
+    example: bytes | None
+    last: bytes | None
+
+
 #: what a change of an environment answers: for the caller, the new environment, its record; None changes nothing
 Amendment = tuple[A, EnvironmentRecord | None, Recorded | None]
 
@@ -153,6 +165,12 @@ class Store(Protocol):
 
     async def count_clients(self, environment: str, epochs: Mapping[str, int], limit: int) -> dict[str, int]:
         """Answer how many clients each application registered in its epoch: no more than `limit` are counted."""
+        ...
+
+    async def tally(
+        self, integration: IntegrationKey, kind: SubjectKind, aim: Aim, after: bytes, limit: int
+    ) -> Tallied:
+        """Count which of the next `limit` ledgers a reset would touch, after one (b"" at first); no decision waits."""
         ...
 
     async def records(self, environment: str, after: int, limit: int) -> list[Sealed]:

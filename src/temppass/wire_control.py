@@ -15,6 +15,7 @@ from temppass.core.calendar import Effect
 from temppass.core.explain import State
 from temppass.core.model import Subject, SubjectKind, TrialState
 from temppass.core.operator import Role
+from temppass.core.plan import SHARE
 from temppass.core.viewer import WORDS
 
 
@@ -29,6 +30,9 @@ def read_moment(text: str) -> int:
     if read.tzinfo is None:
         raise ValueError("a moment needs a zone, e.g. Z")
     return round(read.timestamp() * 1000)
+
+
+SubjectWord = Literal["device", "key"]
 
 
 class Problem(Struct, frozen=True):
@@ -168,7 +172,7 @@ def _told(name: str, value: object) -> object:
             return digest.hex()
         case bytes():
             return value.hex()
-        case int() if name.endswith(("_at", "_until")):
+        case int() if name.endswith(("_at", "_until", "_before")):
             return moment(value)
         case tuple() | list():
             return [_told("", each) for each in value]
@@ -321,6 +325,17 @@ class OnlyShape(Struct, frozen=True, forbid_unknown_fields=True):
     app_id: str | UnsetType = UNSET
 
 
+class OnlyToldShape(Struct, frozen=True):
+    """As OnlyShape; of an application there is a digest."""
+
+    over: bool
+    started_before: str | None
+    app_id: str | None
+
+
+EverybodyWord = Literal["devices", "keys", "both"]
+
+
 class ResetBody(Struct, frozen=True, forbid_unknown_fields=True):
     """
     Who is to be new to a pass: one viewer (`device`, `email` or `key`, or the digest of either, `subject`), a list of
@@ -335,10 +350,77 @@ class ResetBody(Struct, frozen=True, forbid_unknown_fields=True):
     key: str | UnsetType = UNSET
     subject: str | UnsetType = UNSET
     subjects: tuple[str, ...] | UnsetType = UNSET
-    everybody: Literal["devices", "keys", "both"] | UnsetType = UNSET
+    everybody: EverybodyWord | UnsetType = UNSET
     only: OnlyShape | UnsetType = UNSET
     plan: str | UnsetType = UNSET
     reason: str = ""
+
+
+class PlanBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    A reset of everybody, or of those that `only` leaves, that is to be counted. When it is done, the number may have
+    moved by `share` of it, or by ten, at most.
+    """
+
+    channel: str
+    pass_: str = field(name="pass")
+    everybody: EverybodyWord
+    only: OnlyShape | UnsetType = UNSET
+    share: Annotated[float, Meta(ge=0, le=1)] = SHARE
+
+
+class ExampleShape(Struct, frozen=True):
+    """One trial that a reset would touch: whose, by the first digits of the digest, since when, how many titles."""
+
+    kind: SubjectWord
+    subject: str
+    started_at: str
+    titles: int
+
+
+class PlannedShape(Struct, frozen=True):
+    """
+    What a reset would touch: trials that run and those that are over, estimated from a part where `exact` is false.
+    Until `ends_at` it can be applied, once.
+    """
+
+    id: str
+    running: int
+    over: int
+    exact: bool
+    examples: list[ExampleShape]
+    ends_at: str
+
+
+class AskedShape(Struct, frozen=True):
+    """A second person has to confirm: `approval` is what to name, and the act by which it was asked for."""
+
+    approval: str
+
+
+class ApprovalBody(Struct, frozen=True, forbid_unknown_fields=True):
+    approve: bool
+
+
+class ApprovalShape(Struct, frozen=True):
+    """A reset that waits for a second person, who can say yes until `ends_at`; counted when it was planned."""
+
+    id: str
+    channel: str
+    pass_: str = field(name="pass")
+    everybody: EverybodyWord
+    only: OnlyToldShape
+    running: int
+    over: int
+    exact: bool
+    asked_by: str
+    asked_at: str
+    reason: str | None
+    ends_at: str
+
+
+class ApprovalsShape(Struct, frozen=True):
+    approvals: list[ApprovalShape]
 
 
 class GrantBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -380,8 +462,6 @@ class Receipt(Struct, frozen=True):
 
 
 # --- explain
-
-SubjectWord = Literal["device", "key"]
 
 
 class ExplainBody(Struct, frozen=True, forbid_unknown_fields=True):

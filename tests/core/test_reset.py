@@ -24,6 +24,7 @@ from temppass.core.reset import (
     BOTH,
     UNDO_KEPT_MS,
     UNDO_MS,
+    Aim,
     Chunks,
     Narrowing,
     NotUndone,
@@ -33,7 +34,6 @@ from temppass.core.reset import (
     count_chunks,
     fire,
     forgotten,
-    has_moved,
     read_chunks,
     read_removed,
     reset_everybody,
@@ -255,23 +255,7 @@ def test_a_tally_counts_what_a_reset_would_touch() -> None:
     """Not what does not count already; a trial whose time is over this moment is over."""
     page = [(DEVICE, OLD), (DEVICE, NEW), (DEVICE, replace(NEW, generation=0)), (KEY, replace(NEW, generation=0))]
     told = [
-        tally(page, Floors(1, 0), narrowing, OFFER, OLD.expires_at)
+        tally(page, Aim(Floors(1, 0), narrowing, OLD.expires_at))
         for narrowing in (Narrowing(), Narrowing(over=True), Narrowing(started_before=NEW.started_at))
     ]
     assert (told, told[0].plus(told[1])) == ([Tally(2, 1), Tally(0, 1), Tally(0, 1)], Tally(2, 2))
-
-
-@pytest.mark.parametrize(
-    ("planned", "present", "moved"),
-    [
-        (Tally(5, 5), Tally(10, 10), False),
-        (Tally(5, 5), Tally(10, 11), True),
-        (Tally(11, 0), Tally(0, 0), True),
-        (Tally(900, 100), Tally(1_000, 100), False),
-        (Tally(900, 100), Tally(1_000, 101), True),
-        (Tally(900, 100), Tally(100, 899), False),
-        (Tally(900, 100), Tally(800, 99), True),
-    ],
-)
-def test_a_plan_is_out_of_date_once_a_tenth_or_ten_have_moved(planned: Tally, present: Tally, *, moved: bool) -> None:
-    assert has_moved(planned, present) == moved

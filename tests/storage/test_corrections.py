@@ -34,7 +34,7 @@ from temppass.core.refusal import (
 from temppass.core.reset import UNDO_MS
 from temppass.core.tokens import Secret
 from temppass.core.world import SCOPE_RESET, SCOPE_V2
-from temppass.service import Service, resets, serve_from
+from temppass.service import Service, narrowed, serve_from
 from temppass.service.context import Caller, Policy, keys_of
 from temppass.service.corrections import GrantWanted, Receipt, ResetWanted, UndoWanted, Whom
 from temppass.service.decisions import Viewer, origin_of
@@ -351,7 +351,7 @@ def test_a_narrowed_reset_is_undone_chunk_by_chunk(place: Place) -> None:
     async def work(store: Store) -> tuple[Any, ...]:
         here = await rooms(store)
         world = await here.service.world(HERE)
-        devices, other = [b"d%d" % number for number in range(2 * resets.CHUNK + 1)], b"other"
+        devices, other = [b"d%d" % number for number in range(2 * narrowed.CHUNK + 1)], b"other"
         player = Ledger(T0, T0 + HOUR, 0, (), origin_of(world, "player", None))
         written = [(device(each, world.pepper), player) for each in devices]
         keys = keys_of(world, world.offer(world.channel("REF"), "Basic"), [subject for subject, _ in written])
@@ -370,7 +370,7 @@ def test_a_narrowed_reset_is_undone_chunk_by_chunk(place: Place) -> None:
         back = await here.left("Basic", *devices[::100])
         return gone, back, ends, undone.matched, await refused(here.undo(id_))
 
-    count = 2 * resets.CHUNK + 1
+    count = 2 * narrowed.CHUNK + 1
     ended, returned = [None] * (count // 100 + 1), [0] * (count // 100)
     assert place.use(work) == ([*ended, 0], [5, *returned], [(count - 1, 0)], None, NothingToUndo)
 
@@ -383,7 +383,7 @@ def test_an_undo_that_was_broken_off_goes_on_when_it_is_asked_again(
     Wherever that was, under the same idempotency key or another: one act, one end which counts everything, and nobody's
     trial comes back twice.
     """
-    monkeypatch.setattr(resets, "CHUNK", 2)
+    monkeypatch.setattr(narrowed, "CHUNK", 2)
     devices = [b"d%d" % number for number in range(5)]
 
     async def present(here: Rooms) -> list[bytes]:
@@ -443,7 +443,7 @@ def broken_off(store: Store, transactions_max: int) -> Callable[..., Awaitable[o
 
 
 def test_of_undos_of_a_narrowed_reset_at_once_all_are_the_same(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resets, "CHUNK", 2)
+    monkeypatch.setattr(narrowed, "CHUNK", 2)
     devices = [b"d%d" % number for number in range(5)]
 
     async def work(store: Store) -> tuple[object, ...]:
@@ -462,7 +462,7 @@ def test_a_narrowed_reset_that_is_undone_meanwhile_goes_no_further(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or what it removed behind the undo's back would be nowhere."""
-    monkeypatch.setattr(resets, "CHUNK", 2)
+    monkeypatch.setattr(narrowed, "CHUNK", 2)
     devices = [b"d%d" % number for number in range(9)]
 
     async def work(store: Store) -> set[int | None]:

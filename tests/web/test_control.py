@@ -24,10 +24,20 @@ BODIES: dict[str, Any] = {
     "plan_catalogue": {},
     "apply_catalogue": {},
     "reset": {"channel": "C", "pass": "P", "device": "tv"},
+    "plan": {"channel": "C", "pass": "P", "everybody": "devices"},
+    "decide": {"approve": True},
     "grant": {"channel": "C", "pass": "P", "device": "tv", "minutes": 5},
 }
 #: what the paths of routes name
-NAMES = {"environment": PRODUCTION, "name": "nobody", "act": "nothing", "application": "A", "channel": "C", "pass": "P"}
+NAMES = {
+    "environment": PRODUCTION,
+    "name": "nobody",
+    "act": "nothing",
+    "approval": "nothing",
+    "application": "A",
+    "channel": "C",
+    "pass": "P",
+}
 LIMITED = [route.name for route in ROUTES if "{environment}" in route.path_format]
 #: which of these a route takes, in its path or body
 TAKEN = {route.name: {*route.param_convertors} | {*BODIES.get(route.name, ())} for route in ROUTES}

@@ -113,6 +113,7 @@ SEGMENTS = {
     "error": [b"invalid_integration"],
     "name": [b"nobody"],
     "act": [b"nothing"],
+    "approval": [b"nothing"],
     "application": [b"demo"],
     "environment": [b"release-production"],
     "channel": [b"REF"],
@@ -147,7 +148,14 @@ BODIES = {
     "reset": [
         b'{"channel":"REF","pass":"TempPassREF","device":"tvbox-4f19c2a0","reason":"ticket 1"}',
         b'{"channel":"REF","pass":"flexibleTempPass","subjects":["00112233445566778899aabbccddeeff"]}',
+        b'{"channel":"REF","pass":"TempPassREF","everybody":"devices","only":{"over":true},"plan":"p"}',
     ],
+    "plan": [
+        b'{"channel":"REF","pass":"TempPassREF","everybody":"devices","share":0.5}',
+        b'{"channel":"REF","pass":"flexibleTempPass","everybody":"both","only":{"over":true,"app_id":"player"}}',
+        b'{"channel":"REF","pass":"TempPassREF","everybody":"keys","only":{"started_before":"2026-01-01T00:00:00Z"}}',
+    ],
+    "decide": [b'{"approve":true}', b'{"approve":false}'],
     "grant": [b'{"channel":"REF","pass":"flexibleTempPass","email":"viewer@example.net","minutes":5,"titles":1}'],
     "undo_reset": [b"", b'{"reason":"ticket 2","replace":true}'],
     "undo_grant": [b"", b'{"reason":"ticket 2"}'],

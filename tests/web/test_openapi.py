@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import settings
+from hypothesis import assume, settings
 from schemathesis import checks
 from schemathesis.python import asgi
 from schemathesis.specs.openapi import checks as openapi_checks
@@ -211,6 +211,8 @@ def as_toml(_context: Any, value: Any) -> bytes:
     return str(value).encode(errors="surrogatepass")
 
 
+#: a channel of such a name would make the path one of another operation
+WORDS = {word for route in ROUTES for word in route.path.split("/") if word.isalpha()}
 #: a retired path answers every method alike; test_walk.py has each
 ASKED = SCHEMA.exclude(method=["POST", "PUT", "PATCH", "DELETE"], path_regex=r"^/(reset-tempass/v[12][./]|oauth2/)")
 
@@ -221,6 +223,7 @@ ASKED = SCHEMA.exclude(method=["POST", "PUT", "PATCH", "DELETE"], path_regex=r"^
 def test_no_answer_is_a_surprise(
     case: schemathesis.Case[Any], session: asgi.ASGIClient, bearer: Callable[[str], dict[str, str]]
 ) -> None:
+    assume(case.path_parameters.get("service_provider") not in WORDS)
     case.call_and_validate(checks=CHECKS, session=session)
     headers = bearer("demo")
     case.call_and_validate(checks=CHECKS, session=session, headers=headers)

@@ -87,21 +87,41 @@ class SubjectReset(Struct, frozen=True, tag="reset", tag_field="kind"):
     origin: Origin | None = None
 
 
+class Planned(Struct, frozen=True):
+    """How many ledgers a reset was about to touch, counted or estimated, when somebody decided on it."""
+
+    running: int
+    over: int
+    exact: bool
+
+
 class EverybodyReset(Struct, frozen=True, tag="reset.everybody", tag_field="kind"):
-    """A floor was raised for each of `kinds`."""
+    """
+    A floor was raised for each of `kinds`. At the desk it was planned, and where a pass wants two persons for it,
+    `approval` is the act by which the first of them asked.
+    """
 
     channel_id: str
     pass_id: str
     kinds: tuple[SubjectKind, ...]
+    planned: Planned | None = None
+    approval: str | None = None
 
 
 class NarrowedReset(Struct, frozen=True, tag="reset.narrowed", tag_field="kind"):
-    """Ledgers of one origin are removed chunk by chunk; this record precedes the first of them."""
+    """
+    Ledgers of one kind of subject (None: of both) are removed chunk by chunk: those of an origin, those that are over,
+    those that began before a moment. This record precedes the first chunk. The rest as in EverybodyReset.
+    """
 
     channel_id: str
     pass_id: str
-    subject_kind: SubjectKind
+    subject_kind: SubjectKind | None
     origin: Origin
+    over: bool = False
+    started_before: int | None = None
+    planned: Planned | None = None
+    approval: str | None = None
 
 
 class NarrowedResetEnd(Struct, frozen=True, tag="reset.narrowed.end", tag_field="kind"):
@@ -150,6 +170,26 @@ class Grant(Struct, frozen=True, tag="grant", tag_field="kind"):
     matched: int
     minutes: int = 0
     titles: int = 0
+
+
+class ApprovalAsk(Struct, frozen=True, tag="approval.ask", tag_field="kind"):
+    """Somebody wants to reset everybody of `kinds`, or a part of them, and another person has to say yes."""
+
+    channel_id: str
+    pass_id: str
+    kinds: tuple[SubjectKind, ...]
+    origin: Origin
+    over: bool
+    started_before: int | None
+    planned: Planned
+
+
+class ApprovalDecline(Struct, frozen=True, tag="approval.decline", tag_field="kind"):
+    """What the act `act_id` asked for is not done."""
+
+    act_id: str
+    channel_id: str
+    pass_id: str
 
 
 class CatalogueApply(Struct, frozen=True, tag="catalogue.apply", tag_field="kind"):
@@ -214,6 +254,8 @@ Act = (
     | Undo
     | UndoEnd
     | Grant
+    | ApprovalAsk
+    | ApprovalDecline
     | CatalogueApply
     | StatementMint
     | StatementRevoke

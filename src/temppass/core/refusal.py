@@ -30,6 +30,7 @@ Every way in which a request can be wrong or not allowed. The surfaces answer th
     ├── EndedOperator                   its time is over, or it was revoked
     ├── RoleMissing                     the operator's role may not do this
     ├── OutsideLimits                   the environment or channel is not the operator's
+    ├── OwnApproval                     a second person is needed, and this is the first
     ├── NotThere                        what is named does not exist, or is not to be seen
     └── Conflict                        what is asked does not fit to what is there
         ├── KeyReused                   the idempotency key came with another body before
@@ -175,3 +176,6 @@ class PlanRequired(Conflict): ...
 
 
 class PlanOutdated(Conflict): ...
+
+
+class OwnApproval(Refusal): ...

@@ -101,6 +101,17 @@ class Narrowing(Struct, frozen=True):
         )
 
 
+class Aim(Struct, frozen=True):
+    """Which ledgers a reset would touch: of those that count by `floors`, the ones that `narrowing` fits at `now`."""
+
+    floors: Floors
+    narrowing: Narrowing
+    now: int
+
+    def touches(self, subject: Subject, ledger: Ledger) -> bool:
+        return counts(ledger, subject, self.floors) and self.narrowing.fits(ledger, self.now)
+
+
 class Tally(Struct, frozen=True):
     """How many ledgers a reset would touch: trials that run, and those that are over."""
 
@@ -111,20 +122,11 @@ class Tally(Struct, frozen=True):
         return Tally(self.running + other.running, self.over + other.over)
 
 
-def tally(
-    page: Iterable[tuple[Subject, Ledger]], floors: Floors, narrowing: Narrowing, offer: Offer, now: int
-) -> Tally:
+def tally(page: Iterable[tuple[Subject, Ledger]], aim: Aim) -> Tally:
     """Count what a reset would touch on one page of ledgers; change nothing."""
-    floors = settle(floors, offer, now)
-    touched = [ledger for subject, ledger in page if counts(ledger, subject, floors) and narrowing.fits(ledger, now)]
-    over = sum(now >= ledger.expires_at for ledger in touched)
+    touched = [ledger for subject, ledger in page if aim.touches(subject, ledger)]
+    over = sum(aim.now >= ledger.expires_at for ledger in touched)
     return Tally(len(touched) - over, over)
-
-
-def has_moved(planned: Tally, present: Tally, *, share: float = 0.1, least: int = 10) -> bool:
-    """Tell whether a reset would touch a number of ledgers that differs too much from the one that was planned."""
-    before, after = planned.running + planned.over, present.running + present.over
-    return abs(after - before) > max(least, share * before)
 
 
 # --- apply
@@ -254,9 +256,12 @@ def undo_subjects(
     )
 
 
-def undo_narrowed(found: Found, offer: Offer, kind: SubjectKind, at: int, now: int) -> tuple[Undone | Refused, Changes]:
+def undo_narrowed(
+    found: Found, offer: Offer, kind: SubjectKind | None, at: int, now: int
+) -> tuple[Undone | Refused, Changes]:
     """
-    Tell whether a narrowed reset of `kind`, begun at the moment `at`, can be undone; its chunks follow, one by one.
+    Tell whether a narrowed reset of `kind` (None: of both), begun at the moment `at`, can be undone; its chunks follow,
+    one by one.
 
     The first of `found.kept` is what `count_chunks` kept, `found.raises` has the resets that stand.
     """
@@ -265,7 +270,7 @@ def undo_narrowed(found: Found, offer: Offer, kind: SubjectKind, at: int, now: i
     aside = found.kept[0]
     if aside is None or now >= min(aside.expires_at, at + UNDO_MS):
         return Refused(NotUndone.NOTHING_TO_UNDO), changes
-    later = [each for each in (*found.raises, *changes.raises) if each.kind is kind and each.at >= at]
+    later = [each for each in (*found.raises, *changes.raises) if kind in {None, each.kind} and each.at >= at]
     if later:
         return Refused(NotUndone.LATER_RESET, max(later, key=lambda each: each.generation).act_id), changes
     return Undone(None), changes

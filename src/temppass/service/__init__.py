@@ -21,6 +21,7 @@ from temppass.service.events import LOOK_S, Events
 from temppass.service.explain import Explainer
 from temppass.service.history import History
 from temppass.service.operators import Operators
+from temppass.service.plans import Plans
 from temppass.service.resets import Resets
 from temppass.service.schedules import Schedules
 from temppass.service.sessions import Sessions
@@ -48,6 +49,7 @@ class Service(NamedTuple):
     events: Events
     corrections: Corrections
     applications: Applications
+    plans: Plans
 
     async def world(self, environment: str) -> World:
         """Answer the present world, for its public keys and domains."""
@@ -89,4 +91,5 @@ def serve_from(
         Events(context, desk, history, counters, look_s),
         Corrections(context, desk, counters),
         Applications(context, desk),
+        Plans(context, desk, counters),
     )

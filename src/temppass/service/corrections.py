@@ -76,11 +76,15 @@ class UndoWanted(NamedTuple):
 
 
 class Receipt(Struct, frozen=True):
-    """`id` is the act's; `matched` is None where counting would need a scan, `undo_until` where there is no undo."""
+    """
+    `id` is the act's; `matched` is None where counting would need a scan, `undo_until` where there is no undo. With an
+    `approval` nothing is done yet: a second person has to confirm what has that name.
+    """
 
     id: str
     matched: int | None
     undo_until: int | None = None
+    approval: str | None = None
 
 
 #: what can be taken back: each is undone as what it is called
@@ -116,14 +120,14 @@ class Corrections:
         def prepare(who: Admitted) -> Plan[Receipt]:
             ask = given(asked)
             role = Role.SUPPORT if isinstance(ask.whom, Whom) else Role.OPERATOR
-            offer = _offer(who, role, ask.channel_id, ask.pass_id, ask.reason)
+            offer = offer_for(who, role, ask.channel_id, ask.pass_id, ask.reason)
             named = _named(who.world, ask.whom)
 
             def step(found: Found) -> tuple[Receipt, Changes]:
                 subjects, meant = _present(named, found)
                 matched, changes = reset.reset_subjects(meant, offer, subjects, Narrowing(), who.now, id_)
                 what = act.SubjectReset(offer.channel_id, offer.pass_id, subjects, matched)
-                return _receipt(id_, matched, who.now), _recording(changes, who, id_, what, ask.reason)
+                return _receipt(id_, matched, who.now), recording(changes, who, id_, what, ask.reason)
 
             return keys_of(who.world, offer, _flat(named), large=True), step
 
@@ -143,7 +147,7 @@ class Corrections:
 
         def prepare(who: Admitted) -> Plan[Receipt]:
             ask = given(asked)
-            offer = _offer(who, Role.SUPPORT, ask.channel_id, ask.pass_id, ask.reason)
+            offer = offer_for(who, Role.SUPPORT, ask.channel_id, ask.pass_id, ask.reason)
             gift, named = grant.checked(ask.gift, offer), _named(who.world, ask.whom)
 
             def step(found: Found) -> tuple[Receipt, Changes]:
@@ -154,7 +158,7 @@ class Corrections:
                         "This viewer has no trial; the next authorize begins one with all of its time."
                     )
                 what = act.Grant(offer.channel_id, offer.pass_id, subjects, matched, gift.minutes, gift.titles)
-                return _receipt(id_, matched, who.now), _recording(changes, who, id_, what, ask.reason)
+                return _receipt(id_, matched, who.now), recording(changes, who, id_, what, ask.reason)
 
             return keys_of(who.world, offer, _flat(named), large=True), step
 
@@ -187,7 +191,7 @@ class Corrections:
                 raise NotThere("There is no such act that can be undone here.")
             single = isinstance(before.what, act.SubjectReset | act.Grant) and act.is_one_viewer(before.what.subjects)
             role = Role.SUPPORT if single else Role.OPERATOR
-            offer = _offer(who, role, before.what.channel_id, before.what.pass_id, ask.reason)
+            offer = offer_for(who, role, before.what.channel_id, before.what.pass_id, ask.reason)
             return _undoing(who, offer, before, ask, id_)
 
         receipt = await self._desk.act(call, Role.SUPPORT, Receipt, prepare)
@@ -261,7 +265,7 @@ def _undoing(who: Admitted, offer: Offer, before: _Before, ask: UndoWanted, id_:
             begun = reset.write_chunks(aside, replace(chunks, undo_id=id_))
             changes = replace(changes, kept=(*changes.kept, begun))
         what = act.Undo(target, outcome.matched, outcome.replaced, offer.channel_id, offer.pass_id, before.subjects)
-        return Receipt(id_, outcome.matched), _recording(changes, who, id_, what, ask.reason)
+        return Receipt(id_, outcome.matched), recording(changes, who, id_, what, ask.reason)
 
     return keys, step
 
@@ -340,7 +344,7 @@ def _refusal(outcome: Refused) -> Refusal:
 # --- whose trial, under which offer
 
 
-def _offer(who: Admitted, needed: Role, channel_id: str, pass_id: str, reason: str | None) -> Offer:
+def offer_for(who: Admitted, needed: Role, channel_id: str, pass_id: str, reason: str | None) -> Offer:
     """Refuses: RoleMissing, OutsideLimits, UnknownChannel, UnknownPass, InactiveIntegration, ReasonRequired."""
     admitted(who.operator, needed, who.now, channel_id=channel_id)
     offer = who.world.offer(who.world.channel(channel_id), pass_id)
@@ -399,6 +403,6 @@ def _receipt(id_: str, matched: int, now: int) -> Receipt:
     return Receipt(id_, matched, now + reset.UNDO_MS if matched else None)
 
 
-def _recording(changes: Changes, who: Admitted, id_: str, what: act.Act, reason: str | None) -> Changes:
+def recording(changes: Changes, who: Admitted, id_: str, what: act.Act, reason: str | None) -> Changes:
     record = act.recorded(act.Record(id_, who.now, who.actor, what, reason))
     return replace(changes, records=(*changes.records, record))

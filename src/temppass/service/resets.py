@@ -7,7 +7,6 @@ Source: contract §5, design §3 and decisions 8.1 and 8.14.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
@@ -17,16 +16,14 @@ from msgspec.structs import replace
 from temppass.core import act, reset
 from temppass.core.catalogue import Application, Channel, Offer, ResetAll
 from temppass.core.identity import canonical_user_key, device, user_key
-from temppass.core.model import ANYWHERE, NOTHING, Changes, Found, Subject, SubjectKind
+from temppass.core.model import ANYWHERE, Changes, Found, Subject, SubjectKind
 from temppass.core.refusal import EverybodyGuarded, InvalidRequest, Refusal
 from temppass.core.world import SCOPE_RESET, World
 from temppass.service.context import Context, given, keys_of
 from temppass.service.counters import RESET, Counters
 from temppass.service.decisions import origin_of
+from temppass.service.narrowed import Narrowed, go_through
 from temppass.service.worlds import Plan
-
-#: ledgers that one chunk of a narrowed reset looks at
-CHUNK = 500
 
 
 class Everybody(Enum):
@@ -60,16 +57,6 @@ class Done(Struct, frozen=True, gc=False):
     matched: int | None
 
 
-class _Narrowed(NamedTuple):
-    """A reset of everybody of one origin, admitted and recorded, that still has its ledgers to remove."""
-
-    id: str
-    offer: Offer
-    kind: SubjectKind
-    narrowing: reset.Narrowing
-    actor: act.Actor
-
-
 class Resets:
     def __init__(self, context: Context, counters: Counters) -> None:
         self._context = context
@@ -86,7 +73,7 @@ class Resets:
         context = self._context
         now, id_ = context.clock(), self._context.act_id()
 
-        def prepare(world: World) -> Plan[Done | _Narrowed]:
+        def prepare(world: World) -> Plan[Done | Narrowed]:
             grant = context.worlds.grant(world, token, now)
             application = world.admit(grant, SCOPE_RESET, now)
             ask = given(asked)
@@ -104,7 +91,7 @@ class Resets:
                 record = act.recorded(act.Record(id_, now, actor, what))
                 return replace(changes, records=(*changes.records, record))
 
-            def step(found: Found) -> tuple[Done | _Narrowed, Changes]:
+            def step(found: Found) -> tuple[Done | Narrowed, Changes]:
                 channel_id, pass_id, narrowing = offer.channel_id, offer.pass_id, reset.Narrowing(origin)
                 if subjects:
                     matched, changes = (
@@ -119,7 +106,7 @@ class Resets:
                 if origin != ANYWHERE:
                     begun = act.NarrowedReset(channel_id, pass_id, ask.kind, origin)
                     changes = recording(begun, reset.fire(found, offer, now))
-                    return _Narrowed(id_, offer, ask.kind, narrowing, actor), changes
+                    return Narrowed(id_, offer, (ask.kind,), narrowing, actor), changes
                 raised = reset.reset_everybody(found, offer, (ask.kind,), now, id_)
                 return Done(id_, None), recording(act.EverybodyReset(channel_id, pass_id, (ask.kind,)), raised)
 
@@ -128,31 +115,7 @@ class Resets:
         answer = await context.worlds.ask(environment, prepare)
         ask = given(asked)
         self._counters.add(environment, ask.channel_id, ask.pass_id, now, (RESET,))
-        return answer if isinstance(answer, Done) else await self._go_through(environment, answer)
-
-    async def _go_through(self, environment: str, narrowed: _Narrowed) -> Done:
-        """
-        Remove the ledgers of a narrowed reset, chunk by chunk: no floor can tell them from the others. It was admitted
-        when it began, so what the catalogue says meanwhile does not stop it; an undo does.
-        """
-        context, offer = self._context, narrowed.offer
-        integration = (environment, offer.channel_id, offer.pass_id)
-        matched, chunk, last = 0, 1, b""
-        while page := await context.store.ledgers(integration, narrowed.kind, last, CHUNK):
-            last, now = page[-1][0].digest, context.clock()
-            subjects = [subject for subject, ledger in page if narrowed.narrowing.fits(ledger, now)]
-            if not subjects:
-                continue
-            removed = await context.worlds.ask(environment, _removing(narrowed, subjects, chunk, now))
-            if removed is None:
-                return Done(narrowed.id, matched)
-            if removed:
-                matched, chunk = matched + removed, chunk + 1
-        end = act.NarrowedResetEnd(narrowed.id, matched)
-        ended = act.Record(context.act_id(), context.clock(), narrowed.actor, end)
-        changes = Changes(records=(act.recorded(ended),))
-        await context.worlds.ask(environment, lambda world: (keys_of(world), lambda _found: (None, changes)))
-        return Done(narrowed.id, matched)
+        return answer if isinstance(answer, Done) else Done(id_, await go_through(context, environment, answer))
 
 
 def _check_everybody(application: Application, channel: Channel, target: Everybody, kind: SubjectKind) -> None:
@@ -178,32 +141,6 @@ def _check_guards(offer: Offer) -> None:
             f"A reset of everybody of pass {offer.pass_id!r} takes {wanted}, for which this call has no room. "
             "An operator does it, through the control API."
         )
-
-
-def _removing(
-    narrowed: _Narrowed, subjects: list[Subject], chunk: int, now: int
-) -> Callable[[World], Plan[int | None]]:
-    """
-    Plan to remove the ledgers of `subjects`; what an undo needs of it is kept under the reset's id and `chunk`, and
-    under the id alone how many chunks there are. Answers how many matched, None where the reset is undone by now.
-    """
-
-    def prepare(world: World) -> Plan[int | None]:
-        def step(found: Found) -> tuple[int | None, Changes]:
-            before = reset.read_chunks(found.kept[0])
-            if chunk > 1 and (before is None or before.undo_id is not None):
-                return None, NOTHING
-            matched, changes = reset.reset_subjects(
-                found, narrowed.offer, subjects, narrowed.narrowing, now, narrowed.id, chunk
-            )
-            if matched:
-                changes = replace(changes, kept=(*changes.kept, reset.count_chunks(narrowed.id, chunk, now)))
-            return matched, changes
-
-        keys = keys_of(world, narrowed.offer, subjects, large=True)
-        return replace(keys, kept=(reset.undo_key(narrowed.id),)), step
-
-    return prepare
 
 
 def _subjects(world: World, ask: ResetAsk) -> tuple[Subject, ...]:

@@ -25,6 +25,7 @@ from temppass.core.model import (
     Subject,
     SubjectKind,
 )
+from temppass.core.reset import Aim, tally
 from temppass.core.world import HOUSE, EnvironmentRecord, read_environment
 from temppass.store import (
     LEDGER_READ_BYTES_MAX,
@@ -35,6 +36,7 @@ from temppass.store import (
     Outdated,
     Stale,
     Standing,
+    Tallied,
 )
 
 A = TypeVar("A")
@@ -139,6 +141,13 @@ class MemoryStore:
 
     async def count_clients(self, environment: str, epochs: Mapping[str, int], limit: int) -> dict[str, int]:
         return {id_: len(await self.clients(environment, id_, epoch, limit)) for id_, epoch in epochs.items()}
+
+    async def tally(
+        self, integration: IntegrationKey, kind: SubjectKind, aim: Aim, after: bytes, limit: int
+    ) -> Tallied:
+        page = await self.ledgers(integration, kind, after, limit)
+        example = next((subject.digest for subject, ledger in page if aim.touches(subject, ledger)), None)
+        return Tallied(tally(page, aim), example, page[-1][0].digest if len(page) == limit else None)
 
     async def records(self, environment: str, after: int, limit: int) -> list[Sealed]:
         return [*self._sealed.get(environment, ())[after : after + limit]]

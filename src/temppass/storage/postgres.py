@@ -8,11 +8,9 @@ Source: design §4.1; the driver and the shape of the statements were chosen by 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import asyncpg
 from msgspec.structs import astuple
 
 from temppass.core.act import NO_LINK, Link, Sealed, Wanted
@@ -26,10 +24,11 @@ from temppass.core.model import (
     Subject,
     SubjectKind,
 )
+from temppass.core.reset import Aim, Tally
 from temppass.core.world import EnvironmentRecord, read_environment, rewritten
 from temppass.storage import postgres_sql as sql
-from temppass.storage.postgres_lane import Lane, let_go, raises_of
-from temppass.storage.postgres_link import ANSWER_WAIT_S, connect, reason_of
+from temppass.storage.postgres_lane import Lane, raises_of
+from temppass.storage.postgres_link import Line
 from temppass.storage.postgres_rows import columns, ledger_of, record_row
 from temppass.storage.postgres_schema import migrate
 from temppass.storage.schema import migrations
@@ -42,7 +41,7 @@ from temppass.store import (
     SchemaOutdated,
     Stale,
     Standing,
-    StoreUnavailable,
+    Tallied,
 )
 
 A = TypeVar("A")
@@ -51,6 +50,8 @@ A = TypeVar("A")
 MIGRATION_WAIT_S = 600
 
 if TYPE_CHECKING:
+    from asyncpg import Record
+
     from temppass.storage.postgres_link import Connection
 
 
@@ -61,12 +62,10 @@ class PostgresStore:
     """
 
     def __init__(self, url: str) -> None:
-        self._url = url
         self._lane = Lane(url)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._others: asyncpg.Connection | None = None
-        self._other_turn = asyncio.Lock()
-        self._closed = False
+        self._others = Line(url)
+        #: of its own, because counting takes its time
+        self._counting = Line(url)
 
     @property
     def retries(self) -> int:
@@ -82,7 +81,7 @@ class PostgresStore:
             document = await connection.fetchval(sql.ENVIRONMENT, environment)
             return read_environment(document) if document is not None else None
 
-        return await self._once(load)
+        return await self._others.once(load)
 
     async def amend(self, environment: str, change: Callable[[EnvironmentRecord | None], Amendment[A]]) -> A:
         async def amend(connection: Connection) -> A:
@@ -100,7 +99,7 @@ class PostgresStore:
 
         while True:
             try:
-                return await self._once(amend)
+                return await self._others.once(amend)
             except _LostRace:
                 continue
 
@@ -127,6 +126,18 @@ class PostgresStore:
     async def count_clients(self, environment: str, epochs: Mapping[str, int], limit: int) -> dict[str, int]:
         asked = (environment, [*epochs], [*epochs.values()], limit)
         return {row["application"]: row["n"] for row in await self._fetch(sql.COUNT_CLIENTS, *asked)}
+
+    async def tally(
+        self, integration: IntegrationKey, kind: SubjectKind, aim: Aim, after: bytes, limit: int
+    ) -> Tallied:
+        origin = aim.narrowing.origin
+        narrowing = (aim.narrowing.over, aim.narrowing.started_before, origin.app_id, origin.device_user)
+        values = (*integration, int(kind), after, aim.now, aim.floors.of(kind), *narrowing, limit)
+        row = await self._counting.once(lambda connection: connection.fetchrow(sql.TALLY, *values))
+        assert row is not None
+        return Tallied(
+            Tally(row["running"], row["over"]), row["example"], row["last"] if row["looked_at"] == limit else None
+        )
 
     async def records(self, environment: str, after: int, limit: int) -> list[Sealed]:
         rows = await self._fetch(sql.SEALED, environment, after, limit)
@@ -156,7 +167,7 @@ class PostgresStore:
         return [document for _, document in rows]
 
     async def head(self, environment: str) -> Link:
-        return await self._once(lambda connection: _head(connection, environment))
+        return await self._others.once(lambda connection: _head(connection, environment))
 
     async def seal(self, environment: str, step: Callable[[Link, Sequence[bytes]], Sequence[Link]], limit: int) -> int:
         async def seal(connection: Connection) -> int:
@@ -175,7 +186,7 @@ class PostgresStore:
                 await connection.execute(sql.SEAL, ids, *columns(sealed, 2))
             return len(links)
 
-        return await self._once(seal)
+        return await self._others.once(seal)
 
     async def count(self, counts: Sequence[Count]) -> None:
         rows = sorted(astuple(each) for each in counts)
@@ -193,7 +204,7 @@ class PostgresStore:
             kept = await connection.fetchval(sql.SWEEP_KEPT, now, limit)
             return max(int(kept), int(await connection.fetchval(sql.SWEEP_RAISES, raised_before, limit)))
 
-        return await self._once(sweep)
+        return await self._others.once(sweep)
 
     async def integrations(self) -> list[tuple[IntegrationKey, Standing]]:
         async def integrations(connection: Connection) -> list[tuple[IntegrationKey, Standing]]:
@@ -203,7 +214,7 @@ class PostgresStore:
                 ((row[1], row[2], row[3]), Standing(Floors(*row[4:]), tuple(raises.get(row[0], ())))) for row in rows
             ]
 
-        return await self._once(integrations)
+        return await self._others.once(integrations)
 
     async def sweep_ledgers(
         self, integration: IntegrationKey, kind: SubjectKind, stale: Stale, after: bytes, limit: int
@@ -214,10 +225,10 @@ class PostgresStore:
         return row["removed"], row["last"] if row["looked_at"] == limit else None
 
     async def ping(self) -> None:
-        await self._once(_schema_number)
+        await self._others.once(_schema_number)
 
     async def check(self) -> None:
-        present, current = await self._once(_schema_number), migrations("postgres")[-1][0]
+        present, current = await self._others.once(_schema_number), migrations("postgres")[-1][0]
         if present < current:
             raise SchemaOutdated(f"the database's schema is {present}, this program needs {current}")
         if present > current:
@@ -233,36 +244,15 @@ class PostgresStore:
             finally:
                 connection.terminate()  # it has no time limits
 
-        return await self._once(bring_up_to_date, wait_s=MIGRATION_WAIT_S)
+        return await self._others.once(bring_up_to_date, wait_s=MIGRATION_WAIT_S)
 
     async def close(self) -> None:
-        self._closed = True
         await self._lane.close()
-        if self._others is not None:
-            await let_go(self._others)
+        await self._others.close()
+        await self._counting.close()
 
-    async def _fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
-        return await self._once(lambda connection: connection.fetch(statement, *arguments))
-
-    async def _once(self, work: Callable[[Connection], Awaitable[A]], wait_s: float = ANSWER_WAIT_S) -> A:
-        """Do `work` alone on the second connection. Raises StoreUnavailable, and what `work` itself refuses."""
-        if self._closed:  # or a connection that nobody closes would be made
-            raise StoreUnavailable("the store is closed")
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop and (self._loop is None or self._loop.is_closed()):
-            self._loop, self._others, self._other_turn = loop, None, asyncio.Lock()
-        try:
-            async with asyncio.timeout(wait_s), self._other_turn:
-                if self._others is None or self._others.is_closed():
-                    self._others = await connect(self._url)
-                return await work(self._others)
-        except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-            raise SchemaOutdated("the database has no schema of temppass yet") from None
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-            if self._others is not None:
-                self._others.terminate()
-                self._others = None
-            raise StoreUnavailable(reason_of(error)) from None
+    async def _fetch(self, statement: str, *arguments: Any) -> list[Record]:
+        return await self._others.once(lambda connection: connection.fetch(statement, *arguments))
 
 
 class _LostRace(Exception):

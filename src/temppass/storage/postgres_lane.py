@@ -9,7 +9,6 @@ written and the whole batch runs again: steps are pure. A batch that changes not
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +19,7 @@ from temppass.core.model import Changes, Client, Floors, Found, Kept, Raise, Sub
 from temppass.core.world import HOUSE
 from temppass.storage import postgres_sql as sql
 from temppass.storage.postgres_batch import NO_KEY, Batch, Integration, Job, KeptRow, Later, Row
-from temppass.storage.postgres_link import ANSWER_WAIT_S, CONNECT_WAIT_S, connect, reason_of
+from temppass.storage.postgres_link import ANSWER_WAIT_S, connect, let_go, reason_of
 from temppass.storage.postgres_rows import (
     REMOVED,
     client_row,
@@ -230,13 +229,6 @@ class Lane:
             len(ledgers) + len(moved) + len(kept) + len(held) + len(batch.rewritten),
         )
         return True
-
-
-async def let_go(connection: Connection) -> None:
-    """Close a connection, also one that is lost."""
-    if not connection.is_closed():
-        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
-            await connection.close(timeout=CONNECT_WAIT_S)
 
 
 async def raises_of(connection: Connection, ids: list[int]) -> dict[int, list[Raise]]:

@@ -5,13 +5,19 @@ How the database is reached: what a connection is told, how long it is tried, an
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
 
+from temppass.store import SchemaOutdated, StoreUnavailable
+
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
+
+A = TypeVar("A")
 
 #: a statement that takes longer is ended by the server, in milliseconds
 STATEMENT_MS = 1_000
@@ -47,3 +53,49 @@ async def connect(url: str) -> Connection:
 
 def reason_of(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+async def let_go(connection: Connection) -> None:
+    """Close a connection, also one that is lost."""
+    if not connection.is_closed():
+        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            await connection.close(timeout=CONNECT_WAIT_S)
+
+
+class Line:
+    """
+    One connection, on which one thing is done after another. It connects when it is first asked, and again after every
+    loss, and serves one event loop at a time.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._connection: Connection | None = None
+        self._turn = asyncio.Lock()
+        self._closed = False
+
+    async def once(self, work: Callable[[Connection], Awaitable[A]], wait_s: float = ANSWER_WAIT_S) -> A:
+        """Do `work` alone. Raises StoreUnavailable, SchemaOutdated, and what `work` itself refuses."""
+        if self._closed:  # or a connection that nobody closes would be made
+            raise StoreUnavailable("the store is closed")
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop and (self._loop is None or self._loop.is_closed()):
+            self._loop, self._connection, self._turn = loop, None, asyncio.Lock()
+        try:
+            async with asyncio.timeout(wait_s), self._turn:
+                if self._connection is None or self._connection.is_closed():
+                    self._connection = await connect(self._url)
+                return await work(self._connection)
+        except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+            raise SchemaOutdated("the database has no schema of temppass yet") from None
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            if self._connection is not None:
+                self._connection.terminate()
+                self._connection = None
+            raise StoreUnavailable(reason_of(error)) from None
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._connection is not None:
+            await let_go(self._connection)

@@ -192,6 +192,22 @@ SELECT subject, started_at, expires_at, generation, used, app_id, device_user, b
 WHERE slot = 0 AND integration = {_INTEGRATION_ID} AND kind = $4 AND subject > $5 AND generation >= 0
 ORDER BY slot, integration, kind, subject LIMIT $6
 """  # noqa: S608 - as above
+TALLY = f"""
+WITH looked_at AS (
+    SELECT subject, expires_at <= $6 AS is_over,
+        generation >= $7 AND (NOT $8::boolean OR expires_at <= $6)
+            AND ($9::bigint IS NULL OR started_at < $9)
+            AND ($10::bytea IS NULL OR app_id IS NOT DISTINCT FROM $10)
+            AND ($11::bytea IS NULL OR device_user IS NOT DISTINCT FROM $11) AS is_meant
+    FROM temppass.ledgers
+    WHERE slot = 0 AND integration = {_INTEGRATION_ID} AND kind = $4 AND subject > $5
+    ORDER BY slot, integration, kind, subject LIMIT $12
+)
+SELECT count(*) AS looked_at, (SELECT subject FROM looked_at ORDER BY subject DESC LIMIT 1) AS last,
+    count(*) FILTER (WHERE is_meant AND NOT is_over) AS running, count(*) FILTER (WHERE is_meant AND is_over) AS over,
+    (SELECT subject FROM looked_at WHERE is_meant ORDER BY subject LIMIT 1) AS example
+FROM looked_at
+"""  # noqa: S608 - as above
 SWEEP_LEDGERS = f"""
 WITH looked_at AS (
     SELECT ledgers.slot, ledgers.integration, ledgers.kind, ledgers.subject, ledgers.version,

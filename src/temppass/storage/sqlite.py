@@ -27,6 +27,7 @@ from temppass.core.model import (
     Subject,
     SubjectKind,
 )
+from temppass.core.reset import Aim
 from temppass.core.world import EnvironmentRecord
 from temppass.storage import sqlite_file
 from temppass.storage.sqlite_transaction import Transaction
@@ -40,6 +41,7 @@ from temppass.store import (
     Standing,
     StoreBusy,
     StoreUnavailable,
+    Tallied,
 )
 
 A = TypeVar("A")
@@ -92,6 +94,11 @@ class _Asks(ABC):
 
     async def count_clients(self, environment: str, epochs: Mapping[str, int], limit: int) -> dict[str, int]:
         return await self._submit(lambda transaction: transaction.count_clients(environment, epochs, limit))
+
+    async def tally(
+        self, integration: IntegrationKey, kind: SubjectKind, aim: Aim, after: bytes, limit: int
+    ) -> Tallied:
+        return await self._submit(lambda transaction: transaction.tally(integration, kind, aim, after, limit))
 
     async def records(self, environment: str, after: int, limit: int) -> list[Sealed]:
         return await self._submit(lambda transaction: transaction.records(environment, after, limit))
@@ -193,6 +200,14 @@ class SqliteStore(_Asks):
         self._connection, self._synchronous = sqlite_file.connect(path), _DURABLE
         self._thread = threading.Thread(target=self._run, name="temppass-sqlite", daemon=True)
         self._thread.start()
+
+    async def tally(
+        self, integration: IntegrationKey, kind: SubjectKind, aim: Aim, after: bytes, limit: int
+    ) -> Tallied:
+        def look(connection: sqlite3.Connection) -> Tallied:
+            return Transaction(connection).tally(integration, kind, aim, after, limit)
+
+        return await asyncio.to_thread(sqlite_file.beside, self._path, look)
 
     async def migrate(self, *, distributed: bool = False) -> bool:
         """Nothing is left to do: opening the file has done it."""

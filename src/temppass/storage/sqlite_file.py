@@ -158,6 +158,19 @@ def read(path: Path, work: Callable[[sqlite3.Connection], A]) -> A:
     raise StoreUnavailable(f"{path} changes faster than it can be read")
 
 
+def beside(path: Path, work: Callable[[sqlite3.Connection], A]) -> A:
+    """
+    Answer what `work` reads on a connection of its own, while this process has the file open to write: neither waits
+    for the other. Raises StoreUnavailable.
+    """
+    try:
+        url = f"{path.absolute().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(url, BUSY_MS / 1000, uri=True, isolation_level=None)) as connection:
+            return work(connection)
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"{path.name}: {error}") from None
+
+
 def _reason(path: Path, error: sqlite3.Error) -> str:
     _, log, index = _files(path)
     if exists(log) and not index.exists():

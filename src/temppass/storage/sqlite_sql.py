@@ -35,6 +35,18 @@ LEDGERS_AFTER = """
 SELECT subject, started_at, expires_at, generation, used, app_id, device_user, bonus FROM ledger
 WHERE integration = ? AND kind = ? AND subject > ? ORDER BY subject LIMIT ?
 """
+TALLY = """
+SELECT count(*), max(subject), sum(is_meant AND NOT is_over), sum(is_meant AND is_over),
+    min(CASE WHEN is_meant THEN subject END)
+FROM (
+    SELECT subject, expires_at <= :now AS is_over,
+        generation >= :floor AND (NOT :over OR expires_at <= :now)
+            AND (:started_before IS NULL OR started_at < :started_before)
+            AND (:app_id IS NULL OR app_id IS :app_id)
+            AND (:device_user IS NULL OR device_user IS :device_user) AS is_meant
+    FROM ledger WHERE integration = :integration AND kind = :kind AND subject > :after ORDER BY subject LIMIT :limit
+)
+"""
 LAST_OF_CHUNK = """
 SELECT max(subject), count(*) FROM (
     SELECT subject FROM ledger WHERE integration = ? AND kind = ? AND subject > ? ORDER BY subject LIMIT ?

@@ -27,6 +27,7 @@ from temppass.core.model import (
     Subject,
     SubjectKind,
 )
+from temppass.core.reset import Aim, Tally
 from temppass.core.world import HOUSE, EnvironmentRecord, read_environment, rewritten
 from temppass.storage import sqlite_sql as sql
 from temppass.storage.search import AFTER_ALL, BEFORE_ALL, search
@@ -40,6 +41,7 @@ from temppass.store import (
     Outdated,
     Stale,
     Standing,
+    Tallied,
 )
 
 A = TypeVar("A")
@@ -134,6 +136,24 @@ class Transaction:
             id_: self._execute(sql.COUNT_CLIENTS, (environment, id_, epoch, limit)).fetchone()[0]
             for id_, epoch in epochs.items()
         }
+
+    def tally(self, integration: IntegrationKey, kind: SubjectKind, aim: Aim, after: bytes, limit: int) -> Tallied:
+        id_, _ = self._row(integration)
+        narrowing = aim.narrowing
+        values = {
+            "integration": id_,
+            "kind": kind,
+            "after": after,
+            "limit": limit,
+            "now": aim.now,
+            "floor": aim.floors.of(kind),
+            "over": narrowing.over,
+            "started_before": narrowing.started_before,
+            "app_id": narrowing.origin.app_id,
+            "device_user": narrowing.origin.device_user,
+        }
+        looked_at, last, running, over, example = self._execute(sql.TALLY, values).fetchone()
+        return Tallied(Tally(running or 0, over or 0), example, last if looked_at == limit else None)
 
     def records(self, environment: str, after: int, limit: int) -> list[Sealed]:
         rows = self._execute(sql.SEALED, (environment, after, limit))

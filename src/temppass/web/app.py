@@ -28,6 +28,7 @@ from temppass.web.host import RELEASE_PRODUCTION, environment_of_host, host_of, 
 from temppass.web.metrics import FAILED, NOBODY, Metrics
 from temppass.web.openapi import GuardedRoute
 from temppass.web.own import Own
+from temppass.web.plans import PlanDoors
 from temppass.web.problems import CONTROL_SURFACE, OWN_SURFACE, PLAIN, answer, plain, problem
 from temppass.web.reset import Resetter
 from temppass.web.v2 import RestV2
@@ -52,7 +53,14 @@ class _Segment(Convertor[str]):
         return value
 
 
+class _Rest(_Segment):
+    """All that is left of a path, line ends too."""
+
+    regex = r"[\s\S]*"
+
+
 register_url_convertor("id", _Segment())
+register_url_convertor("rest", _Rest())
 
 
 class Edge:
@@ -85,6 +93,7 @@ class Edge:
         self.routes += ActsDoors(service).routes()
         self.routes += CorrectionDoors(service).routes()
         self.routes += ApplicationDoors(service).routes()
+        self.routes += PlanDoors(service).routes()
         self.routes += Own(service, self._metrics, self.routes).routes()
         #: those of a port of which others have not the same
         self._at_port: dict[int | None, list[GuardedRoute]] = {}

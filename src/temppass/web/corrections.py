@@ -17,20 +17,26 @@ from temppass.core.identity import canonical_user_key, device_from_text, digest_
 from temppass.core.operator import Role
 from temppass.core.refusal import InvalidRequest
 from temppass.service import Service
-from temppass.service.corrections import GrantWanted, Receipt, ResetWanted, UndoWanted, Whom
-from temppass.web.desk import IN, LIMITED, decode, environment_of, ok, operation, read, route
+from temppass.service.corrections import GrantWanted, ResetWanted, UndoWanted, Whom
+from temppass.service.plans import ApplyWanted
+from temppass.web.desk import CHANNEL, IN, LIMITED, decode, done, environment_of, operation, read, route
 from temppass.web.openapi import GuardedRoute, Operation
+from temppass.web.plans import everybody
 from temppass.web.request import attempt
 
-#: what a viewer, a channel or a pass that cannot be is refused for
-_NAMING = (
-    r.InvalidIdentity, r.InvalidDeviceIdentifier, r.UnknownChannel, r.UnknownPass, r.InactiveIntegration,
-)  # fmt: skip
+#: what a viewer that cannot be is refused for
+_NAMING: tuple[type[r.Refusal], ...] = (r.InvalidIdentity, r.InvalidDeviceIdentifier, *CHANNEL)
 #: the members that name one viewer
 _VIEWER = ("device", "email", "key", "subject")
 
 
-def _correction(name: str, description: str, body: type[Struct], *refusals: type[r.Refusal]) -> Operation:
+def _correction(
+    name: str,
+    description: str,
+    body: type[Struct],
+    *refusals: type[r.Refusal],
+    others: tuple[tuple[int, type[Struct]], ...] = (),
+) -> Operation:
     return operation(
         name,
         description,
@@ -40,14 +46,19 @@ def _correction(name: str, description: str, body: type[Struct], *refusals: type
         refusals=(*LIMITED, *_NAMING, r.ReasonRequired, r.KeyReused, *refusals),
         body=body,
         parameters=("Idempotency-Key",),
+        others=others,
     )
 
 
 _RESET = _correction(
     "reset",
-    "Make one viewer, or those of a list (role operator), new to a pass.",
+    "Make one viewer new to a pass, or (role operator) those of a list, or everybody of a plan; where the pass wants "
+    "two persons for that, 202.",
     wire_control.ResetBody,
     r.PlanRequired,
+    r.PlanOutdated,
+    r.AlreadySo,
+    others=((202, wire_control.AskedShape),),
 )
 _GRANT = _correction(
     "grant",
@@ -76,6 +87,7 @@ _UNDO_GRANT = _correction(
 class CorrectionDoors:
     def __init__(self, service: Service) -> None:
         self._corrections = service.corrections
+        self._plans = service.plans
 
     def routes(self) -> list[GuardedRoute]:
         return [
@@ -87,32 +99,36 @@ class CorrectionDoors:
 
     async def reset(self, request: Request) -> Response:
         raw, call = await read(request, environment_of(request))
-        return _done(await self._corrections.reset(call, attempt(_reset_wanted, raw)))
+        asked = attempt(_reset_wanted, raw)
+        if isinstance(asked, ApplyWanted):
+            return done(await self._plans.apply(call, asked))
+        return done(await self._corrections.reset(call, asked))
 
     async def grant(self, request: Request) -> Response:
         raw, call = await read(request, environment_of(request))
-        return _done(await self._corrections.grant(call, attempt(_grant_wanted, raw)))
+        return done(await self._corrections.grant(call, attempt(_grant_wanted, raw)))
 
     async def undo_reset(self, request: Request) -> Response:
         raw, call = await read(request, environment_of(request))
         asked = attempt(_undo_wanted, raw)
-        return _done(await self._corrections.undo_reset(call, request.path_params["act"], asked))
+        return done(await self._corrections.undo_reset(call, request.path_params["act"], asked))
 
     async def undo_grant(self, request: Request) -> Response:
         raw, call = await read(request, environment_of(request))
         asked = attempt(_undo_wanted, raw)
-        return _done(await self._corrections.undo_grant(call, request.path_params["act"], asked))
+        return done(await self._corrections.undo_grant(call, request.path_params["act"], asked))
 
 
-def _reset_wanted(raw: bytes) -> ResetWanted:
-    """Refuses: InvalidRequest, InvalidIdentity, InvalidDeviceIdentifier, PlanRequired."""
+def _reset_wanted(raw: bytes) -> ResetWanted | ApplyWanted:
+    """Refuses: InvalidRequest, InvalidIdentity, InvalidDeviceIdentifier."""
     body = decode(wire_control.ResetBody, raw)
     wide = [name for name in ("subjects", "everybody") if getattr(body, name) is not UNSET]
     named = [name for name in _VIEWER if getattr(body, name) is not UNSET]
     if len(wide) + bool(named) != 1:
         raise InvalidRequest("Name one viewer (device, email, key, subject), or subjects, or everybody.")
     if body.everybody is not UNSET:
-        raise r.PlanRequired("Everybody is reset by a plan, which tells how many that is.")
+        wanted = everybody(body.channel, body.pass_, body.everybody, body.only)
+        return ApplyWanted(wanted, body.plan if body.plan is not UNSET else None, reason_of(body.reason))
     if body.only is not UNSET or body.plan is not UNSET:
         raise InvalidRequest("only and plan go with everybody.")
     whom = tuple(map(digest_from_hex, body.subjects)) if body.subjects is not UNSET else _whom(body)
@@ -145,11 +161,3 @@ def _whom(body: wire_control.ResetBody | wire_control.GrantBody) -> Whom:
         canonical_user_key(keys[0]) if keys else None,
         digest_from_hex(body.subject) if body.subject is not UNSET else None,
     )
-
-
-def _done(receipt: Receipt) -> Response:
-    until = receipt.undo_until
-    answer = wire_control.DoneShape(
-        receipt.id, receipt.matched, wire_control.moment(until) if until is not None else None
-    )
-    return ok(answer, 201)

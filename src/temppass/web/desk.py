@@ -17,6 +17,7 @@ from temppass.core import refusal as r
 from temppass.core.catalogue import is_environment_name
 from temppass.core.operator import Role
 from temppass.core.refusal import InvalidRequest
+from temppass.service.corrections import Receipt
 from temppass.service.counters import Point
 from temppass.service.desk import Call, Once
 from temppass.web.openapi import JSON_TYPE, READING, Endpoint, GuardedRoute, Operation, body_of, ref
@@ -30,6 +31,8 @@ IN = "/environments/{environment}"
 #: what every call of an operator may be refused for
 CALLER: tuple[type[r.Refusal], ...] = (r.UnknownOperator, r.EndedOperator, r.InvalidRequest)
 LIMITED = (*CALLER, r.RoleMissing, r.OutsideLimits)
+#: what a channel or a pass that cannot be is refused for
+CHANNEL: tuple[type[r.Refusal], ...] = (r.UnknownChannel, r.UnknownPass, r.InactiveIntegration)
 _TOKEN_CHARACTERS_MAX = 256
 
 
@@ -43,6 +46,7 @@ def operation(
     refusals: tuple[type[r.Refusal], ...] = LIMITED,
     body: type[Struct] | None = None,
     parameters: tuple[str, ...] = (),
+    others: tuple[tuple[int, type[Struct]], ...] = (),
 ) -> Operation:
     return Operation(
         name,
@@ -55,6 +59,7 @@ def operation(
         body=body_of(ref("schemas", body.__name__), JSON_TYPE, required=True) if body is not None else None,
         plain=READING if body is not None else (405,),
         role=role,
+        others=others,
     )
 
 
@@ -134,3 +139,14 @@ def counters_shape(step: str, points: Sequence[Point]) -> wire_control.CountersS
 
 def ok(answer: Struct, status: int = 200) -> Response:
     return Response(wire.encode(answer), status, CONTROL_HEADERS, JSON)
+
+
+def done(receipt: Receipt, status: int = 201) -> Response:
+    """Answer an act that was done, or is to be confirmed by somebody else."""
+    if receipt.approval is not None:
+        return ok(wire_control.AskedShape(receipt.approval), 202)
+    until = receipt.undo_until
+    return ok(
+        wire_control.DoneShape(receipt.id, receipt.matched, wire_control.moment(until) if until is not None else None),
+        status,
+    )

@@ -85,6 +85,10 @@ PARAMETERS = {
     "application": Parameter("path", "The application.", required=True, example="demo"),
     "limit": Parameter("query", "How many at most; else 100.", {"type": "integer", "minimum": 1, "maximum": 500}),
     "after": Parameter("query", "Where the page before ended: its `next`."),
+    "approval": Parameter(
+        "path", "The act by which a second person was asked for.", required=True,
+        example="2f1c7a52-6f1e-4b8e-9d3a-0c5b7e2a9f10",
+    ),
     "act": Parameter("path", "The id of an act.", required=True, example="2f1c7a52-6f1e-4b8e-9d3a-0c5b7e2a9f10"),
     "Accept": Parameter(
         "header", "`text/csv` or `application/jsonl`: all that fits, the oldest first, not by `limit` and `after`.",
@@ -176,6 +180,8 @@ class Operation(NamedTuple):
     role: Role | None = None
     #: whether the state of a trial can be the whole answer (contract §6.1)
     spent: bool = False
+    #: what it may answer else that is no refusal: statuses, each with its shape
+    others: tuple[tuple[int, type[Struct]], ...] = ()
     #: other media types of the answer, which `Accept` may choose
     also: tuple[str, ...] = ()
     #: what it or its path answers out of problems.PLAIN
@@ -288,6 +294,7 @@ def _answers(surface: Surface, operation: Operation) -> dict[int, Json]:
         words.setdefault(row.status, set()).add(row.code)
     return {
         operation.status: _answer(operation.status, operation.answer, operation.headers, operation.also),
+        **{status: _answer(status, answer, operation.headers) for status, answer in operation.others},
         **{
             status: _no(
                 surface,

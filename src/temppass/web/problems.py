@@ -148,6 +148,7 @@ CONTROL: dict[type[r.Refusal], Row] = {
     r.NothingToGrant: Row(409, "nothing_to_grant"),
     r.PlanRequired: Row(409, "plan_required"),
     r.PlanOutdated: Row(409, "plan_outdated"),
+    r.OwnApproval: Row(403, "own_approval"),
 }
 
 #: what has no code on any surface: the vendor's 429 is no enhanced error but a page (contract §6.1, §9)

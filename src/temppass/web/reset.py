@@ -57,9 +57,9 @@ class Resetter:
         return [
             route("/reset-tempass/v3/reset", self.reset_device, ["DELETE"], _RESET_DEVICE),
             route("/reset-tempass/v3/reset/generic", self.reset_generic, ["DELETE"], _RESET_GENERIC),
-            route("/reset-tempass/v1/{rest:path}", self.retired, every, _RETIRED),
-            route("/reset-tempass/v2/{rest:path}", self.retired, every, _RETIRED),
-            route("/reset-tempass/v2.1/{rest:path}", self.retired, every, _RETIRED),
+            route("/reset-tempass/v1/{rest:rest}", self.retired, every, _RETIRED),
+            route("/reset-tempass/v2/{rest:rest}", self.retired, every, _RETIRED),
+            route("/reset-tempass/v2.1/{rest:rest}", self.retired, every, _RETIRED),
             route("/oauth2/permanent_accesstoken", self.retired, every, _RETIRED),
         ]
 

@@ -5,10 +5,11 @@ The doors of the control API: every operation, and all that it refuses.
 import json
 from typing import Any
 
-from tests.web.walk.corrections import corrections
+from tests.web.walk.corrections import Desk, corrections
 from tests.web.walk.doors import operations
 from tests.web.walk.explaining import explain
 from tests.web.walk.guards import guards
+from tests.web.walk.plans import plans
 from tests.web.walk.walker import CATALOGUE, GENERIC, JSON, PAIR, RESET, Headers, Walker
 
 CONTROL = "/control/v1"
@@ -28,8 +29,10 @@ def control(walker: Walker) -> None:
     explain(walker, roles)
     catalogues(walker, roles)
     acts(walker, roles)
-    corrections(walker, roles)
+    desk = Desk(walker, roles)
+    corrections(desk)
     guards(walker, roles)
+    plans(desk)
     applications(walker, roles)
 
 

@@ -65,8 +65,7 @@ class Desk:
         return head.partition("temppass-reset-id: ")[2].partition("\r\n")[0]
 
 
-def corrections(walker: Walker, roles: dict[str, Headers]) -> None:
-    desk = Desk(walker, roles)
+def corrections(desk: Desk) -> None:
     by_role(desk)
     wrong(desk)
     grants(desk)

@@ -160,7 +160,9 @@ class Operation(NamedTuple):
         """Fill in the path, and the query of a reset."""
         named = {"service_provider": channel, "mvpd": pass_id, "code": code}
         named |= {"environment": "release-production", "channel": "ACME2", "pass": "Daily", "application": "ops"}
-        target = self.path.format(**named, error="invalid_integration", rest="reset", name="nobody", act="nothing")
+        named |= {"error": "invalid_integration", "rest": "reset"}
+        named |= {"name": "nobody", "act": "nothing", "approval": "nothing"}
+        target = self.path.format(**named)
         return target + f"?requestor_id={channel}&mvpd_id={pass_id}&device_id=d&key=k" * self.is_reset
 
 
