@@ -286,6 +286,21 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> I
         folder.close()
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Folder]:
+    """A folder on either database: a file in it, or one that its servers share."""
+    if request.param == "sqlite":
+        folder = Folder(tmp_path)
+        yield folder
+        folder.close()
+        return
+    with new_database(request.getfixturevalue("postgres_server")) as database:
+        folder = sharing(tmp_path, database)
+        folder.temppass("store", "migrate")
+        yield folder
+        folder.close()
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
     """A folder for the tests of one file that leave no trace in it."""

@@ -5,40 +5,23 @@ the viewer stays behind.
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
-import pytest
-from tests.e2e.conftest import TITLES_MAX, Folder, new_database, sharing
+import httpx2
+from tests.e2e.conftest import TITLES_MAX, WAIT_S
 from tests.e2e.test_privacy import forms
 
 if TYPE_CHECKING:
-    from tests.e2e.conftest import Server
+    from tests.e2e.conftest import Folder, Server
 
 DEVICE, EMAIL = "tvbox-4f19c2a0-77d3-4b1e-8c55-90ab31de6f02", "anna@viewers.example"
 VIEWER = ("--device", DEVICE, "--email", EMAIL)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Folder]:
-    """A folder whose catalogue is declared, on either database."""
-    if request.param == "sqlite":
-        folder = Folder(tmp_path)
-        folder.declare()
-        yield folder
-        folder.close()
-        return
-    with new_database(request.getfixturevalue("postgres_server")) as database:
-        folder = sharing(tmp_path, database)
-        folder.temppass("store", "migrate")
-        folder.declare()
-        yield folder
-        folder.close()
-
-
-def test_a_denied_viewer_is_explained_reset_and_denied_again_and_all_of_it_is_on_record(place: Folder) -> None:
+def test_a_denied_viewer_is_explained_reset_and_denied_again_and_all_of_it_is_on_record(place: "Folder") -> None:
+    place.declare()
     server = place.serve(TEMPPASS_LOG_REQUESTS="1")
     sign_in = f"""
         temppass() {{ {place.command} "$@"; }}
@@ -81,14 +64,14 @@ def test_a_denied_viewer_is_explained_reset_and_denied_again_and_all_of_it_is_on
     assert left_behind(place, server, token) == {("token", "desk.token")}
 
 
-def desk(place: Folder, *arguments: str) -> Any:
+def desk(place: "Folder", *arguments: str) -> Any:
     """Run a command of the desk and read what it prints as JSON."""
     done = place.temppass(*arguments, "--json")
     assert done.code == 0, done.err
     return json.loads(done.out)
 
 
-def left_behind(place: Folder, server: "Server", token: str) -> set[tuple[str, str]]:
+def left_behind(place: "Folder", server: "Server", token: str) -> set[tuple[str, str]]:
     """Tell what names the viewer, or lets somebody act, and where that is."""
     kept = {"arguments": Path(f"/proc/{server.pid}/cmdline").read_bytes()}
     server.end()
@@ -100,7 +83,7 @@ def left_behind(place: Folder, server: "Server", token: str) -> set[tuple[str, s
     return found | {("token", where) for where, held in kept.items() if token.encode() in held}
 
 
-def tables(place: Folder) -> bytes:
+def tables(place: "Folder") -> bytes:
     """Answer every row of every table, where the database is no file."""
 
     async def read(url: str) -> bytes:
@@ -116,3 +99,30 @@ def tables(place: Folder) -> bytes:
         return "\n".join(rows).encode()
 
     return asyncio.run(read(place.database)) if place.database else b""
+
+
+# --- a token that is good no more
+
+
+def test_a_revoked_token_is_good_on_no_server_and_ends_its_stream_on_the_other(cluster: "Folder") -> None:
+    cluster.declare()
+    tokens = [
+        cluster.temppass("operator", "create", name, "--role", role).out.strip()
+        for name, role in (("eve", "viewer"), ("root", "admin"))
+    ]
+    eve, root = ({"Authorization": f"Bearer {token}"} for token in tokens)
+    one, other = cluster.serve().url, cluster.serve().url
+    with httpx2.Client(trust_env=False, timeout=WAIT_S) as http:
+
+        def told() -> list[int]:
+            return [http.get(f"{url}/control/v1/whoami", headers=eve).status_code for url in (one, other)]
+
+        before = told()
+        stream = f"{other}/control/v1/environments/release-production/events"
+        with http.stream("GET", stream, headers=eve) as heard:
+            lines = heard.iter_lines()
+            next(lines)  # it has begun
+            revoked = http.delete(f"{one}/control/v1/operators/eve", headers=root).status_code
+            after = told()
+            said = "".join(lines)  # until it ends, within 5 s; a test that hangs fails
+    assert (before, revoked, after, said) == ([200, 200], 200, [401, 401], "")
