@@ -289,6 +289,26 @@ def test_a_token_that_ends_ends_the_hearing(place: Place) -> None:
     assert place.use(work) == []
 
 
+def test_a_token_whose_end_comes_ends_the_hearing_on_every_server(place: Place) -> None:
+    """By the clock of each."""
+
+    async def work(store: Store) -> list[int]:
+        clock, soon = Clock(T0), 1_000
+        servers = [serve_from(store, SECRET, clock=clock, look_s=0.01) for _ in range(2)]
+        created = await servers[0].operators.create_here(NewOperator("eve", Role.VIEWER, lasts_ms=soon), ANN)
+        heard = [await each.events.listen(Call(HERE, created.token), None) for each in servers]
+        for listener in heard:
+            await anext(listener)
+            await anext(listener)
+        clock.advance(soon)
+        for each in servers:
+            with pytest.raises(EndedOperator):
+                await each.events.listen(Call(HERE, created.token), None)
+        return [len([news async for news in listener if news.acts]) for listener in heard]
+
+    assert place.use(work) == [0, 0]
+
+
 def test_one_look_serves_all_and_nobody_looks_where_nobody_listens(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,8 @@ import csv
 import io
 import json
 import socket
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
@@ -18,9 +20,11 @@ from temppass.core.act import ByOperator, EverybodyReset, Record, recorded
 from temppass.core.model import Changes
 from temppass.core.operator import Role
 from temppass.service.events import COUNTED_LOOKS
+from temppass.service.history import PAGE
 from temppass.store import Keys
 from temppass.testing import Double, build, serving
 
+A = TypeVar("A")
 T0 = 1_767_261_600_000
 HERE = "/control/v1/environments/release-production"
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", 'said "no", twice', "plain"]
@@ -49,15 +53,24 @@ def test_a_line_is_a_record_and_the_oldest_comes_first() -> None:
     assert [json.loads(line)["reason"] for line in lines] == FORMULAS
 
 
-def listen(double: Double) -> socket.socket:
-    """Answer a connection on which the events of an operator called eve have begun."""
-    where, token = urlsplit(double.url), double.operator("eve", "viewer")
-    connection = socket.create_connection((where.hostname or "", where.port or 0), timeout=10)
-    head = f"GET {HERE}/events HTTP/1.1\r\nHost: double.test\r\nAuthorization: Bearer {token}\r\n\r\n"
-    connection.sendall(head.encode())
+def listen(double: Double, name: str = "eve") -> socket.socket:
+    """Answer a connection on which the events of a new operator have begun."""
+    connection = ask(double, double.operator(name, "viewer"), "GET", "/events")
     heard = b""
     while b":\n\n" not in heard:
         heard += connection.recv(4096)
+    return connection
+
+
+def ask(double: Double, token: str, method: str, path: str, *headers: str, body: str = "") -> socket.socket:
+    """Answer a connection on which something was asked, and of which the kernel takes in little."""
+    where = urlsplit(double.url)
+    connection = socket.socket()
+    connection.settimeout(20)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect((where.hostname, where.port))
+    head = [f"{method} {HERE}{path} HTTP/1.1", "Host: double.test", f"Authorization: Bearer {token}", *headers]
+    connection.sendall("\r\n".join([*head, f"Content-Length: {len(body)}", "", body]).encode())
     return connection
 
 
@@ -97,3 +110,93 @@ def test_an_act_is_heard_and_a_token_that_is_revoked_ends_the_stream() -> None:
         root = {"Authorization": f"Bearer {double.operator('root', 'admin')}"}
         httpx2.delete(f"{double.url}/control/v1/operators/eve", headers=root, trust_env=False)
         assert (b"event: act\ndata: " in heard, connection.recv(65_536)) == (True, b"0\r\n\r\n")
+
+
+def test_where_too_many_listen_the_next_is_told_so_and_finds_a_place_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as one of them is gone."""
+    monkeypatch.setattr("temppass.service.events.LISTENERS_MAX", 2)
+    with serving(CATALOGUE, now=T0) as double, listen(double, "ann"), httpx2.Client(trust_env=False) as client:
+        headers = {"Authorization": f"Bearer {double.operator('bob', 'viewer')}"}
+        with listen(double):
+            refused = client.get(f"{double.url}{HERE}/events", headers=headers)
+        while (then := client.head(f"{double.url}{HERE}/events", headers=headers).status_code) == 503:
+            continue  # until the server has heard that she hung up; a test that hangs fails
+    told = (refused.status_code, refused.json()["code"], refused.headers["retry-after"], then)
+    assert told == (503, "temporarily_unavailable", "1", 200)
+    assert refused.json()["detail"].startswith("2 listen here already")
+
+
+def test_who_listens_and_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And of the store no more is read than fits between the server and that one."""
+    monkeypatch.setattr("temppass.connection.ANSWER_WAIT_S", 0.05)
+    with serving(CATALOGUE, now=T0) as double:
+        double._run(fill(double, 20_000))
+        token, pages = double.operator("eve", "viewer"), noted(double, monkeypatch)
+        with ask(double, token, "GET", "/events", "Last-Event-ID: 0"):
+            while not (pages and not double.application.service.events.is_looking):
+                continue  # until the server has put everything away; a test that hangs fails
+    assert len(pages) < 20_000 // PAGE // 2
+
+
+@pytest.mark.parametrize("accept", ["text/event-stream", "text/csv", "application/jsonl"])
+def test_no_page_is_read_before_the_one_before_it_was_taken(monkeypatch: pytest.MonkeyPatch, accept: str) -> None:
+    """However many there are, so that an answer of any length takes the memory of one."""
+    double, taken_max = build(CATALOGUE, now=T0), 3
+    asyncio.run(fill(double, 8 * PAGE))
+    token, pages = double.operator("eve", "viewer"), noted(double, monkeypatch)
+
+    async def play() -> int:
+        is_stream, full, taken = accept == "text/event-stream", asyncio.Event(), 0
+        bodies = iter([b"" if is_stream else b"{}"])
+
+        async def receive() -> Any:
+            body = next(bodies, None)
+            return {"type": "http.request", "body": body} if body is not None else await asyncio.Future()
+
+        async def send(message: Any) -> None:
+            nonlocal taken
+            if taken == taken_max:
+                full.set()
+                await asyncio.Future()
+            taken += len(message.get("body", b"")) > 1_000
+
+        headers = {"authorization": f"Bearer {token}", "accept": accept, "last-event-id": "0", "host": "localhost"}
+        scope = {
+            "type": "http", "method": "GET" if is_stream else "POST", "query_string": b"", "scheme": "http",
+            "path": f"{HERE}/events" if is_stream else f"{HERE}/acts/search", "client": ("127.0.0.1", 1),
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        }  # fmt: skip
+        answering = asyncio.ensure_future(double.app(scope, receive, send))
+        await full.wait()
+        answering.cancel()
+        await asyncio.wait([answering])
+        return len(pages)
+
+    assert asyncio.run(play()) == taken_max + 1
+
+
+async def fill(double: Double, count: int) -> None:
+    """Put so many acts on record, of about 1 KB each."""
+    actor, what = ByOperator("anna", Role.OPERATOR), EverybodyReset("ACME1", "P", ())
+    acts = [Record(f"r{number}", T0 + number, actor, what, "x" * 900) for number in range(count)]
+    store, changes = double.application.store, Changes(records=tuple(map(recorded, acts)))
+    await store.transact(Keys("release-production", 1), lambda _found: (None, changes))
+    await double.application.service.history.seal_all("release-production")
+
+
+def noted(double: Double, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Answer a list to which every page of acts that is read of the store will be added."""
+    pages = list[str]()
+
+    def noting(name: str, read: Callable[..., Awaitable[A]]) -> Callable[..., Awaitable[A]]:
+        async def reading(*asked: Any, **more: Any) -> A:
+            pages.append(name)
+            await asyncio.sleep(0)  # as a database does: others have their turn meanwhile
+            return await read(*asked, **more)
+
+        return reading
+
+    store = double.application.store
+    for name in ("records", "search"):
+        monkeypatch.setattr(store, name, noting(name, getattr(store, name)))
+    return pages

@@ -23,7 +23,7 @@ from temppass.service.context import Context, given
 from temppass.service.counters import Counters, Point, seen
 from temppass.service.desk import Call, Desk, admit
 from temppass.service.history import PAGE, History
-from temppass.store import StoreBusy, StoreUnavailable
+from temppass.store import StoreUnavailable
 
 #: how often the store is looked at while somebody listens, in seconds
 LOOK_S = 1.0
@@ -31,6 +31,10 @@ LOOK_S = 1.0
 COUNTED_LOOKS = 5
 #: of one process
 LISTENERS_MAX = 1_000
+
+
+class TooManyListen(Exception):
+    """Nobody else can listen in this process; in a moment perhaps, or in another one."""
 
 
 class Heard(NamedTuple):
@@ -80,12 +84,12 @@ class Events:
         Answer what an operator hears: first what was sealed after a sequence, or from now on, then what comes. It ends
         when the operator may hear no more, and where the store is away.
 
-        Refuses: as Desk.look; what reading refused. Raises StoreBusy where too many listen.
+        Refuses: as Desk.look; what reading refused. Raises TooManyListen, StoreUnavailable.
         """
         await self._desk.check(call, Role.VIEWER)
         asked = given(after)
         if sum(place.listeners for place in self._places.values()) >= LISTENERS_MAX:
-            raise StoreBusy(f"{LISTENERS_MAX} listen already")
+            raise TooManyListen(f"{LISTENERS_MAX} listen here already, and no more can; try again in a moment.")
         head = (await self._history.head(call.environment)).sequence
         return self._follow(call, head, head if asked is None else min(asked, head))
 

@@ -23,7 +23,7 @@ from temppass.core.refusal import InvalidRequest
 from temppass.core.world import HOUSE
 from temppass.service import Service
 from temppass.service.acts import Entry, Search
-from temppass.service.events import Heard
+from temppass.service.events import Heard, TooManyListen
 from temppass.web.desk import (
     IN,
     LIMITED,
@@ -37,7 +37,7 @@ from temppass.web.desk import (
     route,
 )
 from temppass.web.openapi import GuardedRoute
-from temppass.web.problems import CONTROL_HEADERS, JSON
+from temppass.web.problems import CONTROL_HEADERS, FAULTS, JSON, RETRY_AFTER, problem
 from temppass.web.request import Headers, attempt
 
 #: values of one member of a search
@@ -109,7 +109,10 @@ class ActsDoors:
 
     async def events(self, request: Request) -> Response:
         after = attempt(_last_event_id, Headers(request.scope["headers"]))
-        heard = await self._events.listen(call_of(request, environment_of(request)), after)
+        try:
+            heard = await self._events.listen(call_of(request, environment_of(request)), after)
+        except TooManyListen as error:
+            return problem(503, FAULTS[503], str(error), RETRY_AFTER)
         if request.method == "HEAD":
             await heard.aclose()
             return Response(None, 200, CONTROL_HEADERS, EVENTS)
