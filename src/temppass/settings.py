@@ -34,6 +34,8 @@ class Settings(Struct, frozen=True):
     media_algorithm: str
     #: sessions that one application may open in each process, a second
     sessions_per_s: int
+    #: how long records of acts are kept, in days
+    audit_days: int
     #: a log line for each request
     log_requests: bool
 
@@ -53,11 +55,13 @@ VARIABLES = (
     Variable("TEMPPASS_MEDIA_TOKEN_SECONDS", "420", "lifetime of a media token"),
     Variable("TEMPPASS_MEDIA_ALGORITHM", "ES256", "ES256 or RS256"),
     Variable("TEMPPASS_SESSIONS_PER_SECOND", "50", "sessions that an application may open"),
+    Variable("TEMPPASS_AUDIT_DAYS", "400", "how long records of acts are kept"),
     Variable("TEMPPASS_LOG_REQUESTS", "0", "1 writes a line for each request"),
 )
 
 _SECONDS_MAX = 31_536_000
 _SESSIONS_MAX = 10_000
+_DAYS_MAX = 36_500
 
 
 def read_settings(environ: Mapping[str, str], *, store: str | None = None) -> Settings:
@@ -88,6 +92,7 @@ def read_settings(environ: Mapping[str, str], *, store: str | None = None) -> Se
         media_token_s=_seconds("TEMPPASS_MEDIA_TOKEN_SECONDS", text("TEMPPASS_MEDIA_TOKEN_SECONDS")),
         media_algorithm=text("TEMPPASS_MEDIA_ALGORITHM"),
         sessions_per_s=_sessions("TEMPPASS_SESSIONS_PER_SECOND", text("TEMPPASS_SESSIONS_PER_SECOND")),
+        audit_days=_count("TEMPPASS_AUDIT_DAYS", text("TEMPPASS_AUDIT_DAYS"), _DAYS_MAX, "number of days"),
         log_requests=text("TEMPPASS_LOG_REQUESTS") == "1",
     )
 

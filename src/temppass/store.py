@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 
 from temppass.core.act import Link, Sealed, Wanted
+from temppass.core.anchor import Anchor
 from temppass.core.model import Changes, Count, Floors, Found, Ledger, Raise, Recorded, Registered, Subject, SubjectKind
 from temppass.core.reset import Aim, Tally
 from temppass.core.world import EnvironmentRecord
@@ -209,6 +210,26 @@ class Store(Protocol):
         """
         Give up to `limit` committed records their place in the chain, the oldest first: `step` answers the link of
         each of their documents, given the chain's head. Answers how many; 0 also where another node was first.
+        """
+        ...
+
+    async def recorded(self, environment: str, after: int, limit: int) -> list[tuple[Link, Recorded]]:
+        """
+        Answer the next `limit` sealed records after sequence `after` with all that they are looked for by, as it is
+        kept; "" for a kind or an actor that is not, and digests in their order.
+        """
+        ...
+
+    async def anchor(self, environment: str) -> Anchor:
+        """Answer where an environment's chain begins, NO_ANCHOR while nothing of it is forgotten."""
+        ...
+
+    async def forget(
+        self, environment: str, step: Callable[[Anchor, Sequence[Sealed]], Anchor | None], limit: int
+    ) -> int:
+        """
+        Forget the oldest records, with whom they named, up to a new anchor: `step` answers it, or None, given the old
+        one and the `limit` records that follow it. Answers how many; 0 also where another node was first.
         """
         ...
 

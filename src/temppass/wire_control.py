@@ -132,10 +132,14 @@ class ActShape(Struct, frozen=True):
 
 
 class ActsShape(Struct, frozen=True):
-    """A page of acts, the newest first. `next` is what to send as `after`, null at the end."""
+    """
+    A page of acts, the newest first. `next` is what to send as `after`, null at the end. What was done up to
+    `kept_since` is kept no more; null while everything is.
+    """
 
     records: list[ActShape]
     next: int | None
+    kept_since: str | None
 
 
 #: what members of acts are called in JSON; None for those that ActShape has

@@ -52,6 +52,7 @@ def assemble(settings: Settings, clock: Callable[[], int] = wall_clock, *, read_
         media_token_ms=settings.media_token_s * 1000,
         media_algorithm=settings.media_algorithm,
         sessions_per_s=settings.sessions_per_s,
+        audit_ms=settings.audit_days * 86_400_000,
     )
     service = serve_from(store, secret, policy, clock)
     edge = Edge(

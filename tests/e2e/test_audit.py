@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import re
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 from temppass.settings import read_settings
@@ -77,3 +79,18 @@ def test_what_cannot_be_verified_says_why(tmp_path: Path) -> None:
         (2, True),
         (2, True),
     ]
+
+
+def test_what_is_kept_no_more_is_told(tmp_path: Path) -> None:
+    run(tmp_path, "operator", "create", "anna", "--role", "viewer")
+    seal(tmp_path)
+
+    async def forget() -> None:
+        application = assemble(read_settings({}, store=f"sqlite:///{tmp_path}/temppass.db"))
+        await application.service.history.forget("", 2**50)
+        await application.store.close()
+
+    asyncio.run(forget())
+    code, head, said = run(tmp_path, "audit", "verify", "--in", ".")
+    told = re.fullmatch(r"\.: records up to 1, of (\S+), are kept no more\n", said)
+    assert (code, head[:2], told is not None and datetime.fromisoformat(told[1]).tzinfo) == (0, "1:", UTC)

@@ -104,6 +104,7 @@ def test_a_secret_that_does_not_open_the_keys_is_told_at_once(settled: "Folder",
         ("TEMPPASS_ENVIRONMENT", "No Name"),
         ("TEMPPASS_ACCESS_TOKEN_SECONDS", "six hours"),
         ("TEMPPASS_MEDIA_ALGORITHM", "none"),
+        ("TEMPPASS_AUDIT_DAYS", "0"),
         ("TEMPPASS_STORE", "bogus:x"),
     ],
 )

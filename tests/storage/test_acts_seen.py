@@ -17,7 +17,7 @@ from temppass.core.refusal import EndedOperator, NotThere, OutsideLimits, RoleMi
 from temppass.core.tokens import Secret
 from temppass.core.world import HOUSE
 from temppass.service import Service, serve_from
-from temppass.service.acts import Entry, Search
+from temppass.service.acts import Entry, Page, Search
 from temppass.service.counters import MINUTE_MS, Point
 from temppass.service.desk import Call
 from temppass.service.events import COUNTED_LOOKS
@@ -173,12 +173,12 @@ def test_acts_on_a_viewer_are_found_by_any_of_their_names(place: Place) -> None:
 
 
 def test_where_there_is_no_environment_nothing_was_done(place: Place) -> None:
-    async def work(store: Store) -> tuple[list[Entry], int | None]:
+    async def work(store: Store) -> Page:
         rooms = service(store)
         call = (await operator(rooms))._replace(environment="nowhere")
         return await rooms.acts.search(call, Search(Wanted(), b"tv"))
 
-    assert place.use(work) == ([], None)
+    assert place.use(work) == Page([], None)
 
 
 def test_what_is_done_to_operators_is_seen_by_an_admin_of_everything(place: Place) -> None:

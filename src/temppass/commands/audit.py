@@ -3,6 +3,7 @@
 """
 
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -73,6 +74,12 @@ async def _holds(app: "Application", name: str, kept: "Link | None", *, alone: b
     async for fault in history.faults(name, kept):
         click.echo(f"{called}: {fault}", err=True)
         holds = False
+    begins = await history.beginning(name)
+    if begins.link.sequence:
+        until = datetime.fromtimestamp(begins.at / 1000, UTC).isoformat(timespec="seconds")
+        click.echo(f"{called}: records up to {begins.link.sequence}, of {until}, are kept no more", err=True)
+    if bare := await history.bare(name):
+        click.echo(f"{called}: of a version before, found by their time alone: the first {bare}", err=True)
     waiting = 0
     async for _ in history.unsealed(name):
         waiting += 1

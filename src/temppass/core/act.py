@@ -18,6 +18,7 @@ from typing import Any, assert_never
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from temppass.core.model import Origin, Recorded, Subject, SubjectKind
 from temppass.core.operator import Role
@@ -316,12 +317,16 @@ _older = msgspec.json.Decoder(dict[str, Any]).decode
 
 def recorded(record: Record) -> Recorded:
     """Answer the record as it is kept: canonical JSON, the same bytes for the same record, which the chain rests on."""
+    return _looked_for(record, _encode(record))
+
+
+def _looked_for(record: Record, document: bytes) -> Recorded:
     what = record.act
     subjects: tuple[Subject, ...] = getattr(what, "subjects", ())
     return Recorded(
         record.id,
         record.at,
-        _encode(record),
+        document,
         kind_word(what),
         actor_word(record.actor),
         getattr(what, "channel_id", None),
@@ -421,6 +426,36 @@ def faults(key: bytes, chain: Iterable[Sealed], after: Link) -> Iterator[str]:
         elif entry.link.hash != _hash(key, after, entry.document):
             yield f"record {entry.link.sequence} is not what was sealed at its place"
         after = Link(entry.link.sequence, entry.link.hash or b"")  # a database lets somebody empty it
+
+
+#: what a record is looked for by
+_WORDS = {
+    "id": "id",
+    "moment": "at",
+    "kind": "kind",
+    "actor": "actor",
+    "channel": "channel_id",
+    "pass": "pass_id",
+    "viewers": "subjects",
+}
+
+
+def is_bare(found: Recorded) -> bool:
+    """Tell whether nothing is kept by which a record is looked for but its moment, as versions of before left it."""
+    return (found.kind, found.actor, found.channel_id, found.pass_id, found.subjects) == ("", "", None, None, ())
+
+
+def strayed(found: Recorded, *, may_be_bare: bool) -> list[str]:
+    """
+    Answer by what a sealed record is looked for otherwise than its document says, so that whoever looks misses it, or
+    finds it in the wrong place. One of the first version may always be bare, one of a later only where `may_be_bare`.
+    """
+    record = read_record(found.document)
+    told = _looked_for(record, found.document)
+    if is_bare(found) and (may_be_bare or isinstance(record.act, OlderAct)):
+        told = replace(told, kind="", actor="", channel_id=None, pass_id=None, subjects=())
+    told = replace(told, subjects=tuple(sorted({*told.subjects})))
+    return [word for word, name in _WORDS.items() if getattr(found, name) != getattr(told, name)]
 
 
 def loose_ends(last: Link, head: Link, kept: Link | None) -> Iterator[str]:

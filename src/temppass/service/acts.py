@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from temppass.core import act, identity
+from temppass.core.anchor import NO_ANCHOR
 from temppass.core.operator import Operator, Role
 from temppass.core.refusal import NotThere, OutsideLimits, Refusal
 from temppass.core.world import HOUSE
@@ -49,10 +50,14 @@ class Search(Struct, frozen=True):
 
 
 class Page(NamedTuple):
-    """`next` is where the next page goes on, None at the end."""
+    """
+    `next` is where the next page goes on, None at the end; `kept_since` the moment of the last record that is not kept
+    any more, None while all are.
+    """
 
     entries: list[Entry]
     next: int | None
+    kept_since: int | None = None
 
 
 class Acts:
@@ -75,7 +80,12 @@ class Acts:
             call.environment, wanted, search.after, search.limit + 1, newest_first=True
         )
         entries = [entry_of(sealed) for sealed in found[: search.limit]]
-        return Page(entries, entries[-1].sequence if len(found) > search.limit else None)
+        begins = await self._history.beginning(call.environment)
+        return Page(
+            entries,
+            entries[-1].sequence if len(found) > search.limit else None,
+            begins.at if begins != NO_ANCHOR else None,
+        )
 
     async def all(self, call: Call, asked: Search | Refusal) -> AsyncIterator[Sequence[Entry]]:
         """

@@ -36,6 +36,8 @@ class Policy(Struct, frozen=True):
     media_algorithm: str = "ES256"
     #: for each application, in each process
     sessions_per_s: int = 50
+    #: how long records of acts are kept
+    audit_ms: int = 400 * 86_400_000
 
 
 class Caller(NamedTuple):

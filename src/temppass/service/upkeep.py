@@ -4,7 +4,7 @@ and clearing away what no answer can depend on any more, in small chunks with pa
 
 A ledger below every floor that an undo could put back does not count and never will again: it goes. A ledger whose
 trial is over goes only where the pass declares a retention, because the viewer is new to the pass again from then on.
-Kept documents go when their time is over.
+Kept documents go when their time is over, and records of acts, oldest first, as long after as was chosen.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from temppass.core.model import SubjectKind
 from temppass.core.world import World
 from temppass.service.context import Context, keys_of
 from temppass.service.counters import Counters
-from temppass.service.history import History
+from temppass.service.history import PAGE, History
 from temppass.service.worlds import Plan
 from temppass.store import IntegrationKey, Stale, Store
 
@@ -32,6 +32,8 @@ CHUNK = 500
 PAUSE_S = 0.1
 #: ledgers that expire one by one are looked for this often
 RETENTION_EVERY_MS = 3_600_000
+#: as are records that are old enough to be forgotten
+FORGET_EVERY_MS = 3_600_000
 
 
 class Upkeep:
@@ -39,6 +41,8 @@ class Upkeep:
         self._context = context
         self._history = history
         self._counters = counters
+        self._pause_s = pause_s
+        self._forgot_at: int | None = None
         self.sweeper = Sweeper(context.store, pause_s)
 
     def rhythms(self) -> list[tuple[float, Callable[[], Awaitable[None]]]]:
@@ -62,6 +66,18 @@ class Upkeep:
                 await context.worlds.ask(environment, prepare)
         await self.sweeper.sweep(now, retention_ms)
         await self._counters.sweep(now)
+        await self._forget(now)
+
+    async def _forget(self, now: int) -> None:
+        """Forget records that are old enough, a page at a time."""
+        if self._forgot_at is not None and now < self._forgot_at + FORGET_EVERY_MS:
+            return
+        for environment in await self._context.store.environments():
+            forgot = PAGE
+            while forgot == PAGE:
+                forgot = await self._history.forget(environment, now - self._context.policy.audit_ms)
+                await asyncio.sleep(self._pause_s)
+        self._forgot_at = now
 
     async def seal(self) -> None:
         """Give what was recorded its place in the chain."""

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from temppass.core.act import NO_LINK, Link, Sealed, Wanted
+from temppass.core.anchor import NO_ANCHOR, Anchor
 from temppass.core.model import (
     Changes,
     Client,
@@ -60,6 +62,7 @@ class MemoryStore:
         self._records: list[tuple[str, Recorded]] = []
         self._counts: dict[tuple[str, int, str, str, str], int] = {}
         self._sealed: dict[str, tuple[Sealed, ...]] = {}
+        self._anchors: dict[str, Anchor] = {}
 
     async def transact(self, keys: Keys, step: Callable[[Found], tuple[A, Changes]]) -> A:
         await asyncio.sleep(0)  # let others run in between, as every real store does
@@ -150,7 +153,8 @@ class MemoryStore:
         return Tallied(tally(page, aim), example, page[-1][0].digest if len(page) == limit else None)
 
     async def records(self, environment: str, after: int, limit: int) -> list[Sealed]:
-        return [*self._sealed.get(environment, ())[after : after + limit]]
+        first = max(0, after - self._anchors.get(environment, NO_ANCHOR).link.sequence)
+        return [*self._sealed.get(environment, ())[first : first + limit]]
 
     async def search(
         self, environment: str, wanted: Wanted, beyond: int | None, limit: int, *, newest_first: bool
@@ -177,7 +181,7 @@ class MemoryStore:
 
     async def head(self, environment: str) -> Link:
         sealed = self._sealed.get(environment)
-        return sealed[-1].link if sealed else NO_LINK
+        return sealed[-1].link if sealed else self._anchors.get(environment, NO_ANCHOR).link
 
     async def seal(self, environment: str, step: Callable[[Link, Sequence[bytes]], Sequence[Link]], limit: int) -> int:
         documents = [record.document for record in self._waiting(environment)[:limit]]
@@ -185,6 +189,29 @@ class MemoryStore:
         sealed = [Sealed(link, document) for link, document in zip(links, documents, strict=True)]
         self._sealed[environment] = (*self._sealed.get(environment, ()), *sealed)
         return len(sealed)
+
+    async def recorded(self, environment: str, after: int, limit: int) -> list[tuple[Link, Recorded]]:
+        found = []
+        for each in await self.records(environment, after, limit):
+            record = next(record for _, record in self._records if record.document == each.document)
+            found.append((each.link, replace(record, subjects=tuple(sorted({*record.subjects})))))
+        return found
+
+    async def anchor(self, environment: str) -> Anchor:
+        return self._anchors.get(environment, NO_ANCHOR)
+
+    async def forget(
+        self, environment: str, step: Callable[[Anchor, Sequence[Sealed]], Anchor | None], limit: int
+    ) -> int:
+        old = await self.anchor(environment)
+        new = step(old, await self.records(environment, old.link.sequence, limit))
+        if new is None:
+            return 0
+        sealed, count = self._sealed[environment], new.link.sequence - old.link.sequence
+        gone = {each.document for each in sealed[:count]}
+        self._records = [each for each in self._records if each[0] != environment or each[1].document not in gone]
+        self._sealed[environment], self._anchors[environment] = sealed[count:], new
+        return count
 
     async def count(self, counts: Sequence[Count]) -> None:
         for each in counts:

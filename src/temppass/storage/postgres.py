@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from msgspec.structs import astuple
 
 from temppass.core.act import NO_LINK, Link, Sealed, Wanted
+from temppass.core.anchor import NO_ANCHOR, Anchor
 from temppass.core.model import (
     Changes,
     Count,
     Floors,
     Found,
     Ledger,
+    Recorded,
     Registered,
     Subject,
     SubjectKind,
@@ -32,7 +34,7 @@ from temppass.storage.postgres_link import Line
 from temppass.storage.postgres_rows import columns, ledger_of, record_row
 from temppass.storage.postgres_schema import migrate
 from temppass.storage.schema import migrations
-from temppass.storage.search import AFTER_ALL, BEFORE_ALL, search
+from temppass.storage.search import AFTER_ALL, BEFORE_ALL, anchor_of, recorded_of, search
 from temppass.storage.titles import Titles
 from temppass.store import (
     Amendment,
@@ -188,6 +190,30 @@ class PostgresStore:
 
         return await self._others.once(seal)
 
+    async def recorded(self, environment: str, after: int, limit: int) -> list[tuple[Link, Recorded]]:
+        rows = await self._fetch(sql.RECORDED, environment, after, limit)
+        return [recorded_of(row, subjects) for *row, subjects in rows]
+
+    async def anchor(self, environment: str) -> Anchor:
+        return await self._others.once(lambda connection: _anchor(connection, environment))
+
+    async def forget(
+        self, environment: str, step: Callable[[Anchor, Sequence[Sealed]], Anchor | None], limit: int
+    ) -> int:
+        async def forget(connection: Connection) -> int:
+            old = await _anchor(connection, environment)
+            rows = await connection.fetch(sql.SEALED, environment, old.link.sequence, limit)
+            new = step(old, [Sealed(Link(sequence, digest), document) for sequence, digest, document in rows])
+            if new is None:
+                return 0
+            row = (new.link.sequence, new.link.hash, new.at, new.proof, old.link.sequence)
+            async with connection.transaction():
+                if not await connection.fetchval(sql.MOVE_ANCHOR, environment, *row):
+                    return 0
+                return int(await connection.fetchval(sql.FORGET, environment, new.link.sequence))
+
+        return await self._others.once(forget)
+
     async def count(self, counts: Sequence[Count]) -> None:
         rows = sorted(astuple(each) for each in counts)
         await self._fetch(sql.ADD_COUNTS, *columns(rows, 6))
@@ -262,6 +288,11 @@ class _LostRace(Exception):
 async def _head(connection: Connection, environment: str) -> Link:
     row = await connection.fetchrow(sql.HEAD, environment)
     return Link(*row) if row is not None else NO_LINK
+
+
+async def _anchor(connection: Connection, environment: str) -> Anchor:
+    row = await connection.fetchrow(sql.ANCHOR, environment)
+    return anchor_of(*row) if row is not None else NO_ANCHOR
 
 
 async def _schema_number(connection: Connection) -> int:

@@ -28,6 +28,29 @@ SEALED = """
 SELECT sequence, hash, document FROM temppass.audit
 WHERE environment = $1 AND sequence > $2 ORDER BY environment, sequence LIMIT $3
 """
+RECORDED = """
+SELECT sequence, hash, id, at, document, kind, actor, channel, pass, ARRAY(
+    SELECT subject FROM temppass.target WHERE target.act = audit.id AND target.environment = audit.environment
+) FROM temppass.audit WHERE environment = $1 AND sequence > $2 ORDER BY environment, sequence LIMIT $3
+"""
+ANCHOR = """
+SELECT forgotten_sequence, forgotten_hash, forgotten_at, forgotten_proof FROM temppass.chain WHERE environment = $1
+"""
+# guarded by the one that was read, as MOVE_HEAD is
+MOVE_ANCHOR = """
+UPDATE temppass.chain
+SET forgotten_sequence = $2, forgotten_hash = $3, forgotten_at = $4, forgotten_proof = $5
+WHERE environment = $1 AND coalesce(forgotten_sequence, 0) = $6
+RETURNING true
+"""
+FORGET = """
+WITH forgotten AS (
+    DELETE FROM temppass.audit WHERE environment = $1 AND sequence <= $2 RETURNING id
+), named AS (
+    DELETE FROM temppass.target USING forgotten WHERE target.act = forgotten.id AND target.environment = $1
+)
+SELECT count(*) FROM forgotten
+"""
 UNSEALED_ENVIRONMENTS = """
 SELECT DISTINCT environment FROM temppass.audit WHERE sequence IS NULL ORDER BY environment
 """

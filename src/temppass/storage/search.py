@@ -1,17 +1,33 @@
 """
-The statement that finds records, for either database: only what is asked for stands in it, because a plan that is made
-once has to go by the index of what is given.
+What both databases share about records: the statement that finds them, in which only what is asked for stands, because
+a plan that is made once has to go by the index of what is given; and how they are read with what they are found by.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-from temppass.core.act import Wanted
-from temppass.core.model import Registered
+from temppass.core.act import Link, Wanted
+from temppass.core.anchor import NO_ANCHOR, Anchor
+from temppass.core.model import Recorded, Registered
 
 #: moment and id, before those of every record
 BEFORE_ALL = (0, "")
 #: after whom the first page of clients is
 AFTER_ALL = Registered("", 2**63 - 1)
+
+
+def recorded_of(row: Iterable[Any], subjects: Iterable[bytes]) -> tuple[Link, Recorded]:
+    """Read a record with all that it is looked for by, in the order of columns in which both databases answer."""
+    sequence, digest, id_, at, document, kind, actor, channel_id, pass_id = row
+    words = (kind or "", actor or "", channel_id, pass_id)
+    return Link(sequence, digest), Recorded(id_, at, document, *words, tuple(sorted(subjects)))
+
+
+def anchor_of(sequence: int | None, digest: bytes | None, at: int | None, proof: bytes | None) -> Anchor:
+    """Read where a chain begins; a part of it that somebody has emptied is no part of a good one."""
+    if (sequence, digest, at, proof) == (None, None, None, None):
+        return NO_ANCHOR
+    return Anchor(Link(sequence or 0, digest or b""), at or 0, proof or b"")
 
 
 def search(

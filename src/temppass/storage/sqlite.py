@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from temppass.core.act import Link, Sealed, Wanted
+from temppass.core.anchor import Anchor
 from temppass.core.model import (
     Changes,
     Count,
     Found,
     Ledger,
+    Recorded,
     Registered,
     Subject,
     SubjectKind,
@@ -125,6 +127,17 @@ class _Asks(ABC):
 
     async def seal(self, environment: str, step: Callable[[Link, Sequence[bytes]], Sequence[Link]], limit: int) -> int:
         return await self._submit(lambda transaction: transaction.seal(environment, step, limit))
+
+    async def recorded(self, environment: str, after: int, limit: int) -> list[tuple[Link, Recorded]]:
+        return await self._submit(lambda transaction: transaction.recorded(environment, after, limit))
+
+    async def anchor(self, environment: str) -> Anchor:
+        return await self._submit(lambda transaction: transaction.anchor(environment))
+
+    async def forget(
+        self, environment: str, step: Callable[[Anchor, Sequence[Sealed]], Anchor | None], limit: int
+    ) -> int:
+        return await self._submit(lambda transaction: transaction.forget(environment, step, limit), is_chore=True)
 
     async def count(self, counts: Sequence[Count]) -> None:
         await self._submit(lambda transaction: transaction.count(counts), is_chore=True)

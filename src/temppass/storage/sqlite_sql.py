@@ -111,6 +111,27 @@ RECORD = "SELECT sequence, hash, document FROM audit WHERE id = ? AND environmen
 SEALED = """
 SELECT sequence, hash, document FROM audit WHERE environment = ? AND sequence > ? ORDER BY sequence LIMIT ?
 """
+RECORDED = """
+SELECT sequence, hash, id, at, document, kind, actor, channel, pass FROM audit
+WHERE environment = ? AND sequence > ? ORDER BY sequence LIMIT ?
+"""
+# in this order, or all targets of the environment would be gone through
+TARGETS = """
+SELECT audit.id, target.subject FROM audit CROSS JOIN target
+WHERE audit.environment = ? AND audit.sequence > ? AND audit.sequence <= ?
+    AND target.act = audit.id AND target.environment = audit.environment
+"""
+ANCHOR = "SELECT forgotten_sequence, forgotten_hash, forgotten_at, forgotten_proof FROM chain WHERE environment = ?"
+MOVE_ANCHOR = """
+UPDATE chain SET forgotten_sequence = ?, forgotten_hash = ?, forgotten_at = ?, forgotten_proof = ?
+WHERE environment = ?
+"""
+# by their acts, as above
+FORGET_TARGETS = """
+DELETE FROM target
+WHERE act IN (SELECT id FROM audit WHERE environment = ?1 AND sequence <= ?2) AND +environment = ?1
+"""
+FORGET_RECORDS = "DELETE FROM audit WHERE environment = ? AND sequence <= ?"
 UNSEALED_ENVIRONMENTS = "SELECT DISTINCT environment FROM audit WHERE sequence IS NULL ORDER BY environment"
 UNSEALED = """
 SELECT id, document FROM audit WHERE environment = ? AND sequence IS NULL AND (at, id) > (?, ?)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from msgspec.structs import astuple
 
 from temppass.core.act import NO_LINK, Link, Sealed, Wanted
+from temppass.core.anchor import NO_ANCHOR, Anchor
 from temppass.core.model import (
     ANYWHERE,
     NOTHING,
@@ -30,7 +31,7 @@ from temppass.core.model import (
 from temppass.core.reset import Aim, Tally
 from temppass.core.world import HOUSE, EnvironmentRecord, read_environment, rewritten
 from temppass.storage import sqlite_sql as sql
-from temppass.storage.search import AFTER_ALL, BEFORE_ALL, search
+from temppass.storage.search import AFTER_ALL, BEFORE_ALL, anchor_of, recorded_of, search
 from temppass.storage.titles import Titles
 from temppass.store import (
     LEDGER_READ_BYTES_MAX,
@@ -188,6 +189,28 @@ class Transaction:
             self._execute("UPDATE audit SET sequence = ?, hash = ? WHERE id = ?", (link.sequence, link.hash, id_))
         self._execute(sql.WRITE_HEAD, (environment, links[-1].sequence, links[-1].hash))
         return len(links)
+
+    def recorded(self, environment: str, after: int, limit: int) -> list[tuple[Link, Recorded]]:
+        rows = self._execute(sql.RECORDED, (environment, after, limit)).fetchall()
+        subjects: dict[str, list[bytes]] = {}
+        for act_id, subject in self._execute(sql.TARGETS, (environment, after, rows[-1][0] if rows else after)):
+            subjects.setdefault(act_id, []).append(subject)
+        return [recorded_of(row, subjects.get(row[2], [])) for row in rows]
+
+    def anchor(self, environment: str) -> Anchor:
+        row = self._execute(sql.ANCHOR, (environment,)).fetchone()
+        return anchor_of(*row) if row else NO_ANCHOR
+
+    def forget(self, environment: str, step: Callable[[Anchor, Sequence[Sealed]], Anchor | None], limit: int) -> int:
+        old = self.anchor(environment)
+        new = step(old, self.records(environment, old.link.sequence, limit))
+        if new is None:
+            return 0
+        row = (new.link.sequence, new.link.hash, new.at, new.proof, environment)
+        if not self._execute(sql.MOVE_ANCHOR, row).rowcount:  # somebody has removed the head
+            return 0
+        self._execute(sql.FORGET_TARGETS, (environment, new.link.sequence))
+        return self._execute(sql.FORGET_RECORDS, (environment, new.link.sequence)).rowcount
 
     def count(self, counts: Sequence[Count]) -> None:
         for each in counts:

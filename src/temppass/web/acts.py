@@ -100,7 +100,11 @@ class ActsDoors:
             first = await anext(pages)  # who may not is refused before anything is said
             return StreamingResponse(_written(first, pages, write), 200, CONTROL_HEADERS, media_type)
         page = await self._acts.search(call, asked)
-        told = {"records": [wire_control.act_shape(*entry) for entry in page.entries], "next": page.next}
+        told = {
+            "records": [wire_control.act_shape(*entry) for entry in page.entries],
+            "next": page.next,
+            "kept_since": wire_control.moment(page.kept_since) if page.kept_since is not None else None,
+        }
         return Response(wire.encode(told), 200, CONTROL_HEADERS, JSON)
 
     async def act(self, request: Request) -> Response:
