@@ -21,6 +21,7 @@ from temppass import (
     InvalidTarget,
     MemoryVault,
     NotPermitted,
+    Only,
     RequestRefused,
     ServerFault,
     Target,
@@ -32,8 +33,26 @@ from temppass import (
     Wanted,
     place_at,
 )
-from temppass.client import control
-from temppass.client.answers import Act, Explained, Explanation, Help, LedgerState, NewOperator, Operator, Receipt
+from temppass.client import control, setup
+from temppass.client.answers import (
+    Act,
+    Approval,
+    CatalogueChange,
+    CatalogueShown,
+    Due,
+    Example,
+    Explained,
+    Explanation,
+    Fired,
+    Help,
+    LedgerState,
+    NewOperator,
+    Operator,
+    Planned,
+    Point,
+    Receipt,
+    Schedule,
+)
 from temppass.client.control import PAGE_ACTS_MAX
 from temppass.client.exchange import TRIES_MAX, Answer, Effect, Flow, Lost, Send, Wait
 from temppass.testing import Double, serving
@@ -88,13 +107,19 @@ class Played:
     def said(self) -> list[tuple[str, Any]]:
         """Answer what was sent: method and path, and the body."""
         path = "https://pass.example/control/v1"
-        return [
-            (f"{each.method} {each.url.removeprefix(path)}", json.loads(each.body) if each.body else None)
-            for each in self.sent
-        ]
+        return [(f"{each.method} {each.url.removeprefix(path)}", _read(each)) for each in self.sent]
+
+
+def _read(sent: Send) -> Any:
+    is_json = sent.headers.get("Content-Type") == "application/json"
+    return json.loads(sent.body) if is_json else sent.body.decode() or None
 
 
 IN = "/environments/release-production"
+EVERYBODY = {"channel": "REF", "pass": "P", "everybody": "both"}
+ONLY, NARROWED = Only(over=True, started_before=AT, app_id="tv-app"), {
+    "over": True, "started_before": MOMENT, "app_id": "tv-app",
+}  # fmt: skip
 CALLS: dict[str, tuple[Callable[[], Flow[Any]], str, Any]] = {
     "whoami": (lambda: control.whoami(SEAT), "GET /whoami", None),
     "operators": (lambda: control.operators(SEAT), "GET /operators", None),
@@ -118,6 +143,60 @@ CALLS: dict[str, tuple[Callable[[], Flow[Any]], str, Any]] = {
         lambda: control.reset(SEAT, "REF", "P", [DIGEST], reason=None, once="1"),
         f"POST {IN}/resets",
         {"channel": "REF", "pass": "P", "subjects": [DIGEST]},
+    ),
+    "plan": (
+        lambda: control.plan(SEAT, "REF", "P", "both", Only(), None, once="1"),
+        f"POST {IN}/plans",
+        EVERYBODY,
+    ),
+    "plan of a part": (
+        lambda: control.plan(SEAT, "REF", "P", "both", ONLY, 0.5, once="1"),
+        f"POST {IN}/plans",
+        {**EVERYBODY, "only": NARROWED, "share": 0.5},
+    ),
+    "reset_everybody": (
+        lambda: control.reset_everybody(SEAT, "REF", "P", "both", ONLY, "plan-1", "asked", once="1"),
+        f"POST {IN}/resets",
+        {**EVERYBODY, "only": NARROWED, "plan": "plan-1", "reason": "asked"},
+    ),
+    "approvals": (lambda: control.approvals(SEAT), f"GET {IN}/approvals", None),
+    "approve": (
+        lambda: control.decide(SEAT, "ask-1", approve=True, once="1"),
+        f"POST {IN}/approvals/ask-1",
+        {"approve": True},
+    ),
+    "decline": (
+        lambda: control.decide(SEAT, "ask-1", approve=False, once="1"),
+        f"POST {IN}/approvals/ask-1",
+        {"approve": False},
+    ),
+    "schedules": (lambda: setup.schedules(SEAT), f"GET {IN}/schedules", None),
+    "pause": (
+        lambda: setup.set_schedule(SEAT, "REF", "P", paused=True, once="1"),
+        f"POST {IN}/schedules/REF/P",
+        {"paused": True},
+    ),
+    "resume": (
+        lambda: setup.set_schedule(SEAT, "REF", "P", paused=False, once="1"),
+        f"POST {IN}/schedules/REF/P",
+        {"paused": False},
+    ),
+    "counters": (
+        lambda: setup.counters(SEAT, "REF", None, AT, None, "1h"),
+        f"GET {IN}/counters?channel=REF&since=2026-01-01T10%3A00%3A00.123Z&step=1h",
+        None,
+    ),
+    "counters of everything": (
+        lambda: setup.counters(SEAT, None, None, None, None, None),
+        f"GET {IN}/counters",
+        None,
+    ),
+    "catalogue": (lambda: setup.catalogue(SEAT), f"GET {IN}/catalogue", None),
+    "plan_catalogue": (lambda: setup.plan_catalogue(SEAT, "x = 1"), f"POST {IN}/catalogue/plan", "x = 1"),
+    "apply_catalogue": (
+        lambda: setup.apply_catalogue(SEAT, "x = 1", 7, "for the final", once="1"),
+        f"PUT {IN}/catalogue?description=for+the+final",
+        "x = 1",
     ),
     "grant": (
         lambda: control.grant(SEAT, "REF", "P", Target(subject=DIGEST), 30, None, None, once="1"),
@@ -145,7 +224,10 @@ CALLS: dict[str, tuple[Callable[[], Flow[Any]], str, Any]] = {
     "act": (lambda: control.act(SEAT, "act-1"), f"GET {IN}/acts/act-1", None),
 }  # fmt: skip
 #: those that change something, which are named
-WRITES = {"create_operator", "revoke_operator", "reset", "reset of a list", "grant", "undo"}
+WRITES = {
+    "create_operator", "revoke_operator", "reset", "reset of a list", "plan", "plan of a part", "reset_everybody",
+    "approve", "decline", "pause", "resume", "apply_catalogue", "grant", "undo",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -199,6 +281,17 @@ EXPLAINED = Explanation(
     LedgerState("", "", "over", AT, AT, ("A",), 2), (Help("reset", (DIGEST,)),), (ACT,), ("Odd.",),
 )  # fmt: skip
 
+PLANNED = {"id": "plan-1", "running": 12_345, "over": 678, "exact": False, "ends_at": MOMENT,
+           "examples": [{"kind": "device", "subject": "9f2c0a1b", "started_at": MOMENT, "titles": 2}]}  # fmt: skip
+WAITING = {"id": "ask-1", **EVERYBODY, "only": {"over": True, "started_before": MOMENT, "app_id": DIGEST},
+           "running": 3, "over": 4, "exact": True, "asked_by": "bob", "asked_at": MOMENT, "reason": "the final",
+           "ends_at": MOMENT}  # fmt: skip
+SCHEDULE = {"channel": "REF", "pass": "P", "cron": "0 0 * * *", "timezone": "Europe/Paris", "paused_at": None,
+            "next": [{"at": MOMENT, "local": "2026-01-01 11:00", "effect": "twice"}],
+            "last": [{"id": "act-1", "at": MOMENT, "due_at": MOMENT}]}  # fmt: skip
+POINT = {"at": MOMENT, "channel": "REF", "pass": "P", "counts": {"permit": 5}}
+CHANGE = {"id": "act-1", "version": 8, "differences": ["+ pass P"]}
+
 
 @pytest.mark.parametrize(
     ("call", "status", "document", "value"),
@@ -209,6 +302,33 @@ EXPLAINED = Explanation(
         ("revoke_operator", 200, {"id": "act-1"}, Receipt("act-1")),
         ("reset", 201, DONE, Receipt("act-1", 2, AT)),
         ("reset", 202, {"approval": "ask-1"}, Receipt("", approval="ask-1")),
+        (
+            "plan", 201, PLANNED,
+            Planned("plan-1", 12_345, 678, False, (Example("device", "9f2c0a1b", AT, 2),), AT),
+        ),
+        ("reset_everybody", 201, {**DONE, "matched": None}, Receipt("act-1", None, AT)),
+        ("reset_everybody", 202, {"approval": "ask-1"}, Receipt("", approval="ask-1")),
+        (
+            "approvals", 200, {"approvals": [WAITING, {**WAITING, "only": {}, "reason": None}]},
+            [
+                Approval("ask-1", "REF", "P", "both", only, 3, 4, True, "bob", AT, AT, reason)
+                for only, reason in ((Only(True, AT, DIGEST), "the final"), (Only(), ""))
+            ],
+        ),
+        ("approve", 201, DONE, Receipt("act-1", 2, AT)),
+        ("decline", 200, {"id": "act-1", "matched": None, "undo_until": None}, Receipt("act-1")),
+        (
+            "schedules", 200, {"schedules": [SCHEDULE, {**SCHEDULE, "paused_at": MOMENT, "next": [], "last": []}]},
+            [
+                Schedule("REF", "P", "0 0 * * *", "Europe/Paris", 0, (Due(AT, "2026-01-01 11:00", "twice"),),
+                         (Fired("act-1", AT, AT),)),
+                Schedule("REF", "P", "0 0 * * *", "Europe/Paris", AT, (), ()),
+            ],
+        ),
+        ("pause", 200, {"id": "act-1"}, Receipt("act-1")),
+        ("counters", 200, {"step": "1h", "points": [POINT]}, [Point(AT, "REF", "P", {"permit": 5})]),
+        ("plan_catalogue", 200, {**CHANGE, "id": None}, CatalogueChange(8, ("+ pass P",))),
+        ("apply_catalogue", 200, CHANGE, CatalogueChange(8, ("+ pass P",), "act-1")),
         ("grant", 201, DONE, Receipt("act-1", 2, AT)),
         ("undo", 201, DONE, Receipt("act-1", 2, AT)),
         ("explain", 200, EXPLANATION, Explained("The time is over.", (EXPLAINED,), ("Odd.",))),
@@ -224,6 +344,17 @@ EXPLAINED = Explanation(
 )  # fmt: skip
 def test_an_answer_is_a_value(call: str, status: int, document: Any, value: Any) -> None:
     assert Played(answer(status, document)).play(CALLS[call][0]()) == value
+
+
+def test_a_catalogue_is_its_text_and_its_version() -> None:
+    told = Answer(200, {"etag": '"7"'}, "# für\n".encode())
+    assert Played(told).play(setup.catalogue(SEAT)) == CatalogueShown("# für\n", 7)
+
+
+def test_a_catalogue_replaces_the_version_that_was_seen() -> None:
+    played = Played(answer(200, CHANGE))
+    played.play(CALLS["apply_catalogue"][0]())
+    assert (played.sent[0].headers["If-Match"], played.sent[0].headers["Content-Type"]) == ('"7"', "application/toml")
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -328,6 +459,16 @@ def test_what_is_no_reset_is_undone_as_a_grant() -> None:
         ),
         lambda: Played().play(control.reset(SEAT, "", "P", Target("tv"), reason=None, once="1")),
         lambda: Played().play(control.grant(SEAT, *PASS, Target("tv"), None, None, None, once="1")),
+        *(
+            lambda everybody=everybody, only=only: Played().play(
+                control.plan(SEAT, *PASS, everybody, only, None, once="1")
+            )
+            for everybody, only in (("", Only()), ("all", Only()), ("both", Only(app_id="")))
+        ),
+        lambda: Played().play(control.reset_everybody(SEAT, *PASS, "both", Only(), "", None, once="1")),
+        lambda: Played().play(control.decide(SEAT, "", approve=True, once="1")),
+        lambda: Played().play(setup.set_schedule(SEAT, "REF", "", paused=True, once="1")),
+        lambda: Played().play(setup.apply_catalogue(SEAT, "\n", 7, None, once="1")),
         lambda: Played().play(control.undo(SEAT, "", None, replace=False, once="1")),
         lambda: Played().play(control.undo(SEAT, "..", None, replace=False, once="1")),
         lambda: Played().play(control.acts(SEAT, Wanted(target=Target("")))),
@@ -422,6 +563,83 @@ def test_acts_are_gone_through_page_by_page(double: Double, root: str) -> None:
         one = desk.act(done[0])
     assert [each.id for each in found] == asyncio.run(work()) == by_digest == done[::-1]
     assert (one, one.actor, one.requestor, one.mvpd) == (found[-1], "application:demo", *DEMO)
+
+
+def test_everybody_is_reset_by_a_plan_and_comes_back_by_an_undo(double: Double, root: str) -> None:
+    with Client(place_at(double.url), double.mint("demo"), vault=MemoryVault()) as client:
+        viewer = Viewer("crowd-1", EMAIL)
+        client.authorize(*DEMO, viewer, ["A", "B"])
+        with Control(double.url, root) as desk:
+            narrow = Only(over=True)
+            nobody = desk.plan(*DEMO, "both", only=narrow)
+            planned = desk.plan(*DEMO, "both")
+            with pytest.raises(RequestRefused) as another:
+                desk.reset_everybody(*DEMO, "both", plan=planned.id, only=narrow)
+            done = desk.reset_everybody(*DEMO, "both", plan=planned.id, reason="the final")
+            with pytest.raises(RequestRefused) as twice:
+                desk.reset_everybody(*DEMO, "both", plan=planned.id)
+            permitted = client.authorize(*DEMO, Viewer("crowd-2", EMAIL), ["C"])
+            undone = desk.undo(done.id)
+            act = desk.act(undone.id)
+        denied = client.authorize(*DEMO, viewer, ["D"])
+    assert (nobody.over, planned.running >= 2, planned.is_exact) == (0, True, True)
+    assert (another.value.code, twice.value.code) == ("invalid_request", "plan_outdated")
+    assert [type(each[0]).__name__ for each in (permitted, denied)] == ["Permit", "Deny"]
+    assert (done.matched, done.undo_until > 0, act.kind, act.matched) == (None, True, "undo", None)
+
+
+TWO_PERSONS = """
+[[programmer]]
+id = "acme"
+
+[[channel]]
+id = "REF"
+programmer = "acme"
+timezone = "Europe/Paris"
+
+[[pass]]
+id = "Two"
+kind = "basic"
+ttl = "30m"
+resets = "0 4 * * *"
+approvals = 2
+channels = ["REF"]
+"""
+
+
+def test_two_persons_reset_everybody_and_the_catalogue_is_theirs_alone(double: Double) -> None:
+    place = ("REF", "Two")
+    ann, ben = (double.operator(name, "operator", ["two"]) for name in ("ann", "ben"))
+    double.apply(TWO_PERSONS, "two")
+    with Control(double.url, ann, "two") as anns, Control(double.url, ben, "two") as bens:
+        asked = anns.reset_everybody(*place, "devices", plan=anns.plan(*place, "devices").id, reason="the final")
+        (waiting,) = bens.approvals()
+        with pytest.raises(NotPermitted) as own:
+            anns.approve(asked.approval)
+        done = bens.approve(asked.approval)
+        left = bens.approvals()
+        anns.pause(*place)
+        (paused,) = anns.schedules()
+        anns.resume(*place)
+        (going,) = anns.schedules()
+        with pytest.raises(NotPermitted) as changed:
+            anns.apply_catalogue(anns.catalogue().toml, version=anns.catalogue().version)
+    assert (waiting.id, waiting.asked_by, waiting.reason, left) == (asked.approval, "ann", "the final", [])
+    assert (own.value.code, changed.value.code, done.id != "") == ("own_approval", "role_missing", True)
+    assert (paused.paused_at > 0, going.paused_at, going.timezone, len(going.next)) == (True, 0, "Europe/Paris", 5)
+
+
+def test_an_admin_plans_and_applies_the_catalogue_that_was_looked_at(double: Double, root: str) -> None:
+    double.apply(TWO_PERSONS, "three")
+    with Control(double.url, root, "three") as desk:
+        shown = desk.catalogue()
+        other = shown.toml.replace('"30m"', '"45m"')
+        planned = desk.plan_catalogue(other)
+        applied = desk.apply_catalogue(other, version=shown.version, description="longer")
+        with pytest.raises(RequestRefused) as moved:
+            desk.apply_catalogue(other, version=shown.version)
+    assert (planned.differences, planned.act_id, applied.act_id != "") == (applied.differences, "", True)
+    assert (applied.version, moved.value.code) == (shown.version + 1, "version_moved")
 
 
 def test_nothing_of_an_operator_shows_the_token(double: Double) -> None:

@@ -55,6 +55,121 @@ class Receipt(Struct, frozen=True):
     approval: str = ""
 
 
+class Only(Struct, frozen=True):
+    """
+    Whom of everybody: those whose time is over, whose trial began before a moment (Unix milliseconds), or began in one
+    application; all that is given has to fit. Of an approval, `app_id` is a digest.
+    """
+
+    over: bool = False
+    started_before: int | None = None
+    app_id: str | None = None
+
+
+class Example(Struct, frozen=True):
+    """
+    One trial that a reset would touch: `kind` is device or key, `subject` the first digits of a digest; since when, in
+    Unix milliseconds, and how many titles it has.
+    """
+
+    kind: str
+    subject: str
+    started_at: int
+    titles: int
+
+
+class Planned(Struct, frozen=True):
+    """
+    What a reset of everybody would touch: trials that run and trials that are over, counted to the last, or estimated
+    where `is_exact` is False. The plan `id` can be applied once, until `ends_at`, in Unix milliseconds.
+    """
+
+    id: str
+    running: int
+    over: int
+    is_exact: bool
+    examples: tuple[Example, ...]
+    ends_at: int
+
+
+class Approval(Struct, frozen=True):
+    """
+    A reset of everybody (devices, keys or both) that waits for a second person until `ends_at`, as it was planned.
+    Moments are Unix milliseconds.
+    """
+
+    id: str
+    requestor: str
+    mvpd: str
+    everybody: str
+    only: Only
+    running: int
+    over: int
+    is_exact: bool
+    asked_by: str
+    asked_at: int
+    ends_at: int
+    reason: str = ""
+
+
+class Due(Struct, frozen=True):
+    """
+    A moment at which a recurring reset falls due, in Unix milliseconds, and as the clock on the wall shows it there.
+    `effect` is skipped or twice where the clocks change, else "".
+    """
+
+    at: int
+    local: str
+    effect: str = ""
+
+
+class Fired(Struct, frozen=True):
+    """A recurring reset that was done: its act, when, and when it was due, in Unix milliseconds."""
+
+    id: str
+    at: int
+    due_at: int
+
+
+class Schedule(Struct, frozen=True):
+    """The recurring reset of a pass: when it falls due next, the last ones, since when it is paused (0 where not)."""
+
+    requestor: str
+    mvpd: str
+    cron: str
+    timezone: str
+    paused_at: int
+    next: tuple[Due, ...]
+    last: tuple[Fired, ...]
+
+
+class Point(Struct, frozen=True):
+    """
+    What happened in one integration from `at` on (Unix milliseconds), for one step: how often, by word: permit, trial,
+    reset, or the code of a denial.
+    """
+
+    at: int
+    requestor: str
+    mvpd: str
+    counts: dict[str, int]
+
+
+class CatalogueShown(Struct, frozen=True):
+    """The catalogue that holds, as a file that would apply it, and its version; 0 where there is none."""
+
+    toml: str
+    version: int
+
+
+class CatalogueChange(Struct, frozen=True):
+    """What applying a catalogue would change, or has changed, a line each. `act_id` is "" where nothing was done."""
+
+    version: int
+    differences: tuple[str, ...]
+    act_id: str = ""
+
+
 class LedgerState(Struct, frozen=True):
     """
     What one subject of a viewer has: `kind` is device or key, `subject` its digest, `state` new, running, over, used_up
@@ -165,6 +280,14 @@ def text(fields: dict[str, Any], name: str) -> str:
     return found
 
 
+def number(fields: dict[str, Any], name: str) -> int:
+    """Raises Unreadable."""
+    found = _count(fields.get(name))
+    if found is None:
+        raise Unreadable(f"the answer has no number {name}")
+    return found
+
+
 def _said(value: Any) -> str:
     return words(value, most=_TEXT_CHARACTERS) if value is not None else ""
 
@@ -193,6 +316,84 @@ def receipt_of(fields: dict[str, Any]) -> Receipt:
     if isinstance(fields.get("approval"), str):
         return Receipt("", approval=text(fields, "approval"))
     return Receipt(text(fields, "id"), _count(fields.get("matched")), moment(fields.get("undo_until")))
+
+
+def planned_of(fields: dict[str, Any]) -> Planned:
+    return Planned(
+        text(fields, "id"),
+        number(fields, "running"),
+        number(fields, "over"),
+        fields.get("exact") is True,
+        tuple(map(_example, objects(fields, "examples"))),
+        moment(fields.get("ends_at")),
+    )
+
+
+def _example(fields: dict[str, Any]) -> Example:
+    return Example(
+        _said(fields.get("kind")),
+        _said(fields.get("subject")),
+        moment(fields.get("started_at")),
+        _count(fields.get("titles")) or 0,
+    )
+
+
+def approval_of(fields: dict[str, Any]) -> Approval:
+    only = dict_of(fields.get("only"))
+    before, app_id = only.get("started_before"), only.get("app_id")
+    return Approval(
+        text(fields, "id"),
+        text(fields, "channel"),
+        text(fields, "pass"),
+        _said(text(fields, "everybody")),
+        Only(
+            only.get("over") is True,
+            moment(before) if before is not None else None,
+            _said(app_id) if app_id is not None else None,
+        ),
+        number(fields, "running"),
+        number(fields, "over"),
+        fields.get("exact") is True,
+        _said(fields.get("asked_by")),
+        moment(fields.get("asked_at")),
+        moment(fields.get("ends_at")),
+        _said(fields.get("reason")),
+    )
+
+
+def schedule_of(fields: dict[str, Any]) -> Schedule:
+    return Schedule(
+        text(fields, "channel"),
+        text(fields, "pass"),
+        _said(fields.get("cron")),
+        _said(fields.get("timezone")),
+        moment(fields.get("paused_at")),
+        tuple(
+            Due(moment(due.get("at")), _said(due.get("local")), _said(due.get("effect")))
+            for due in objects(fields, "next")
+        ),
+        tuple(
+            Fired(text(fired, "id"), moment(fired.get("at")), moment(fired.get("due_at")))
+            for fired in objects(fields, "last")
+        ),
+    )
+
+
+def point_of(fields: dict[str, Any]) -> Point:
+    counts = dict_of(fields.get("counts"))
+    return Point(
+        moment(fields.get("at")),
+        text(fields, "channel"),
+        text(fields, "pass"),
+        {_said(word): count for word, value in counts.items() if (count := _count(value)) is not None},
+    )
+
+
+def change_of(fields: dict[str, Any]) -> CatalogueChange:
+    differences = fields.get("differences")
+    if not isinstance(differences, list):
+        raise Unreadable("the answer has no list of differences")
+    return CatalogueChange(number(fields, "version"), _texts(differences), _said(fields.get("id")))
 
 
 def explained_of(fields: dict[str, Any]) -> Explained:

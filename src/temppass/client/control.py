@@ -12,22 +12,27 @@ Source: docs/reference.md (control); RFC 9457, RFC 6750, draft-ietf-httpapi-idem
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from msgspec import Struct
 
 from temppass.client.answers import (
     Act,
+    Approval,
     Explained,
     NewOperator,
+    Only,
     Operator,
+    Planned,
     Receipt,
     act_of,
+    approval_of,
     explained_of,
     moment,
     objects,
     operator_of,
+    planned_of,
     receipt_of,
     rfc3339,
     text,
@@ -44,6 +49,10 @@ ENVIRONMENT = "release-production"
 PAGE_ACTS_MAX = 100
 #: digests in one reset
 SUBJECTS_MAX = 1_000
+#: of whom a reset of everybody makes everybody new
+Kinds = Literal["devices", "keys", "both"]
+#: everybody that is meant, not a part of them
+ALL = Only()
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,256}")
 _ENVIRONMENT = re.compile(r"[a-z0-9-]{1,64}")
@@ -134,7 +143,7 @@ def create_operator(
 
 def revoke_operator(seat: Seat, name: str, *, once: str) -> Flow[Receipt]:
     """End an operator's token. Raises RequestRefused, with code `not_found` for one that there is not."""
-    return receipt_of((yield from asked(seat, "DELETE", f"/operators/{_segment(name)}", once=once)))
+    return receipt_of((yield from asked(seat, "DELETE", f"/operators/{segment(name)}", once=once)))
 
 
 # --- viewers
@@ -145,7 +154,7 @@ def explain(
 ) -> Flow[Explained]:
     """Say why a viewer may watch or not, in every integration or the one that is named. Raises InvalidTarget."""
     body = {**_viewer(target, is_raw=True), **_given(channel=requestor, title=title), **_given(**{"pass": mvpd})}
-    return explained_of((yield from asked(seat, "POST", _path(seat, "/explain"), body)))
+    return explained_of((yield from asked(seat, "POST", path_in(seat, "/explain"), body)))
 
 
 def reset(
@@ -160,7 +169,7 @@ def reset(
     """Make one viewer new to a pass, or all whose digests are given, in one act. Raises InvalidTarget."""
     whom = _viewer(target) if isinstance(target, Target) else {"subjects": _digests(target)}
     body = {**_integration(requestor, mvpd), **whom, **_given(reason=reason)}
-    return receipt_of((yield from asked(seat, "POST", _path(seat, "/resets"), body, once=once)))
+    return receipt_of((yield from asked(seat, "POST", path_in(seat, "/resets"), body, once=once)))
 
 
 def grant(
@@ -177,22 +186,67 @@ def grant(
     """Give minutes or titles on top of a trial that counts. Raises InvalidTarget."""
     if minutes is None and titles is None:
         raise InvalidTarget("say how many minutes or titles")
-    more = {name: count for name, count in (("minutes", minutes), ("titles", titles)) if count is not None}
-    body = {**_integration(requestor, mvpd), **_viewer(target), **more, **_given(reason=reason)}
-    return receipt_of((yield from asked(seat, "POST", _path(seat, "/grants"), body, once=once)))
+    more = _given(minutes=minutes, titles=titles, reason=reason)
+    body = {**_integration(requestor, mvpd), **_viewer(target), **more}
+    return receipt_of((yield from asked(seat, "POST", path_in(seat, "/grants"), body, once=once)))
 
 
 def undo(seat: Seat, act_id: str, reason: str | None, *, replace: bool, once: str) -> Flow[Receipt]:
     """Take a reset or a grant back; with `replace` also where the viewer has a new trial. Raises RequestRefused."""
     body = {**_given(reason=reason), **({"replace": True} if replace else {})}
-    act = _segment(act_id)
+    act = segment(act_id)
     try:
-        fields = yield from asked(seat, "POST", _path(seat, f"/resets/{act}/undo"), body, once=once)
+        fields = yield from asked(seat, "POST", path_in(seat, f"/resets/{act}/undo"), body, once=once)
     except RequestRefused as error:
         if error.code != "not_found":
             raise
-        fields = yield from asked(seat, "POST", _path(seat, f"/grants/{act}/undo"), body, once=once)
+        fields = yield from asked(seat, "POST", path_in(seat, f"/grants/{act}/undo"), body, once=once)
     return receipt_of(fields)
+
+
+# --- everybody
+
+
+def plan(
+    seat: Seat, requestor: str, mvpd: str, everybody: Kinds, only: Only, share: float | None, *, once: str
+) -> Flow[Planned]:
+    """Count what a reset of everybody, or of those that `only` leaves, would touch. Raises InvalidTarget."""
+    body = {**_integration(requestor, mvpd), **_everybody(everybody, only), **_given(share=share)}
+    return planned_of((yield from asked(seat, "POST", path_in(seat, "/plans"), body, once=once)))
+
+
+def reset_everybody(
+    seat: Seat, requestor: str, mvpd: str, everybody: Kinds, only: Only, plan_id: str, reason: str | None, *, once: str
+) -> Flow[Receipt]:
+    """Do what was planned, or ask for a second person. Raises InvalidTarget."""
+    if not plan_id:
+        raise InvalidTarget("the plan is empty", hint="is a variable unset?")
+    whom = _everybody(everybody, only)
+    body = {**_integration(requestor, mvpd), **whom, "plan": plan_id, **_given(reason=reason)}
+    return receipt_of((yield from asked(seat, "POST", path_in(seat, "/resets"), body, once=once)))
+
+
+def approvals(seat: Seat) -> Flow[list[Approval]]:
+    """Answer the resets that wait for a second person, the oldest first."""
+    answer = yield from asked(seat, "GET", path_in(seat, "/approvals"))
+    return [approval_of(each) for each in objects(answer, "approvals")]
+
+
+def decide(seat: Seat, approval_id: str, *, approve: bool, once: str) -> Flow[Receipt]:
+    """Confirm what another operator asked for, and it is done; or decline it. Raises NotPermitted for one's own."""
+    path = path_in(seat, f"/approvals/{segment(approval_id)}")
+    return receipt_of((yield from asked(seat, "POST", path, {"approve": approve}, once=once)))
+
+
+def _everybody(everybody: Kinds, only: Only) -> dict[str, Any]:
+    """Answer who is meant, in a body. Raises InvalidTarget."""
+    if everybody not in {"devices", "keys", "both"}:
+        raise InvalidTarget("everybody is devices, keys or both")
+    if only.app_id == "":
+        raise InvalidTarget("the application is empty", hint="is a variable unset?")
+    before = rfc3339(only.started_before) if only.started_before is not None else None
+    narrowed = _given(over=only.over or None, started_before=before, app_id=only.app_id)
+    return {"everybody": everybody, **({"only": narrowed} if narrowed else {})}
 
 
 # --- acts
@@ -210,14 +264,14 @@ def acts(seat: Seat, wanted: Wanted, after: int | None = None) -> Flow[tuple[lis
     }
     if after is not None:
         body["after"] = after
-    fields = yield from asked(seat, "POST", _path(seat, "/acts/search"), body)
+    fields = yield from asked(seat, "POST", path_in(seat, "/acts/search"), body)
     following = fields.get("next")
     return [act_of(each) for each in objects(fields, "records")], following if isinstance(following, int) else None
 
 
 def act(seat: Seat, act_id: str) -> Flow[Act]:
     """Answer one act. Raises RequestRefused, with code `not_found` for one that one does not see."""
-    return act_of((yield from asked(seat, "GET", _path(seat, f"/acts/{_segment(act_id)}"))))
+    return act_of((yield from asked(seat, "GET", path_in(seat, f"/acts/{segment(act_id)}"))))
 
 
 def _touched(target: Target) -> dict[str, Any]:
@@ -238,17 +292,23 @@ def asked(
     Raises AccessDenied (401), NotPermitted (403), RequestRefused (any other 4xx, with the service's code), ServerFault,
     Throttled, Unreachable, Unreadable.
     """
-    headers = {"Accept": "application/json", "Authorization": f"Bearer {seat.token}"}
-    if body is not None:
-        headers["Content-Type"] = "application/json"
+    headers = {"Content-Type": "application/json"} if body is not None else {}
+    content = json.dumps(body).encode() if body is not None else b""
+    return object_of((yield from answered(seat, method, path, headers, content, once=once)))
+
+
+def answered(
+    seat: Seat, method: str, path: str, headers: dict[str, str], content: bytes = b"", *, once: str = ""
+) -> Flow[Answer]:
+    """As `asked`, of a body that need not be JSON, in either direction."""
+    headers = {"Accept": "application/json", "Authorization": f"Bearer {seat.token}", **headers}
     if once:
         headers["Idempotency-Key"] = once
-    content = json.dumps(body).encode() if body is not None else b""
     request = Send(method, f"{seat.place.service}/control/v1{path}", headers, content)
     answer: Answer = yield from sent(request, is_repeatable=True)
     if not is_good(answer):
         refuse(answer, (seat.token,), HINTS)
-    return object_of(answer)
+    return answer
 
 
 #: what to do, by the service's code
@@ -261,8 +321,11 @@ HINTS = {
     "outside_limits": "`temppass whoami` tells the environments and channels that one is limited to",
     "answered_once": "it was created, but its token is lost: revoke the operator and create it again",
     "reason_required": "the pass asks why: --reason TEXT (reason=…), such as a ticket's number",
-    "plan_required": "resets of everybody need a plan: look first how many it would touch",
-    "plan_outdated": "make a new plan",
+    "plan_required": "look first how many it would touch: `temppass reset … --plan` (plan(…)), then apply that",
+    "plan_outdated": "look again: `temppass reset … --plan` (plan(…)), then apply that",
+    "own_approval": "ask another operator: `temppass approval list` shows them what waits",
+    "already_so": "`temppass approval list` and `temppass schedule list` tell what is the case",
+    "version_moved": "somebody has changed the catalogue meanwhile: look at what holds now, then apply again",
     "new_trial": "the viewer has begun a new trial since: --replace (replace=True) overwrites it",
     "later_reset": "undo the later reset first",
     "nothing_to_undo": "`temppass explain` tells what the viewer has now, and what was done last",
@@ -270,11 +333,11 @@ HINTS = {
 }
 
 
-def _path(seat: Seat, path: str) -> str:
+def path_in(seat: Seat, path: str) -> str:
     return f"/environments/{seat.environment}{path}"
 
 
-def _segment(name: str) -> str:
+def segment(name: str) -> str:
     if not name or name in {".", ".."} or not name.isprintable():
         raise InvalidTarget("the name is empty, or none", hint="is a variable unset?")
     return quote(name, safe="")
@@ -325,5 +388,5 @@ def _integration(requestor: str, mvpd: str) -> dict[str, str]:
     return {"channel": requestor, "pass": mvpd}
 
 
-def _given(**texts: str | None) -> dict[str, str]:
-    return {name: text for name, text in texts.items() if text is not None}
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -8,9 +8,22 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 import httpx2
 
-from temppass.client import control
-from temppass.client.answers import Act, Explained, NewOperator, Operator, Receipt
-from temppass.client.control import ENVIRONMENT, Target, Wanted, seat
+from temppass.client import control, setup
+from temppass.client.answers import (
+    Act,
+    Approval,
+    CatalogueChange,
+    CatalogueShown,
+    Explained,
+    NewOperator,
+    Only,
+    Operator,
+    Planned,
+    Point,
+    Receipt,
+    Schedule,
+)
+from temppass.client.control import ALL, ENVIRONMENT, Kinds, Target, Wanted, seat
 from temppass.client.place import place_at
 from temppass.client.shell import ANSWER_WAIT_S, AsyncShell, Shell
 
@@ -105,6 +118,55 @@ class Control(Shell):
         """
         return self.play(control.reset(self._seat, requestor, mvpd, target, reason=reason, once=_once(once)))
 
+    def plan(
+        self,
+        requestor: str,
+        mvpd: str,
+        everybody: Kinds,
+        *,
+        only: Only = ALL,
+        share: float | None = None,
+        once: str | None = None,
+    ) -> Planned:
+        """
+        Count, for a second at most, what a reset of everybody, or of those that `only` leaves, would touch.
+
+        `share` is by how much of it the number may have moved when the plan is applied: a tenth where it is left out.
+        """
+        return self.play(control.plan(self._seat, requestor, mvpd, everybody, only, share, once=_once(once)))
+
+    def reset_everybody(
+        self,
+        requestor: str,
+        mvpd: str,
+        everybody: Kinds,
+        *,
+        plan: str,
+        only: Only = ALL,
+        reason: str | None = None,
+        once: str | None = None,
+    ) -> Receipt:
+        """
+        Do what the plan of that id has counted, once, within 15 minutes; everybody and `only` are those of the plan.
+
+        The receipt has an `approval` where another operator has to confirm. RequestRefused has the code `plan_outdated`
+        where the plan does not fit any more.
+        """
+        whom = (requestor, mvpd, everybody, only)
+        return self.play(control.reset_everybody(self._seat, *whom, plan, reason, once=_once(once)))
+
+    def approvals(self) -> list[Approval]:
+        """Answer the resets that wait for a second person, the oldest first."""
+        return self.play(control.approvals(self._seat))
+
+    def approve(self, approval_id: str, *, once: str | None = None) -> Receipt:
+        """Confirm what another operator asked for, and it is done; one's own is NotPermitted."""
+        return self.play(control.decide(self._seat, approval_id, approve=True, once=_once(once)))
+
+    def decline(self, approval_id: str, *, once: str | None = None) -> Receipt:
+        """Let nothing come of what another operator, or oneself, asked for."""
+        return self.play(control.decide(self._seat, approval_id, approve=False, once=_once(once)))
+
     def grant(
         self,
         requestor: str,
@@ -146,6 +208,52 @@ class Control(Shell):
     def act(self, act_id: str) -> Act:
         """Answer one act, sealed or not."""
         return self.play(control.act(self._seat, act_id))
+
+    def schedules(self) -> list[Schedule]:
+        """Answer the recurring resets, with when they fall due."""
+        return self.play(setup.schedules(self._seat))
+
+    def pause(self, requestor: str, mvpd: str, *, once: str | None = None) -> Receipt:
+        """Pause a recurring reset, after what is due."""
+        return self.play(setup.set_schedule(self._seat, requestor, mvpd, paused=True, once=_once(once)))
+
+    def resume(self, requestor: str, mvpd: str, *, once: str | None = None) -> Receipt:
+        """Let a recurring reset go on; what fell due meanwhile is skipped."""
+        return self.play(setup.set_schedule(self._seat, requestor, mvpd, paused=False, once=_once(once)))
+
+    def counters(
+        self,
+        requestor: str | None = None,
+        mvpd: str | None = None,
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        step: str | None = None,
+    ) -> list[Point]:
+        """
+        Answer how often what happened, of everything that one sees unless channel or pass are named.
+
+        Moments are Unix milliseconds, the last hour where they are left out; `step` is written as 1m, 1h or 1d.
+        """
+        return self.play(setup.counters(self._seat, requestor, mvpd, since, until, step))
+
+    def catalogue(self) -> CatalogueShown:
+        """Answer the catalogue that holds."""
+        return self.play(setup.catalogue(self._seat))
+
+    def plan_catalogue(self, toml: str) -> CatalogueChange:
+        """Tell what applying a catalogue would change; for an admin."""
+        return self.play(setup.plan_catalogue(self._seat, toml))
+
+    def apply_catalogue(
+        self, toml: str, *, version: int, description: str | None = None, once: str | None = None
+    ) -> CatalogueChange:
+        """
+        Make a catalogue hold in place of `version`, the one that was looked at; for an admin.
+
+        RequestRefused has the code `version_moved` where another one holds by now.
+        """
+        return self.play(setup.apply_catalogue(self._seat, toml, version, description, once=_once(once)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._seat.place.name!r}, environment={self._seat.environment!r})"
@@ -211,6 +319,46 @@ class AsyncControl(AsyncShell):
         """As Control.reset."""
         return await self.play(control.reset(self._seat, requestor, mvpd, target, reason=reason, once=_once(once)))
 
+    async def plan(
+        self,
+        requestor: str,
+        mvpd: str,
+        everybody: Kinds,
+        *,
+        only: Only = ALL,
+        share: float | None = None,
+        once: str | None = None,
+    ) -> Planned:
+        """As Control.plan."""
+        return await self.play(control.plan(self._seat, requestor, mvpd, everybody, only, share, once=_once(once)))
+
+    async def reset_everybody(
+        self,
+        requestor: str,
+        mvpd: str,
+        everybody: Kinds,
+        *,
+        plan: str,
+        only: Only = ALL,
+        reason: str | None = None,
+        once: str | None = None,
+    ) -> Receipt:
+        """As Control.reset_everybody."""
+        whom = (requestor, mvpd, everybody, only)
+        return await self.play(control.reset_everybody(self._seat, *whom, plan, reason, once=_once(once)))
+
+    async def approvals(self) -> list[Approval]:
+        """As Control.approvals."""
+        return await self.play(control.approvals(self._seat))
+
+    async def approve(self, approval_id: str, *, once: str | None = None) -> Receipt:
+        """As Control.approve."""
+        return await self.play(control.decide(self._seat, approval_id, approve=True, once=_once(once)))
+
+    async def decline(self, approval_id: str, *, once: str | None = None) -> Receipt:
+        """As Control.decline."""
+        return await self.play(control.decide(self._seat, approval_id, approve=False, once=_once(once)))
+
     async def grant(
         self,
         requestor: str,
@@ -245,6 +393,44 @@ class AsyncControl(AsyncShell):
     async def act(self, act_id: str) -> Act:
         """As Control.act."""
         return await self.play(control.act(self._seat, act_id))
+
+    async def schedules(self) -> list[Schedule]:
+        """As Control.schedules."""
+        return await self.play(setup.schedules(self._seat))
+
+    async def pause(self, requestor: str, mvpd: str, *, once: str | None = None) -> Receipt:
+        """As Control.pause."""
+        return await self.play(setup.set_schedule(self._seat, requestor, mvpd, paused=True, once=_once(once)))
+
+    async def resume(self, requestor: str, mvpd: str, *, once: str | None = None) -> Receipt:
+        """As Control.resume."""
+        return await self.play(setup.set_schedule(self._seat, requestor, mvpd, paused=False, once=_once(once)))
+
+    async def counters(
+        self,
+        requestor: str | None = None,
+        mvpd: str | None = None,
+        *,
+        since: int | None = None,
+        until: int | None = None,
+        step: str | None = None,
+    ) -> list[Point]:
+        """As Control.counters."""
+        return await self.play(setup.counters(self._seat, requestor, mvpd, since, until, step))
+
+    async def catalogue(self) -> CatalogueShown:
+        """As Control.catalogue."""
+        return await self.play(setup.catalogue(self._seat))
+
+    async def plan_catalogue(self, toml: str) -> CatalogueChange:
+        """As Control.plan_catalogue."""
+        return await self.play(setup.plan_catalogue(self._seat, toml))
+
+    async def apply_catalogue(
+        self, toml: str, *, version: int, description: str | None = None, once: str | None = None
+    ) -> CatalogueChange:
+        """As Control.apply_catalogue."""
+        return await self.play(setup.apply_catalogue(self._seat, toml, version, description, once=_once(once)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._seat.place.name!r}, environment={self._seat.environment!r})"
