@@ -83,6 +83,10 @@ class Rooms(NamedTuple):
     support: Call
     operator: Call
 
+    def on(self, store: Store) -> Rooms:
+        """Answer another process on the same database."""
+        return self._replace(store=store, service=serving(store, self.clock))
+
     async def watch(self, pass_id: str, *devices: bytes, title: str = "A", app: str | None = None) -> None:
         for each in devices:
             viewer = Viewer(each, identity() if pass_id == "Promo" else None, app)
@@ -139,9 +143,13 @@ def identity() -> str:
     return base64.b64encode(json.dumps({"email": "anna@example.net"}).encode()).decode()
 
 
+def serving(store: Store, clock: Clock) -> Service:
+    return serve_from(store, SECRET, Policy(access_token_ms=100 * HOUR), clock)
+
+
 async def rooms(store: Store) -> Rooms:
     clock = Clock(T0)
-    service = serve_from(store, SECRET, Policy(access_token_ms=100 * HOUR), clock)
+    service = serving(store, clock)
     await service.catalogues.apply(HERE, CATALOGUE, "", ANN)
     statement = await service.credentials.mint(HERE, "ops", ANN)
     client = await service.credentials.register(HERE, oauth.RegistrationRequest(statement, None))
