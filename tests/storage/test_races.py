@@ -292,26 +292,31 @@ def test_an_amendment_rests_on_what_another_process_left(place: Place, postgres:
 # --- what waits for a commit
 
 
-def beside(url: str, before: Step, theirs: list[Step], work: Deed) -> tuple[bool, Any, tuple[Ledger | None, ...]]:
+def beside(
+    url: str, before: Step, theirs: list[Step], work: Deed, keys: Keys = BOTH, locked: str | None = None
+) -> tuple[bool, Any, tuple[Ledger | None, ...]]:
     """
-    Let another process write `theirs`, and commit once `work` waits for it.
+    Let another process write `theirs`, and commit once `work` waits for it; it lets nobody read the table `locked`.
 
     Answer whether it waited, what it answered, and the ledgers that are left.
     """
 
     async def play() -> tuple[bool, Any, tuple[Ledger | None, ...]]:
         writer, store, watcher = PostgresStore(url), PostgresStore(url), await asyncpg.connect(url)
-        await writer.transact(BOTH, before)
+        await writer.transact(keys, before)
+        await store.transact(keys, look)
         assert writer._lane._connection is not None
         await writer._lane._connection.execute("BEGIN")
         for step in theirs:
-            await writer.transact(BOTH, step)
+            await writer.transact(keys, step)
+        if locked is not None:
+            await writer._lane._connection.execute(f"LOCK TABLE {locked}")
         working = asyncio.create_task(work.do(store))
         while not working.done() and not await watcher.fetchval(_WAITS):
             continue
         waited = not working.done()
         await writer._lane._connection.execute("COMMIT")
-        answer, found = await working, await store.transact(BOTH, look)
+        answer, found = await working, await store.transact(keys, look)
         for each in (writer, store, watcher):
             await each.close()
         return waited, answer, found.ledgers

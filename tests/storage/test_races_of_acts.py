@@ -6,18 +6,18 @@ writing of the other, and what they are told has an order all the same.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import pytest
 from msgspec.structs import replace
 from tests.storage.test_corrections import TV, Rooms, rooms
-from tests.storage.test_races import ALL, BOTH, DEVICE, HERE, KEY, Deed, Processes, Step, elsewhere
+from tests.storage.test_races import ALL, BOTH, DEVICE, HERE, KEY, Deed, Processes, Step, beside, elsewhere
 
 from temppass.core.act import recurring_id
 from temppass.core.catalogue import Offer
 from temppass.core.grant import Gift, grant, read_given, undo_grant
-from temppass.core.model import Changes, Found, PassKind, Permit, Subject, SubjectKind
+from temppass.core.model import NOTHING, Changes, Found, PassKind, Permit, Subject, SubjectKind
 from temppass.core.reset import (
     Narrowing,
     NotUndone,
@@ -35,7 +35,7 @@ from temppass.core.trial import Ask, authorize
 from temppass.service.corrections import Receipt, Whom
 from temppass.service.desk import Once
 from temppass.storage.postgres import PostgresStore
-from temppass.store import Keys
+from temppass.store import Keys, Standing
 
 A = TypeVar("A")
 
@@ -133,6 +133,26 @@ def test_a_recurring_reset_that_fires_meanwhile_stands_in_the_way_of_an_undo(pos
     fires = Deed(lambda store: store.transact(ACT, lambda found: (None, fire(found, OFFER, DAY))))
     undo = processes.meanwhile(fires, undone(what, DAY - 1))
     assert processes.told(undo) == ([Refused(NotUndone.LATER_RESET, MIDNIGHT)], 1)
+
+
+async def found_by_a_step(store: PostgresStore) -> Standing:
+    found = await store.transact(ACT, lambda found: (found, NOTHING))
+    return Standing(found.floors, found.raises)
+
+
+async def found_by_the_sweep(store: PostgresStore) -> Standing:
+    ((_, standing),) = await store.integrations()
+    return standing
+
+
+@pytest.mark.parametrize("find", [found_by_a_step, found_by_the_sweep])
+def test_the_resets_that_stand_are_of_the_moment_of_the_floors(
+    postgres: str, find: Callable[[PostgresStore], Coroutine[Any, Any, Standing]]
+) -> None:
+    """Else an undo is told of one that does not stand any more, and a sweep takes what an undo could bring back."""
+    _, standing, _ = beside(postgres, EVERYBODY, [everybody_reset(3)], Deed(find), ACT, "temppass.raised")
+    latest = [max(each.generation for each in standing.raises if each.kind is kind) for kind in SubjectKind]
+    assert (standing.floors.device, standing.floors.user_key) == tuple(latest)
 
 
 class Interrupted(PostgresStore):

@@ -29,9 +29,9 @@ from temppass.core.model import (
 from temppass.core.reset import Aim, Tally
 from temppass.core.world import EnvironmentRecord, read_environment, rewritten
 from temppass.storage import postgres_sql as sql
-from temppass.storage.postgres_lane import Lane, raises_of
+from temppass.storage.postgres_lane import Lane
 from temppass.storage.postgres_link import Line
-from temppass.storage.postgres_rows import columns, ledger_of, record_row
+from temppass.storage.postgres_rows import columns, ledger_of, raises_of, record_row
 from temppass.storage.postgres_schema import migrate
 from temppass.storage.schema import migrations
 from temppass.storage.search import AFTER_ALL, BEFORE_ALL, anchor_of, recorded_of, search
@@ -233,14 +233,12 @@ class PostgresStore:
         return await self._others.once(sweep)
 
     async def integrations(self) -> list[tuple[IntegrationKey, Standing]]:
-        async def integrations(connection: Connection) -> list[tuple[IntegrationKey, Standing]]:
-            rows = await connection.fetch(sql.INTEGRATIONS)
-            raises = await raises_of(connection, [row[0] for row in rows])
-            return [
-                ((row[1], row[2], row[3]), Standing(Floors(*row[4:]), tuple(raises.get(row[0], ())))) for row in rows
-            ]
-
-        return await self._others.once(integrations)
+        found: dict[IntegrationKey, Standing] = {}
+        for environment, channel, pass_, *row in await self._fetch(sql.INTEGRATIONS):
+            standing = found.setdefault((environment, channel, pass_), Standing(Floors(*row[:5])))
+            raises = (*standing.raises, *raises_of([row[5:]]))
+            found[environment, channel, pass_] = Standing(standing.floors, raises)
+        return [*found.items()]
 
     async def sweep_ledgers(
         self, integration: IntegrationKey, kind: SubjectKind, stale: Stale, after: bytes, limit: int

@@ -73,6 +73,10 @@ class Later(Exception):
     """The next batch has to answer this, from a snapshot of its own."""
 
 
+class NotOfOneMoment(Exception):
+    """A row moved on between two statements of one reading."""
+
+
 class Batch:
     """What one batch found, and what its steps have made of it so far."""
 

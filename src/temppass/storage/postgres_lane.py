@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 
-from temppass.core.model import Changes, Client, Floors, Found, Kept, Raise, SubjectKind
+from temppass.core.model import Changes, Client, Floors, Found, Kept
 from temppass.core.world import HOUSE
 from temppass.storage import postgres_sql as sql
-from temppass.storage.postgres_batch import NO_KEY, Batch, Integration, Job, KeptRow, Later, Row
+from temppass.storage.postgres_batch import NO_KEY, Batch, Integration, Job, KeptRow, Later, NotOfOneMoment, Row
 from temppass.storage.postgres_link import ANSWER_WAIT_S, connect, let_go, reason_of
 from temppass.storage.postgres_rows import (
     REMOVED,
@@ -30,6 +30,7 @@ from temppass.storage.postgres_rows import (
     ledger_of,
     ledger_row,
     raise_row,
+    raises_of,
     record_row,
     slot_of,
 )
@@ -105,21 +106,21 @@ class Lane:
         if self._connection is None or self._connection.is_closed():
             self._connection = await connect(self._url)
         for lost in range(TRIES_MAX):
-            batch = await self._read(self._connection, jobs)
             outcomes: list[tuple[Job, Any, Exception | None]] = []
             later: list[Job] = []
-            for job in jobs:
-                try:
-                    outcomes.append((job, batch.run(job), None))
-                except Later:
-                    later.append(job)
-                except Exception as error:  # noqa: BLE001 - a step that raises fails alone, whatever it raises
-                    outcomes.append((job, None, error))
             try:
+                batch = await self._read(self._connection, jobs)
+                for job in jobs:
+                    try:
+                        outcomes.append((job, batch.run(job), None))
+                    except Later:
+                        later.append(job)
+                    except Exception as error:  # noqa: BLE001 - a step that raises fails alone, whatever it raises
+                        outcomes.append((job, None, error))
                 if not batch.is_changed or await self._write(self._connection, batch, lost):
                     self._waiting[:0] = later
                     return _settle(outcomes)
-            except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError):
+            except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, NotOfOneMoment):
                 self.retries += 1
                 random.shuffle(jobs)
                 # or two processes stay in step, and the same one loses again and again
@@ -169,7 +170,7 @@ class Lane:
         return batch
 
     async def _read_rare(self, connection: Connection, jobs: list[Job], batch: Batch) -> None:
-        """Read what few steps ask for, so that it may cost a trip of its own."""
+        """Read what few steps ask for, so that it may cost a trip of its own. Raises NotOfOneMoment."""
         clients = {(job.keys.environment, job.keys.client_id) for job in jobs if job.keys.client_id is not None}
         if clients:
             for environment, *row in await connection.fetch(sql.CLIENTS, *columns(clients, 2)):
@@ -180,10 +181,12 @@ class Lane:
                 batch.kept[environment, key] = KeptRow(Kept(row[0], key, *row[1:]), version)
         standing = {job.integration for job in jobs if job.keys.raises} & batch.integrations.keys()
         if standing:
-            raises = await raises_of(connection, [self._ids[key] for key in standing])
-            for key in standing:
-                found = tuple(raises.get(self._ids[key], ()))
-                batch.integrations[key] = batch.integrations[key]._replace(raises=found)
+            by_id = {self._ids[key]: key for key in standing}
+            for id_, version, *row in await connection.fetch(sql.RAISES, [*by_id]):
+                found = batch.integrations[by_id[id_]]
+                if version != found.version:  # else somebody may be told of a reset that stands no more
+                    raise NotOfOneMoment
+                batch.integrations[by_id[id_]] = found._replace(raises=(*found.raises, *raises_of([row])))
 
     async def _write(self, connection: Connection, batch: Batch, lost: int) -> bool:
         """
@@ -229,14 +232,6 @@ class Lane:
             len(ledgers) + len(moved) + len(kept) + len(held) + len(batch.rewritten),
         )
         return True
-
-
-async def raises_of(connection: Connection, ids: list[int]) -> dict[int, list[Raise]]:
-    """Answer the resets that stand, by integration."""
-    found: dict[int, list[Raise]] = {}
-    for id_, kind, *row in await connection.fetch(sql.RAISES, ids):
-        found.setdefault(id_, []).append(Raise(SubjectKind(kind), *row))
-    return found
 
 
 def _settle(outcomes: list[tuple[Job, Any, Exception | None]]) -> None:

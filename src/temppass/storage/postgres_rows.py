@@ -4,10 +4,10 @@ How the nouns are written as rows and read again: the order of columns is that o
 
 import hashlib
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from temppass.core.model import ANYWHERE, Client, Floors, Ledger, Origin, Raise, Recorded, Subject
+from temppass.core.model import ANYWHERE, Client, Floors, Ledger, Origin, Raise, Recorded, Subject, SubjectKind
 from temppass.storage.postgres_batch import KeptRow, Row
 from temppass.storage.titles import Titles
 from temppass.store import IntegrationKey
@@ -91,6 +91,11 @@ def kept_row(environment: str, row: KeptRow) -> tuple[Any, ...]:
     kept = row.kept
     assert kept is not None
     return environment, kept.key, kept.kind, kept.expires_at, kept.document, _next_version(row.version)
+
+
+def raises_of(rows: Iterable[Sequence[Any]]) -> tuple[Raise, ...]:
+    """Answer the resets that stand, of rows as a LEFT JOIN has them: all of them empty where none does."""
+    return tuple(Raise(SubjectKind(kind), *row) for kind, *row in rows if kind is not None)
 
 
 def client_row(client: Client) -> tuple[Any, ...]:

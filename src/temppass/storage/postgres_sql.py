@@ -109,9 +109,11 @@ KEPT = """
 SELECT environment, key, version, kind, expires_at, document FROM temppass.kept
 JOIN unnest($1::text[], $2::text[]) AS k (environment, key) USING (environment, key)
 """
+# with the version of the integration at that moment, one row at least for each
 RAISES = """
-SELECT integration, kind, generation, floor_before, at, act FROM temppass.raised
-WHERE integration = ANY ($1::integer[]) ORDER BY integration, kind, generation
+SELECT id, version, raised.kind, generation, floor_before, at, act
+FROM temppass.integration LEFT JOIN temppass.raised ON raised.integration = id
+WHERE id = ANY ($1::integer[]) ORDER BY id, raised.kind, generation
 """
 
 # --- clients of an application
@@ -205,9 +207,12 @@ SELECT temppass.expect(
 
 # --- upkeep
 
+# floors and the resets that stand, of one moment
 INTEGRATIONS = """
-SELECT id, environment, channel, pass, device_floor, user_key_floor, fired_at, device_ahead, user_key_ahead
-FROM temppass.integration ORDER BY environment, channel, pass
+SELECT environment, channel, pass, device_floor, user_key_floor, fired_at, device_ahead, user_key_ahead,
+    raised.kind, generation, floor_before, at, act
+FROM temppass.integration LEFT JOIN temppass.raised ON raised.integration = id
+ORDER BY environment, channel, pass, raised.kind, generation
 """
 _INTEGRATION_ID = "(SELECT id FROM temppass.integration WHERE environment = $1 AND channel = $2 AND pass = $3)"
 LEDGERS = f"""
