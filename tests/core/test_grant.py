@@ -52,7 +52,7 @@ def test_every_named_ledger_that_counts_gains_and_no_other() -> None:
     assert (matched, changes.ledgers, read_given(aside), (aside.kind, aside.key, aside.expires_at)) == (
         1,
         ((DEVICE, replace(LEDGER, bonus=1)),),
-        (Given(DEVICE, T0, 1, Gift(titles=1)),),
+        (Given(DEVICE, T0, 1, Gift(titles=1), END),),
         ("undo", "undo:g1", T0 + UNDO_KEPT_MS),
     )
 
@@ -103,7 +103,7 @@ def test_no_trial_comes_to_hold_more_than_a_catalogue_could_declare(gift: Gift, 
 
 # --- undo
 
-GIVEN = Given(DEVICE, T0, 1, Gift(10, 2))
+GIVEN = Given(DEVICE, T0, 1, Gift(10, 2), END)
 GAINED = replace(LEDGER, expires_at=END + 10 * MINUTE, bonus=2)
 ASIDE = grant(Found(Floors(1), (LEDGER,)), PROMO, (DEVICE,), Gift(10, 2), T0, "g1")[1].kept[0]
 
@@ -123,9 +123,10 @@ def taken_back(ledger: Ledger | None, now: int, *, floors: Floors = Floors(1)) -
         (replace(GAINED, used=tuple("ABCDEF")), T0 + 1, replace(LEDGER, used=tuple("ABCDEF"), bonus=1)),
         (replace(GAINED, used=tuple("ABCDEFGH")), T0 + 1, replace(LEDGER, used=tuple("ABCDEFGH"), bonus=2)),
         (replace(GAINED, bonus=5), T0 + 1, replace(LEDGER, bonus=3)),
+        (LEDGER, T0 + 1, LEDGER),
     ],
     ids=["all of it", "what is left of the time", "no time is left", "what is left of the titles", "a lowered maximum",
-         "what others gave stays"],
+         "what others gave stays", "reset, and begun again by a join"],
 )  # fmt: skip
 def test_what_was_given_is_taken_back_but_for_what_was_used(ledger: Ledger, now: int, after: Ledger) -> None:
     assert taken_back(ledger, now) == after

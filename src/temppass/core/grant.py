@@ -6,8 +6,8 @@ join has the smallest limit of its ledgers, and a ledger that a join makes inher
 the promise of the engine reads: permitted time is at most the TTL and the minutes granted, titles at most
 `resources_max` and the titles granted, counting what was inherited.
 
-What is taken back is what was given, but never a moment that has passed nor a title that was watched, and only from
-the trial that it was given to.
+What is taken back is what was given, but never a moment that has passed or that is the pass's own, nor a title that was
+watched, and only from the trial that it was given to.
 
 Source: docs/design.md (grants).
 """
@@ -36,12 +36,16 @@ class Gift(Struct, frozen=True):
 
 
 class Given(Struct, frozen=True):
-    """What one ledger was given: `started_at` and `generation` say which trial it was."""
+    """
+    What one ledger was given: `started_at` and `generation` say which trial it was. It would have ended at `least_at`
+    had nobody ever given it anything.
+    """
 
     subject: Subject
     started_at: int
     generation: int
     gift: Gift
+    least_at: int = 0
 
     def is_of(self, ledger: Ledger) -> bool:
         return (ledger.started_at, ledger.generation) == (self.started_at, self.generation)
@@ -78,7 +82,16 @@ def grant(
     ]
     if not counting:
         return 0, changes
-    given = tuple(Given(subject, ledger.started_at, ledger.generation, gift) for subject, ledger in counting)
+    given = tuple(
+        Given(
+            subject,
+            ledger.started_at,
+            ledger.generation,
+            gift,
+            min(ledger.expires_at, ledger.started_at + offer.ttl_ms),
+        )
+        for subject, ledger in counting
+    )
     aside = Kept(UNDO, undo_key(act_id), now + UNDO_KEPT_MS, msgspec.json.encode(given))
     written = tuple((subject, _raised(ledger, offer, gift, now)) for subject, ledger in counting)
     return len(written), msgspec.structs.replace(changes, ledgers=written, kept=(aside,))
@@ -95,7 +108,7 @@ def undo_grant(found: Found, offer: Offer, given: Sequence[Given], now: int) -> 
     changes = fired(found.floors, floors, offer, now)
     aside = found.kept[0]
     written = tuple(
-        (each.subject, _lowered(ledger, offer, each.gift, now))
+        (each.subject, _lowered(ledger, offer, each, now))
         for each, ledger in zip(given, found.ledgers, strict=True)
         if ledger is not None and counts(ledger, each.subject, floors) and each.is_of(ledger)
     )
@@ -126,11 +139,13 @@ def _raised(ledger: Ledger, offer: Offer, gift: Gift, now: int) -> Ledger:
     return msgspec.structs.replace(ledger, expires_at=expires_at, bonus=bonus)
 
 
-def _lowered(ledger: Ledger, offer: Offer, gift: Gift, now: int) -> Ledger:
-    # what has passed, or was watched, is not taken; nor is anything given where it was less already
-    least_at, least = min(ledger.expires_at, now), min(ledger.bonus, len(ledger.used) - (offer.resources_max or 0))
+def _lowered(ledger: Ledger, offer: Offer, given: Given, now: int) -> Ledger:
+    # what has passed, was watched, or is the pass's own is not taken: a trial that was reset and begun again by a join
+    # has the start of before, and what was given to it went with the reset. Nor is anything given where it was less
+    least_at = min(ledger.expires_at, max(now, given.least_at))
+    least = min(ledger.bonus, len(ledger.used) - (offer.resources_max or 0))
     return msgspec.structs.replace(
         ledger,
-        expires_at=max(ledger.expires_at - gift.minutes * MINUTE_MS, least_at),
-        bonus=max(ledger.bonus - gift.titles, least, 0),
+        expires_at=max(ledger.expires_at - given.gift.minutes * MINUTE_MS, least_at),
+        bonus=max(ledger.bonus - given.gift.titles, least, 0),
     )
