@@ -12,7 +12,7 @@ JOBS ?= 2
 # set to anything, it would make every process of the tests compile all modules anew
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup serve check test lowest walk bench fix
+.PHONY: setup serve check test lowest walk history bench fix
 .DEFAULT_GOAL := setup
 setup: .venv/ready
 
@@ -44,6 +44,10 @@ fix: .venv/ready
 
 walk: .venv/ready
 	$(BIN)/python -m tests.web.walk.walk
+
+# ten thousand groups of clients at two servers on one PostgreSQL; some minutes
+history: .venv/ready
+	TEMPPASS_TEST_GROUPS=10000 $(BIN)/pytest -s -o faulthandler_timeout=1800 tests/e2e/test_history.py -k two_processes
 
 bench: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r bench/requirements.txt

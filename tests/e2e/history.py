@@ -8,64 +8,121 @@ answers. The search is Wing and Gong's (1993) with Lowe's memory of states (2017
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from temppass.core import reset, trial
+from msgspec.structs import replace
+
+from temppass.core import grant, reset, trial
 from temppass.core.catalogue import Offer
+from temppass.core.grant import Gift
 from temppass.core.model import (
     NOTHING,
     Changes,
     DenyCode,
     Floors,
     Found,
+    Kept,
     Ledger,
     PassKind,
     Permit,
     Profile,
+    Raise,
     Spent,
     Subject,
     SubjectKind,
 )
+from temppass.core.reset import NotUndone, Refused, Undone
 
 TTL_MS, TITLES_MAX = 28 * 86_400_000, 2
-OFFER = Offer("ACME1", "Promo", PassKind.PROMOTIONAL, TTL_MS, TITLES_MAX, "email", 5, True, None, "UTC", 0)
+PROMO = Offer("ACME1", "Promo", PassKind.PROMOTIONAL, TTL_MS, TITLES_MAX, "email", 5, True, None, "UTC", 0)
+#: judged by one ledger
+BASIC = Offer("ACME1", "Basic", PassKind.BASIC, TTL_MS, None, None, 5, True, None, "UTC", 0)
 
-#: what is said: to an authorize the end of the trial or why not, to a reset how many ledgers matched
-Answer = int | DenyCode | Profile | Spent | None
-State = tuple[Floors, frozenset[tuple[Subject, Ledger]]]
-NEW: State = (Floors(), frozenset())
+#: what is said: to an authorize the end of the trial or why not, to an act how many ledgers matched or why none
+Answer = int | DenyCode | Profile | Spent | Undone | Refused | None
+
+
+class State(NamedTuple):
+    """What one integration remembers, for as many as the history names."""
+
+    floors: Floors = Floors()
+    ledgers: frozenset[tuple[Subject, Ledger]] = frozenset()
+    raises: frozenset[Raise] = frozenset()
+    kept: frozenset[tuple[str, Kept]] = frozenset()
 
 
 class Authorize(NamedTuple):
     subjects: tuple[Subject, ...]
     title: str
 
-    def step(self, found: Found, now: int) -> tuple[Answer, Changes]:
-        (verdict,), changes = trial.authorize(found, trial.Ask(OFFER, self.subjects), [self.title], now)
+    def step(self, found: Found, offer: Offer, now: int) -> tuple[Answer, Changes]:
+        (verdict,), changes = trial.authorize(found, trial.Ask(offer, self.subjects), [self.title], now)
         return verdict.expires_at if isinstance(verdict, Permit) else verdict.code, changes
 
 
 class Look(NamedTuple):
     subjects: tuple[Subject, ...]
 
-    def step(self, found: Found, now: int) -> tuple[Answer, Changes]:
-        return trial.profile(found, trial.Ask(OFFER, self.subjects), now), NOTHING
+    def step(self, found: Found, offer: Offer, now: int) -> tuple[Answer, Changes]:
+        return trial.profile(found, trial.Ask(offer, self.subjects), now), NOTHING
 
 
-class ResetOne(NamedTuple):
+class ResetViewer(NamedTuple):
+    """One subject, or the device and the user key of a viewer. The id of an act is what its receipt says."""
+
     subjects: tuple[Subject, ...]
+    id: str = "r"
 
-    def step(self, found: Found, now: int) -> tuple[Answer, Changes]:
-        return reset.reset_subjects(found, OFFER, self.subjects, reset.Narrowing(), now, "r")
+    def step(self, found: Found, offer: Offer, now: int) -> tuple[Answer, Changes]:
+        return reset.reset_subjects(found, offer, self.subjects, reset.Narrowing(), now, self.id)
 
 
 class ResetAll(NamedTuple):
     kind: SubjectKind
+    id: str = "r"
     subjects: tuple[Subject, ...] = ()
 
-    def step(self, found: Found, now: int) -> tuple[Answer, Changes]:
-        return None, reset.reset_everybody(found, OFFER, [self.kind], now, "r")
+    def step(self, found: Found, offer: Offer, now: int) -> tuple[Answer, Changes]:
+        return None, reset.reset_everybody(found, offer, [self.kind], now, self.id)
 
 
-Act = Authorize | Look | ResetOne | ResetAll
+class Grant(NamedTuple):
+    subjects: tuple[Subject, ...]
+    gift: Gift
+    id: str = "r"
+
+    def step(self, found: Found, offer: Offer, now: int) -> tuple[Answer, Changes]:
+        return grant.grant(found, offer, self.subjects, self.gift, now, self.id)
+
+
+class Undo(NamedTuple):
+    of: ResetViewer | ResetAll | Grant
+    replace: bool = False
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        return self.of.subjects
+
+    def step(self, found: Found, offer: Offer, now: int) -> tuple[Answer, Changes]:
+        (aside,) = found.kept
+        match self.of:
+            case ResetAll():
+                return reset.undo_everybody(found, offer, self.of.id, now)
+            case ResetViewer():
+                removed = reset.read_removed(aside) if aside is not None else ()
+                meant = self._of(found, [subject for subject, _ in removed])
+                return reset.undo_subjects(meant, offer, removed, now, replace=self.replace)
+            case Grant():
+                given = grant.read_given(aside) if aside is not None else ()
+                meant = self._of(found, [each.subject for each in given])
+                matched, changes = grant.undo_grant(meant, offer, given, now)
+                return Undone(matched) if matched else Refused(NotUndone.NOTHING_TO_UNDO), changes
+
+    def _of(self, found: Found, subjects: Sequence[Subject]) -> Found:
+        """Answer what was found, with the ledgers of those alone whom the act matched."""
+        ledgers = dict(zip(self.subjects, found.ledgers, strict=True))
+        return replace(found, ledgers=tuple(ledgers[subject] for subject in subjects))
+
+
+Act = Authorize | Look | ResetViewer | ResetAll | Grant | Undo
 
 
 class Told(NamedTuple):
@@ -81,9 +138,9 @@ class Told(NamedTuple):
     now: int
 
 
-def is_explained(history: Sequence[Told]) -> bool:
+def is_explained(history: Sequence[Told], offer: Offer = PROMO) -> bool:
     """Tell whether the engine, asked in some order that keeps real time, would have said all this."""
-    unsettled: list[tuple[frozenset[int], State]] = [(frozenset(range(len(history))), NEW)]
+    unsettled: list[tuple[frozenset[int], State]] = [(frozenset(range(len(history))), State())]
     seen = set(unsettled)
     while unsettled:
         left, state = unsettled.pop()
@@ -92,22 +149,39 @@ def is_explained(history: Sequence[Told]) -> bool:
         # what was sent after another was heard comes after it
         first_end = min(history[number].end for number in left)
         for number in left:
-            after = _after(state, history[number]) if history[number].start <= first_end else None
+            after = _after(state, history[number], offer) if history[number].start <= first_end else None
             if after is not None and (left - {number}, after) not in seen:
                 seen.add((left - {number}, after))
                 unsettled.append((left - {number}, after))
     return False
 
 
-def _after(state: State, told: Told) -> State | None:
+def _after(state: State, told: Told, offer: Offer) -> State | None:
     """Answer the state after an act, None where the engine would have said something else."""
-    floors, ledgers = state[0], dict(state[1])
-    found = Found(floors, tuple(ledgers.get(subject) for subject in told.act.subjects))
-    answer, changes = told.act.step(found, told.now)
-    if answer != told.answer:
+    ledgers, kept = dict(state.ledgers), dict(state.kept)
+    found = Found(
+        state.floors,
+        tuple(ledgers.get(subject) for subject in told.act.subjects),
+        kept=(kept.get(reset.undo_key(told.act.of.id)),) if isinstance(told.act, Undo) else (),
+        raises=tuple(state.raises),
+    )
+    answer, changes = told.act.step(found, offer, told.now)
+    if _as_told(answer) != told.answer:
         return None
     for subject, ledger in changes.ledgers:
         ledgers.pop(subject, None)
         if ledger is not None:
             ledgers[subject] = ledger
-    return changes.floors or floors, frozenset(ledgers.items())
+    for each in changes.kept:
+        kept[each.key] = each
+    return State(
+        changes.floors or state.floors,
+        frozenset(ledgers.items()),
+        state.raises.difference(changes.undone).union(changes.raises),
+        frozenset(kept.items()),
+    )
+
+
+def _as_told(answer: Answer) -> Answer:
+    """Answer what a receipt says: the trials that had to go are on record alone."""
+    return replace(answer, replaced=0) if isinstance(answer, Undone) else answer
