@@ -24,6 +24,7 @@ BENCHES = {
     "peer": ("wrk",),
     "tokens": ("wrk", "node", "npm"),
     "reset": ("wrk",),
+    "desk": ("wrk",),
     "sweep": ("wrk",),
     "latency": ("wrk",),
     "hostile": (),
