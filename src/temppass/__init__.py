@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Receipt,
         Schedule,
     )
+    from temppass.client.applications import Application, NewStatement, Registration
     from temppass.client.client import AsyncClient, Client
     from temppass.client.control import Target, Wanted
     from temppass.client.desk import AsyncControl, Control
@@ -55,6 +56,7 @@ __all__ = [
     "ENVIRONMENTS",
     "AccessDenied",
     "Act",
+    "Application",
     "Approval",
     "AsyncClient",
     "AsyncControl",
@@ -81,6 +83,7 @@ __all__ = [
     "MediaTokenVerifier",
     "MemoryVault",
     "NewOperator",
+    "NewStatement",
     "NotPermitted",
     "Only",
     "Operator",
@@ -90,6 +93,7 @@ __all__ = [
     "Point",
     "ProfileState",
     "Receipt",
+    "Registration",
     "RequestRefused",
     "ResetDone",
     "Schedule",
@@ -114,6 +118,7 @@ _MODULES = (
     "client.client",
     "client.answers",
     "client.control",
+    "client.applications",
     "client.desk",
     "core.tokens",
 )

@@ -33,7 +33,7 @@ from temppass import (
     Wanted,
     place_at,
 )
-from temppass.client import control, setup
+from temppass.client import applications, control, setup
 from temppass.client.answers import (
     Act,
     Approval,
@@ -53,6 +53,7 @@ from temppass.client.answers import (
     Receipt,
     Schedule,
 )
+from temppass.client.applications import Application, NewStatement, Registration
 from temppass.client.control import PAGE_ACTS_MAX
 from temppass.client.exchange import TRIES_MAX, Answer, Effect, Flow, Lost, Send, Wait
 from temppass.testing import Double, serving
@@ -170,6 +171,18 @@ CALLS: dict[str, tuple[Callable[[], Flow[Any]], str, Any]] = {
         f"POST {IN}/approvals/ask-1",
         {"approve": False},
     ),
+    "applications": (lambda: applications.applications(SEAT), f"GET {IN}/applications", None),
+    "clients": (lambda: applications.clients(SEAT, "a/b"), f"GET {IN}/applications/a%2Fb/clients?limit=500", None),
+    "clients after others": (
+        lambda: applications.clients(SEAT, "ops", "1.c"),
+        f"GET {IN}/applications/ops/clients?limit=500&after=1.c",
+        None,
+    ),
+    "mint_statement": (
+        lambda: applications.mint_statement(SEAT, "ops", "ticket 7", once="1"),
+        f"POST {IN}/applications/ops/statements",
+        {"reason": "ticket 7"},
+    ),
     "schedules": (lambda: setup.schedules(SEAT), f"GET {IN}/schedules", None),
     "pause": (
         lambda: setup.set_schedule(SEAT, "REF", "P", paused=True, once="1"),
@@ -226,7 +239,7 @@ CALLS: dict[str, tuple[Callable[[], Flow[Any]], str, Any]] = {
 #: those that change something, which are named
 WRITES = {
     "create_operator", "revoke_operator", "reset", "reset of a list", "plan", "plan of a part", "reset_everybody",
-    "approve", "decline", "pause", "resume", "apply_catalogue", "grant", "undo",
+    "approve", "decline", "pause", "resume", "apply_catalogue", "grant", "undo", "mint_statement",
 }  # fmt: skip
 
 
@@ -268,6 +281,8 @@ OPERATOR = {"name": "anna", "role": "support", "environments": [], "channels": [
 RECORD = {"id": "act-1", "sequence": 4, "at": MOMENT, "kind": "reset", "actor": {"kind": "operator", "name": "anna"},
           "reason": None, "channel": "REF", "pass": "P", "matched": 1, "subjects": [DIGEST]}  # fmt: skip
 ACT = Act("act-1", AT, "reset", "operator:anna", 4, "", "REF", "P", 1, {"subjects": [DIGEST]})
+APPLICATION = {"id": "ops", "name": "Ops", "channels": None, "scopes": ["s"], "domains": ["d"], "clients": 3,
+               "revoked_at": MOMENT}  # fmt: skip
 EXPLANATION = {
     "channel": "REF", "pass": "P", "because": "The time is over.", "next": {"authorized": False, "code": "over"},
     "subjects": [{"kind": "device", "subject": DIGEST, "state": "over", "started_at": MOMENT, "expires_at": MOMENT,
@@ -339,6 +354,12 @@ CHANGE = {"id": "act-1", "version": 8, "differences": ["+ pass P"]}
         ),
         ("acts", 200, {"records": [RECORD], "next": 4}, ([ACT], 4)),
         ("acts", 200, {"records": [], "next": None}, ([], None)),
+        ("applications", 200, {"applications": [APPLICATION]},
+         [Application("ops", "Ops", None, ("s",), ("d",), 3, AT)]),
+        ("clients", 200, {"clients": [{"id": "c", "registered_at": MOMENT}], "next": "1.c"},
+         ([Registration("c", AT)], "1.c")),
+        ("clients", 200, {"clients": [], "next": None}, ([], "")),
+        ("mint_statement", 201, {"id": "1", "statement": "e.y.J", "ends_at": None}, NewStatement("1", "e.y.J")),
         ("act", 200, RECORD, ACT),
     ],
 )  # fmt: skip
@@ -388,6 +409,10 @@ def test_an_error_says_what_the_service_says_and_what_to_do_but_no_token() -> No
     with pytest.raises(RequestRefused) as caught:
         Played(problem(409, "new_trial", f"Begun since; {TOKEN}.")).play(CALLS["undo"][0]())
     assert (str(caught.value), "--replace" in caught.value.hint) == ("Begun since; (secret).", True)
+
+
+def test_a_statement_is_not_in_what_stands_for_it() -> None:
+    assert "e.y.J" not in repr(NewStatement("1", "e.y.J"))
 
 
 # --- what is sent again
@@ -650,3 +675,24 @@ def test_nothing_of_an_operator_shows_the_token(double: Double) -> None:
         if closed is not None:
             asyncio.run(closed)
     assert [text for text in shown if TOKEN in text] == []
+
+
+def test_an_application_is_given_a_statement_and_its_clients_are_gone_through(
+    double: Double, root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(applications, "PAGE_CLIENTS_MAX", 2)
+    with Control(double.url, root) as desk:
+        before = {each.id: each.clients for each in desk.applications()}["demo"]
+        minted = desk.mint_statement("demo", reason="ticket 7")
+        for _ in range(3):
+            with Client(place_at(double.url), minted.statement, vault=MemoryVault()) as client:
+                client.configuration(DEMO[0])
+        found = list(desk.clients("demo"))
+        act = desk.act(minted.id)
+
+    async def work() -> list[Registration]:
+        async with AsyncControl(double.url, root) as desk:
+            return [each async for each in desk.clients("demo")]
+
+    assert (len(found), len({each.id for each in found}), asyncio.run(work())) == (before + 3, before + 3, found)
+    assert (act.kind, act.reason, act.more) == ("statement.mint", "ticket 7", {"application": "demo"})

@@ -292,7 +292,7 @@ def _said(value: Any) -> str:
     return words(value, most=_TEXT_CHARACTERS) if value is not None else ""
 
 
-def _texts(value: Any) -> tuple[str, ...]:
+def texts(value: Any) -> tuple[str, ...]:
     return tuple(map(_said, value)) if isinstance(value, list) else ()
 
 
@@ -304,8 +304,8 @@ def operator_of(fields: dict[str, Any]) -> Operator:
     return Operator(
         text(fields, "name"),
         text(fields, "role"),
-        _texts(fields.get("environments")),
-        _texts(fields.get("channels")),
+        texts(fields.get("environments")),
+        texts(fields.get("channels")),
         moment(fields.get("ends_at")),
         moment(fields.get("created_at")),
         fields.get("revoked") is True,
@@ -393,14 +393,14 @@ def change_of(fields: dict[str, Any]) -> CatalogueChange:
     differences = fields.get("differences")
     if not isinstance(differences, list):
         raise Unreadable("the answer has no list of differences")
-    return CatalogueChange(number(fields, "version"), _texts(differences), _said(fields.get("id")))
+    return CatalogueChange(number(fields, "version"), texts(differences), _said(fields.get("id")))
 
 
 def explained_of(fields: dict[str, Any]) -> Explained:
     one = "explanations" not in fields
     found = tuple(map(_explanation, [fields] if one else objects(fields, "explanations")))
     because = _said(text(fields, "because")) if not found else found[0].because if one else ""
-    return Explained(because, found, _texts(fields.get("warnings")))
+    return Explained(because, found, texts(fields.get("warnings")))
 
 
 def _explanation(fields: dict[str, Any]) -> Explanation:
@@ -415,7 +415,7 @@ def _explanation(fields: dict[str, Any]) -> Explanation:
         _ledger(joined) if isinstance(joined, dict) else None,
         tuple(map(_help, objects(fields, "helps"))),
         tuple(map(act_of, objects(fields, "acts"))),
-        _texts(fields.get("warnings")),
+        texts(fields.get("warnings")),
     )
 
 
@@ -426,7 +426,7 @@ def _ledger(fields: dict[str, Any]) -> LedgerState:
         _said(fields.get("state")),
         moment(fields.get("started_at")),
         moment(fields.get("expires_at")),
-        _texts(fields.get("titles")),
+        texts(fields.get("titles")),
         _count(fields.get("titles_max")),
         _count(fields.get("bonus")) or 0,
     )
@@ -434,7 +434,7 @@ def _ledger(fields: dict[str, Any]) -> LedgerState:
 
 def _help(fields: dict[str, Any]) -> Help:
     counts = (_count(fields.get(name)) or 0 for name in ("minutes", "titles"))
-    return Help(_said(fields.get("act")), _texts(fields.get("subjects")), *counts)
+    return Help(_said(fields.get("act")), texts(fields.get("subjects")), *counts)
 
 
 _OF_EVERY_ACT = {"id", "at", "kind", "actor", "sequence", "reason", "channel", "pass", "matched"}

@@ -319,7 +319,7 @@ HINTS = {
     "ended_operator": "an admin makes a new token: `temppass operator create`",
     "role_missing": "ask somebody who has that role",
     "outside_limits": "`temppass whoami` tells the environments and channels that one is limited to",
-    "answered_once": "it was created, but its token is lost: revoke the operator and create it again",
+    "answered_once": "it was done, but what it told is lost: revoke the operator and create it again, or mint anew",
     "reason_required": "the pass asks why: --reason TEXT (reason=…), such as a ticket's number",
     "plan_required": "look first how many it would touch: `temppass reset … --plan` (plan(…)), then apply that",
     "plan_outdated": "look again: `temppass reset … --plan` (plan(…)), then apply that",

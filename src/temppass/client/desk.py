@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 import httpx2
 
-from temppass.client import control, setup
+from temppass.client import applications, control, setup
 from temppass.client.answers import (
     Act,
     Approval,
@@ -23,6 +23,7 @@ from temppass.client.answers import (
     Receipt,
     Schedule,
 )
+from temppass.client.applications import Application, NewStatement, Registration
 from temppass.client.control import ALL, ENVIRONMENT, Kinds, Target, Wanted, seat
 from temppass.client.place import place_at
 from temppass.client.shell import ANSWER_WAIT_S, AsyncShell, Shell
@@ -255,6 +256,23 @@ class Control(Shell):
         """
         return self.play(setup.apply_catalogue(self._seat, toml, version, description, once=_once(once)))
 
+    def applications(self) -> list[Application]:
+        """Answer the applications that speak for a channel which one may see."""
+        return self.play(applications.applications(self._seat))
+
+    def clients(self, application: str) -> Iterator[Registration]:
+        """Go through the clients of an application that may ask for tokens, the last to register first."""
+        after = ""
+        while True:
+            page, after = self.play(applications.clients(self._seat, application, after))
+            yield from page
+            if not after:
+                return
+
+    def mint_statement(self, application: str, *, reason: str | None = None, once: str | None = None) -> NewStatement:
+        """Mint a software statement. Older ones stay good; this one is shown once."""
+        return self.play(applications.mint_statement(self._seat, application, reason, once=_once(once)))
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._seat.place.name!r}, environment={self._seat.environment!r})"
 
@@ -431,6 +449,26 @@ class AsyncControl(AsyncShell):
     ) -> CatalogueChange:
         """As Control.apply_catalogue."""
         return await self.play(setup.apply_catalogue(self._seat, toml, version, description, once=_once(once)))
+
+    async def applications(self) -> list[Application]:
+        """As Control.applications."""
+        return await self.play(applications.applications(self._seat))
+
+    async def clients(self, application: str) -> AsyncIterator[Registration]:
+        """As Control.clients, with `async for`."""
+        after = ""
+        while True:
+            page, after = await self.play(applications.clients(self._seat, application, after))
+            for each in page:
+                yield each
+            if not after:
+                return
+
+    async def mint_statement(
+        self, application: str, *, reason: str | None = None, once: str | None = None
+    ) -> NewStatement:
+        """As Control.mint_statement."""
+        return await self.play(applications.mint_statement(self._seat, application, reason, once=_once(once)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._seat.place.name!r}, environment={self._seat.environment!r})"
