@@ -31,9 +31,9 @@ from temppass.core.reset import (
     Refused,
     Tally,
     Undone,
-    count_chunks,
     fire,
     forgotten,
+    no_chunks,
     read_chunks,
     read_removed,
     reset_everybody,
@@ -44,6 +44,7 @@ from temppass.core.reset import (
     undo_everybody,
     undo_narrowed,
     undo_subjects,
+    write_chunks,
 )
 
 #: 2026-01-01T10:00:00Z
@@ -177,7 +178,7 @@ def test_a_reset_of_one_viewer_can_be_undone_for_a_day(waited_ms: int, answer: U
 def test_a_narrowed_reset_is_undone_while_no_later_one_of_its_kind_stands(
     raises: tuple[Raise, ...], waited_ms: int, answer: Undone | Refused
 ) -> None:
-    found = Found(Floors(1), kept=(count_chunks("r0", 3, T0 + HOUR),), raises=raises)
+    found = Found(Floors(1), kept=(write_chunks(no_chunks("r0", T0), Chunks(3)),), raises=raises)
     assert undo_narrowed(found, OFFER, DEVICES, T0, T0 + waited_ms) == (answer, NOTHING)
 
 
@@ -204,8 +205,15 @@ def test_a_chunk_returns_once(aside: Kept | None) -> None:
 
 def test_chunks_are_counted() -> None:
     """And no more once the undo was done."""
-    counted = count_chunks("r1", 7, T0)
-    assert (read_chunks(counted), read_chunks(forgotten(counted)), read_chunks(None)) == (Chunks(7), None, None)
+    begun = no_chunks("r1", T0)
+    counted = write_chunks(begun, Chunks(7))
+    told = [read_chunks(each) for each in (begun, counted, forgotten(counted), None)]
+    assert (told, counted.expires_at) == ([Chunks(), Chunks(7), None, None], T0 + UNDO_KEPT_MS)
+
+
+@pytest.mark.parametrize("kept", [None, no_chunks("r0", T0), forgotten(write_chunks(no_chunks("r0", T0), Chunks(3)))])
+def test_a_narrowed_reset_of_nobody_and_one_that_was_undone_are_not_undone(kept: Kept | None) -> None:
+    assert undo_narrowed(Found(Floors(), kept=(kept,)), OFFER, DEVICES, T0, T0) == (NOTHING_TO_UNDO, NOTHING)
 
 
 # --- what an undo could put back

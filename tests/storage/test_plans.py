@@ -21,6 +21,8 @@ from tests.storage.test_corrections import (
     T0,
     TV,
     Rooms,
+    broken_by,
+    broken_off,
     refused,
     rooms,
 )
@@ -31,6 +33,7 @@ from temppass.core.act import (
     ByOperator,
     EverybodyReset,
     NarrowedReset,
+    NarrowedResetEnd,
     read_record,
 )
 from temppass.core.act import Planned as PlannedAct
@@ -50,11 +53,12 @@ from temppass.core.refusal import (
     RoleMissing,
 )
 from temppass.core.reset import UNDO_MS, Aim, Narrowing, Tally, tally
-from temppass.service import serve_from
+from temppass.service import narrowed, serve_from
 from temppass.service.context import Policy, keys_of
+from temppass.service.corrections import UndoWanted
 from temppass.service.desk import Call, Once
 from temppass.service.plans import ApplyWanted, PlanWanted, Wanted
-from temppass.store import Tallied
+from temppass.store import StoreUnavailable, Tallied
 from temppass.testing import Clock
 
 if TYPE_CHECKING:
@@ -314,7 +318,7 @@ def test_a_recurring_reset_that_is_due_fires_before_anything_is_counted(place: P
 
 
 @pytest.mark.parametrize(
-    ("narrowed", "touched", "left"),
+    ("only", "touched", "left"),
     [
         ({"over": True}, (0, 1), {b"tv", b"new"}),
         ({"started_before": T0 + HOUR + 1}, (1, 1), {b"new"}),
@@ -323,7 +327,7 @@ def test_a_recurring_reset_that_is_due_fires_before_anything_is_counted(place: P
     ],
 )
 def test_a_part_of_everybody_is_planned_reset_and_undone(
-    place: Place, narrowed: dict[str, Any], touched: tuple[int, int], left: set[bytes]
+    place: Place, only: dict[str, Any], touched: tuple[int, int], left: set[bytes]
 ) -> None:
     """Of three trials: one that is over, one of the application `player`, and one that has just begun."""
 
@@ -340,7 +344,7 @@ def test_a_part_of_everybody_is_planned_reset_and_undone(
             ledgers = await here.store.ledgers((HERE, "REF", "Basic"), SubjectKind.DEVICE, b"", 10)
             return {digests[subject.digest] for subject, _ in ledgers}
 
-        wanted = BASIC._replace(**narrowed)
+        wanted = BASIC._replace(**only)
         told = await planned(here, wanted)
         done = await applied(here, told.id, wanted)
         after, record = await on_record(), await here.record(done.id)
@@ -351,6 +355,73 @@ def test_a_part_of_everybody_is_planned_reset_and_undone(
     matched = sum(touched)
     back = None if matched else NothingToUndo
     assert place.use(work) == (touched, matched, left, back, {b"old", b"tv", b"new"})
+
+
+def test_a_reset_of_a_part_that_was_broken_off_goes_on_when_it_is_asked_for_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Wherever that was: one act, one end which counts everything, an undo that brings all of it back; and who came back
+    in between keeps the new trial.
+    """
+    monkeypatch.setattr(narrowed, "CHUNK", 2)
+    devices, wanted = [b"d%d" % number for number in range(5)], BASIC._replace(app_id="player")
+
+    async def gone(here: Rooms) -> list[bytes]:
+        begun = await here.left("Basic", *devices)
+        return [each for each, at in zip(devices, begun, strict=True) if at is None]
+
+    async def attempt(here: Rooms, transactions_max: int) -> tuple[int, bool]:
+        """Answer how many were gone when it was broken off, and whether it was."""
+        call = here.operator._replace(once=Once(f"{transactions_max}", "apply", b""))
+        plan = await planned(here, wanted)
+        with monkeypatch.context() as patched:
+            patched.setattr(here.store, "transact", broken_off(here.store, transactions_max))
+            is_broken = await broken_by(StoreUnavailable, applied(here, plan.id, wanted, call))
+        before = await gone(here)
+        here.clock.advance(2)
+        await here.watch("Basic", *before[:1], app="player")
+        done = await applied(here, plan.id, wanted, call)
+        left = [each for each in devices if each not in before[:1]]
+        acts = [record async for _, record in here.service.history.records(HERE)]
+        ends = [each.act.matched for each in acts if isinstance(each.act, NarrowedResetEnd)][-1:]
+        begun = [each for each in acts if isinstance(each.act, NarrowedReset)]
+        assert (done.matched, ends, len(begun), await gone(here)) == (5, [5], transactions_max + 1, left)
+        await here.undo(done.id, wanted=UndoWanted(replace=True))
+        assert await here.left("Basic", *devices) == [0] * 5
+        return len(before), is_broken
+
+    async def work(store: Store) -> set[tuple[int, bool]]:
+        here, seen = await rooms(store), set[tuple[int, bool]]()
+        await here.watch("Basic", *devices, app="player")
+        for transactions_max in itertools.count():
+            seen.add(await attempt(here, transactions_max))
+            if (5, False) in seen:
+                break
+        return seen
+
+    assert place.use(work) == {*[(count, True) for count in (0, 2, 4, 5)], (5, False)}
+
+
+def test_a_reset_of_a_part_that_is_asked_for_again_while_it_is_under_way_is_the_same(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who hears no answer sends it once more; what either removes comes back."""
+    monkeypatch.setattr(narrowed, "CHUNK", 2)
+    devices, wanted = [b"d%d" % number for number in range(9)], BASIC._replace(app_id="player")
+
+    async def work(store: Store) -> tuple[object, ...]:
+        here = await rooms(store)
+        await here.watch("Basic", *devices, app="player")
+        plan, call = await planned(here, wanted), here.operator._replace(once=Once("k", "apply", b""))
+        done = await asyncio.gather(*(applied(here, plan.id, wanted, call) for _ in range(3)))
+        gone = {*await here.left("Basic", *devices)}
+        acts = [record.act async for _, record in here.service.history.records(HERE)]
+        ends = [each.matched for each in acts if isinstance(each, NarrowedResetEnd)]
+        await here.undo(done[0].id)
+        return len(set(done)), done[0].matched, ends, gone, {*await here.left("Basic", *devices)}
+
+    assert place.use(work) == (1, 9, [9], {None}, {0})
 
 
 # --- two persons

@@ -19,7 +19,7 @@ from temppass.core.refusal import InvalidToken, RevokedApplication, UnapprovedSt
 from temppass.core.reset import read_removed
 from temppass.core.tokens import Secret, WrongSecret
 from temppass.core.world import SCOPE_RESET, SCOPE_V2, EnvironmentRecord, World
-from temppass.service import resets, serve_from, worlds
+from temppass.service import narrowed, serve_from, worlds
 from temppass.service.context import Caller
 from temppass.service.decisions import Viewer
 from temppass.service.resets import EVERYBODY, ResetAsk
@@ -263,7 +263,7 @@ def test_a_narrowed_reset_goes_on_through_changes_of_the_catalogue(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was admitted when it began; every chunk finds the environment as it is by then."""
-    monkeypatch.setattr(resets, "CHUNK", 2)
+    monkeypatch.setattr(narrowed, "CHUNK", 2)
 
     async def work(store: Store) -> int | None:
         node, other = Node(store), Node(store)
@@ -288,7 +288,7 @@ def test_a_narrowed_reset_goes_on_through_changes_of_the_catalogue(
 def test_every_chunk_of_a_narrowed_reset_leaves_what_its_undo_needs(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resets, "CHUNK", 2)
+    monkeypatch.setattr(narrowed, "CHUNK", 2)
 
     async def work(store: Store) -> list[int]:
         node = Node(store)

@@ -263,12 +263,12 @@ def undo_narrowed(
     Tell whether a narrowed reset of `kind` (None: of both), begun at the moment `at`, can be undone; its chunks follow,
     one by one.
 
-    The first of `found.kept` is what `count_chunks` kept, `found.raises` has the resets that stand.
+    The first of `found.kept` is what is kept of its chunks, `found.raises` has the resets that stand.
     """
     floors = settle(found.floors, offer, now)
     changes = fired(found.floors, floors, offer, now)
-    aside = found.kept[0]
-    if aside is None or now >= min(aside.expires_at, at + UNDO_MS):
+    chunks = read_chunks(found.kept[0])
+    if chunks is None or not chunks.chunks or now >= at + UNDO_MS:
         return Refused(NotUndone.NOTHING_TO_UNDO), changes
     later = [each for each in (*found.raises, *changes.raises) if kind in {None, each.kind} and each.at >= at]
     if later:
@@ -334,15 +334,23 @@ _removed = msgspec.json.Decoder(tuple[tuple[Subject, Ledger], ...])
 
 class Chunks(Struct, frozen=True):
     """
-    What is kept of a narrowed reset under its own id: how many chunks have matched, numbered from 1. Once it is being
-    undone: the act that undoes it, how many chunks that has gone through, and what came of them.
+    What is kept of a narrowed reset under its own id: how many chunks have matched, numbered from 1, how many ledgers
+    that were, and whether it has gone through all. Once it is being undone: the act that undoes it, how many chunks
+    that has gone through, and what came of them.
     """
 
-    chunks: int
+    chunks: int = 0
+    matched: int = 0
+    ended: bool = False
     undo_id: str | None = None
     undone: int = 0
     returned: int = 0
     replaced: int = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there may be more to remove: it has not ended, and nobody undoes it."""
+        return not self.ended and self.undo_id is None
 
 
 _chunks = msgspec.json.Decoder(Chunks)
@@ -363,18 +371,18 @@ def forgotten(aside: Kept) -> Kept:
     return msgspec.structs.replace(aside, expires_at=0)
 
 
-def count_chunks(act_id: str, chunks: int, now: int) -> Kept:
-    """Answer how many chunks of a narrowed reset were kept aside so far, to be kept with the last of them."""
-    return Kept(UNDO, undo_key(act_id), now + UNDO_KEPT_MS, msgspec.json.encode(Chunks(chunks)))
+def no_chunks(act_id: str, now: int) -> Kept:
+    """Answer what is to be kept of a narrowed reset when it begins."""
+    return Kept(UNDO, undo_key(act_id), now + UNDO_KEPT_MS, msgspec.json.encode(Chunks()))
 
 
 def read_chunks(kept: Kept | None) -> Chunks | None:
-    """Answer what is known of the chunks of a narrowed reset; None where none has matched, or all were taken back."""
+    """Answer what is known of the chunks of a narrowed reset; None once they were taken back, or can be no more."""
     return _chunks.decode(kept.document) if kept is not None and kept.expires_at else None
 
 
 def write_chunks(kept: Kept, chunks: Chunks) -> Kept:
-    """Answer what is kept of a narrowed reset as it is once its undo has gone on."""
+    """Answer what is kept of a narrowed reset as it is once it, or its undo, has gone on."""
     return msgspec.structs.replace(kept, document=msgspec.json.encode(chunks))
 
 

@@ -29,7 +29,7 @@ from temppass.service.corrections import Receipt, offer_for, recording
 from temppass.service.counters import RESET, Counters
 from temppass.service.decisions import origin_of
 from temppass.service.desk import Admitted, Call, Desk
-from temppass.service.narrowed import Narrowed, go_through
+from temppass.service.narrowed import Narrowed, go_on, go_through
 from temppass.service.worlds import Plan
 
 #: for how long is counted; the rest of 1.2 s is for what comes before and after
@@ -156,8 +156,10 @@ class Plans:
             return keys, step
 
         receipt = await self._desk.act(call, Role.OPERATOR, Receipt, prepare)
-        if receipt.id != id_ or receipt.approval is not None:  # it was done before, or is not done yet
+        if receipt.approval is not None:
             return receipt
+        if receipt.id != id_:
+            return await self._go_on(who, receipt)
         return await self._finish(who, _target(who, given(asked).target)[0], receipt)
 
     # --- two persons
@@ -208,8 +210,10 @@ class Plans:
             return replace(keys_of(who.world, offer), kept=(approval.KEY,)), step
 
         receipt = await self._desk.act(call, Role.OPERATOR, Receipt, prepare)
-        if receipt.id != id_ or not approves:
+        if not approves:
             return receipt
+        if receipt.id != id_:
+            return await self._go_on(who, receipt)
         assert waiting is not None
         return await self._finish(who, waiting.target, receipt)
 
@@ -221,8 +225,11 @@ class Plans:
             return receipt
         offer = who.world.offer(who.world.channel(target.channel_id), target.pass_id)
         narrowed = Narrowed(receipt.id, offer, target.kinds, target.narrowing, who.actor)
-        matched = await go_through(self._context, environment, narrowed)
-        return replace(receipt, matched=matched, undo_until=receipt.undo_until if matched else None)
+        return _through(receipt, await go_through(self._context, environment, narrowed))
+
+    async def _go_on(self, who: Admitted, receipt: Receipt) -> Receipt:
+        """Answer what was done before; where that was broken off between its chunks, finish it first."""
+        return _through(receipt, await go_on(self._context, who.world.name, receipt.id))
 
     # --- counting
 
@@ -301,7 +308,8 @@ def _resetting(
         changes = reset.reset_everybody(found, offer, target.kinds, who.now, id_)
         what = act.EverybodyReset(offer.channel_id, offer.pass_id, target.kinds, planned, approval_id)
     else:
-        changes = reset.fire(found, offer, who.now)
+        fired = reset.fire(found, offer, who.now)
+        changes = replace(fired, kept=(*fired.kept, reset.no_chunks(id_, who.now)))
         what = act.NarrowedReset(
             offer.channel_id,
             offer.pass_id,
@@ -314,6 +322,13 @@ def _resetting(
         )
     changes = replace(changes, kept=(*changes.kept, *taken.kept))
     return Receipt(id_, None, who.now + reset.UNDO_MS), recording(changes, who, id_, what, reason)
+
+
+def _through(receipt: Receipt, matched: int | None) -> Receipt:
+    """Answer the receipt of a narrowed reset that has gone through so many ledgers; None where it is another act."""
+    if matched is None:
+        return receipt
+    return replace(receipt, matched=matched, undo_until=receipt.undo_until if matched else None)
 
 
 def _target(who: Admitted, wanted: Wanted) -> tuple[Target, Offer]:

@@ -105,7 +105,8 @@ class Resets:
                     return Done(id_, 0), recording(act.EverybodyReset(channel_id, pass_id, ()), Changes())
                 if origin != ANYWHERE:
                     begun = act.NarrowedReset(channel_id, pass_id, ask.kind, origin)
-                    changes = recording(begun, reset.fire(found, offer, now))
+                    fired = reset.fire(found, offer, now)
+                    changes = recording(begun, replace(fired, kept=(*fired.kept, reset.no_chunks(id_, now))))
                     return Narrowed(id_, offer, (ask.kind,), narrowing, actor), changes
                 raised = reset.reset_everybody(found, offer, (ask.kind,), now, id_)
                 return Done(id_, None), recording(act.EverybodyReset(channel_id, pass_id, (ask.kind,)), raised)
