@@ -31,6 +31,7 @@ from temppass.core.model import (
     Subject,
     SubjectKind,
 )
+from temppass.core.reset import Aim, Narrowing
 from temppass.core.world import EnvironmentRecord
 from temppass.store import (
     WAITING_MAX,
@@ -605,6 +606,7 @@ def test_closing_finishes_what_waits(place: Place) -> None:
         lambda store: store.load("here"),
         lambda store: store.amend("here", lambda _old: (None, None, None)),
         lambda store: store.ledgers((HERE, "REF", "TempPassREF"), DEVICES, b"", 1),
+        lambda store: store.tally((HERE, "REF", "TempPassREF"), DEVICES, Aim(Floors(), Narrowing(), T0), b"", 1),
         lambda store: store.seal(HERE, numbered, 1),
         lambda store: store.environments(),
         lambda store: store.sweep(T0, T0, 1),

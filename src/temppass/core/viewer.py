@@ -32,7 +32,7 @@ _HIDDEN_BYTES_MIN = 6
 #: the name of a header, where it was copied with its value
 _NAME = re.compile(r"\s*AP-(?:Device-Identifier|TempPass-Identity)\s*:", re.IGNORECASE)
 _FINGERPRINT = re.compile(r"\s*fingerprint\s", re.IGNORECASE)
-_SUBJECT = re.compile(rf"(?:(device|key):)?([0-9a-f]{{{2 * DIGEST_BYTES}}})")
+_SUBJECT = re.compile(rf"(?:(device|key):)?([0-9a-fA-F]{{{2 * DIGEST_BYTES}}})")
 _HEX = re.compile(r"[0-9a-fA-F]{16,}")
 _SHA2_DIGITS = {56, 64, 96, 128}
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
@@ -151,7 +151,7 @@ def _with_subject(meant: Meant, text: str) -> Meant:
     """Refuses: InvalidRequest."""
     match = _SUBJECT.fullmatch(text)
     if match is None:
-        raise InvalidRequest(f"A subject is a digest of {2 * DIGEST_BYTES} hex digits in lower case, as explain tells.")
+        raise InvalidRequest(f"A subject is a digest of {2 * DIGEST_BYTES} hex digits, as explain tells.")
     digest, word = bytes.fromhex(match[2]), match[1]
     if meant.device is not None and meant.names_key:
         raise InvalidRequest("A device and a key are named already; leave out the subject.")

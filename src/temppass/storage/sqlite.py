@@ -14,6 +14,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -211,6 +212,8 @@ class SqliteStore(_Asks):
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connection, self._synchronous = sqlite_file.connect(path), _DURABLE
+        #: one page after another, however many count at once: a core has other things to do
+        self._counter = ThreadPoolExecutor(1, "temppass-count")
         self._thread = threading.Thread(target=self._run, name="temppass-sqlite", daemon=True)
         self._thread.start()
 
@@ -220,7 +223,10 @@ class SqliteStore(_Asks):
         def look(connection: sqlite3.Connection) -> Tallied:
             return Transaction(connection).tally(integration, kind, aim, after, limit)
 
-        return await asyncio.to_thread(sqlite_file.beside, self._path, look)
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._counter, sqlite_file.beside, self._path, look)
 
     async def migrate(self, *, distributed: bool = False) -> bool:
         """Nothing is left to do: opening the file has done it."""
@@ -232,6 +238,7 @@ class SqliteStore(_Asks):
         if not self._closed:
             self._closed = True
             self._wakes.put(False)
+            self._counter.shutdown(wait=False)
             await asyncio.to_thread(self._thread.join)
 
     def _submit(self, work: Callable[[Transaction], A], *, is_chore: bool = False) -> "asyncio.Future[A]":
