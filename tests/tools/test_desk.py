@@ -263,6 +263,17 @@ def test_acts_are_followed_in_their_order_until_the_token_ends(known: Desk) -> N
     )  # fmt: skip
 
 
+def test_where_there_are_more_acts_it_is_said_how_to_see_them(known: Desk) -> None:
+    """Those of the second of the last one too."""
+    known.next = [(200, {"records": [RECORD], "next": 4})]
+    assert "--until 2026-01-01T10:00:01Z" in known.run("acts").said
+
+
+def test_acts_end_with_those_that_are_kept_no_more(known: Desk) -> None:
+    known.next = [(200, {"records": [RECORD], "next": None, "kept_since": MOMENT})]
+    assert known.run("acts").said == "what was done up to 2026-01-01T10:00:00Z is kept no more\n"
+
+
 def test_a_list_that_is_refused_is_no_empty_one(known: Desk) -> None:
     known.next = [(403, {"code": "outside_limits", "detail": "No."})]
     assert known.run("acts", "--csv")[:2] == (4, "")

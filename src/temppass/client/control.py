@@ -12,7 +12,7 @@ Source: docs/reference.md (control); RFC 9457, RFC 6750, draft-ietf-httpapi-idem
 import json
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -252,8 +252,19 @@ def _everybody(everybody: Kinds, only: Only) -> dict[str, Any]:
 # --- acts
 
 
-def acts(seat: Seat, wanted: Wanted, after: int | None = None) -> Flow[tuple[list[Act], int | None]]:
-    """Answer a page of acts, the newest first, and what the next one is after; None after the last."""
+class Page(NamedTuple):
+    """
+    Acts, the newest first; what the next page is after, None after the last; and up to when what was done is kept no
+    more, 0 while everything is.
+    """
+
+    acts: list[Act]
+    next: int | None
+    kept_since: int
+
+
+def acts(seat: Seat, wanted: Wanted, after: int | None = None) -> Flow[Page]:
+    """Answer a page of what was done."""
     only = {"actors": wanted.actor, "kinds": wanted.kind, "channels": wanted.requestor}
     body: dict[str, Any] = {
         **{name: rfc3339(at) for name, at in (("since", wanted.since), ("until", wanted.until)) if at is not None},
@@ -266,7 +277,8 @@ def acts(seat: Seat, wanted: Wanted, after: int | None = None) -> Flow[tuple[lis
         body["after"] = after
     fields = yield from asked(seat, "POST", path_in(seat, "/acts/search"), body)
     following = fields.get("next")
-    return [act_of(each) for each in objects(fields, "records")], following if isinstance(following, int) else None
+    found = [act_of(each) for each in objects(fields, "records")]
+    return Page(found, following if isinstance(following, int) else None, moment(fields.get("kept_since")))
 
 
 def act(seat: Seat, act_id: str) -> Flow[Act]:

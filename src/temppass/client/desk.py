@@ -201,8 +201,9 @@ class Control(Shell):
         """Go through what was done, the newest first, page by page; all that one sees unless `wanted` says less."""
         after: int | None = None
         while True:
-            page, after = self.play(control.acts(self._seat, wanted, after))
-            yield from page
+            page = self.play(control.acts(self._seat, wanted, after))
+            yield from page.acts
+            after = page.next
             if after is None:
                 return
 
@@ -402,9 +403,10 @@ class AsyncControl(AsyncShell):
         """As Control.acts, with `async for`."""
         after: int | None = None
         while True:
-            page, after = await self.play(control.acts(self._seat, wanted, after))
-            for each in page:
+            page = await self.play(control.acts(self._seat, wanted, after))
+            for each in page.acts:
                 yield each
+            after = page.next
             if after is None:
                 return
 

@@ -17,7 +17,7 @@ import msgspec
 
 from temppass.client import control
 from temppass.client.answers import Act, Explanation, LedgerState, Receipt
-from temppass.client.control import PAGE_ACTS_MAX, Target, Wanted
+from temppass.client.control import Target, Wanted
 from temppass.client.desk import Control
 from temppass.client.errors import InvalidTarget
 from temppass.client.exchange import Flow
@@ -215,16 +215,17 @@ def acts(
     with asked.control(seat) as desk:
         if follow:
             _follow(desk, wanted)
-        found = desk.acts(wanted)
         if as_csv:
-            _write_csv(found)
+            _write_csv(desk.acts(wanted))
         elif asked.as_json:
-            show_json(list(found))
+            show_json(list(desk.acts(wanted)))
         else:
-            shown = list(itertools.islice(found, PAGE_ACTS_MAX + 1))
-            show_table(_ACT_HEAD, [_act_row(each) for each in shown[:PAGE_ACTS_MAX]])
-            if len(shown) > PAGE_ACTS_MAX:
-                say(f"there are more before these: --until {moment(shown[-1].at)}, or --csv for all")
+            page = desk.play(control.acts(seat, wanted))
+            show_table(_ACT_HEAD, [_act_row(each) for each in page.acts])
+            if page.next is not None:  # a second later than the last, because moments are written in seconds
+                say(f"there are more before these: --until {moment(page.acts[-1].at + 1_000)}, or --csv for all")
+            elif page.kept_since:
+                say(f"what was done up to {moment(page.kept_since)} is kept no more")
 
 
 _ACT_HEAD = ("AT", "WHAT", "WHO", "PASS", "MATCHED", "REASON", "ACT")
