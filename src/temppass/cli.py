@@ -64,6 +64,11 @@ CLIENT_COMMANDS = {
     "undo": ("desk:undo", "Take back a reset or a grant, within a day."),
     "grant": ("desk:grant", "Give a viewer minutes or titles on top of a trial."),
     "acts": ("desk:acts", "List who did what, when and why, the newest first."),
+    "approval": (
+        "approval:approval",
+        "List, confirm and decline the resets of everybody that wait for a second person.",
+    ),
+    "schedule": ("schedule:schedule", "List recurring resets, pause one, and let it go on."),
     "authorize": ("viewer:authorize", "Decide titles as an application would; the first permit begins the trial."),
     "preauthorize": ("viewer:preauthorize", "Judge titles as a catalogue page would; begin and consume nothing."),
     "profile": (

@@ -312,11 +312,6 @@ def test_what_cannot_be_meant_is_wrong_usage_and_sends_nothing(known: Desk, argu
     assert (known.run(*arguments).code, known.asked) == (2, [])
 
 
-def test_everybody_is_not_reset_without_a_plan(known: Desk) -> None:
-    done = known.run("reset", "--all-devices", "--yes")
-    assert (done.code, "plan" in done.said, known.asked) == (1, True, [])
-
-
 # --- the real service
 
 

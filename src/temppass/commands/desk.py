@@ -24,7 +24,9 @@ from temppass.client.exchange import Flow
 from temppass.commands.shared import (
     Asked,
     client_command,
+    many,
     moment,
+    moment_given,
     printable,
     say,
     show_fields,
@@ -34,8 +36,6 @@ from temppass.commands.shared import (
     target_options,
 )
 from temppass.failure import USAGE, Failure
-from temppass.tools.claims import Unexplained
-from temppass.tools.inspection import read_moment
 
 #: acts of before that --follow shows, and how often it looks for new ones, in seconds
 FOLLOWED_MAX = 10
@@ -140,13 +140,9 @@ def grant(*, asked: Asked, minutes: int | None, titles: int | None, reason: str 
     if (minutes is None) == (titles is None):
         raise click.UsageError("Give either --minutes or --titles.")
     target, seat = _named(viewer), asked.seat
-    more = _many(minutes, "minute") if minutes is not None else _many(titles or 0, "title")
+    more = many(minutes, "minute") if minutes is not None else many(titles or 0, "title")
     conversation = control.grant(seat, asked.requestor, asked.mvpd, target, minutes, titles, reason, once=_once())
     _do(asked, f"grant one viewer of {asked.requestor} / {asked.mvpd} {more}", conversation)
-
-
-def _many(count: int, thing: str) -> str:
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def _do(asked: Asked, what: str, conversation: Flow[Receipt]) -> None:
@@ -205,7 +201,7 @@ def acts(
         raise click.UsageError("Give one of --csv, --json and --follow.")
     if empty := [name for name, value in (("--actor", actor), ("--kind", kind)) if value == ""]:
         raise InvalidTarget(f"{empty[0]} is empty", hint="is a variable unset?")
-    begins, ends = _moment(since, "--since"), _moment(until, "--until")
+    begins, ends = moment_given(since, "--since"), moment_given(until, "--until")
     target = _named(viewer) if any(value is not None for value in viewer.values()) else Target()
     wanted = Wanted(begins, ends, actor, kind, asked.chosen.requestor, asked.chosen.mvpd, target)
     seat = asked.seat
@@ -271,13 +267,6 @@ def _cell(value: object) -> str:
     """Write a cell so that no spreadsheet takes it for a formula."""
     text = "" if value is None else printable(str(value))
     return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def _moment(text: str | None, option: str) -> int | None:
-    try:
-        return read_moment(text) if text is not None else None
-    except Unexplained as error:
-        raise Failure(f"{option}: {error}", error.hint, USAGE) from None
 
 
 def _named(viewer: Mapping[str, str | None]) -> Target:

@@ -22,10 +22,12 @@ from temppass.client.exchange import Flow
 from temppass.client.flow import ALL_DEVICES, ALL_KEYS, Everybody, ResetDone
 from temppass.client.place import ENVIRONMENTS
 from temppass.client.shell import Shell
+from temppass.commands.planned import plan_options, planning_of, reset_planned
 from temppass.commands.shared import (
     Asked,
     client_command,
     failure,
+    many,
     printable,
     refuse_padding,
     say,
@@ -68,6 +70,7 @@ class One(NamedTuple):
 @click.option("--journal", metavar="FILE", help="Where to note what was answered; else FILE.journal.")
 @click.option("--resume", is_flag=True, help="Go on after a crash or Ctrl-C, by the journal.")
 @click.option("--reason", metavar="TEXT", help="With an operator's profile: why, for the audit trail.")
+@plan_options
 @client_command()
 def reset(
     *,
@@ -83,16 +86,19 @@ def reset(
     journal: str | None,
     resume: bool,
     reason: str | None,
+    **planning: Any,
 ) -> None:
     """
     Make a viewer, a file of viewers, or everybody new to a pass.
 
     With the profile of an operator through the control API, device and key in one act: `temppass undo` takes it back.
+    Everybody is then reset by a plan, which tells first how many that is.
 
     \b
     temppass reset --requestor REF --mvpd TempPassREF --device f238a1b2
     temppass reset --device f238a1b2 --email viewer@example.com     both halves of a promotional trial
     temppass reset --all-devices                                    asks for the pass's id, or --yes
+    temppass reset --profile desk --all-devices --over --plan       how many; then --apply PLAN
     temppass reset --from viewers.csv --yes                         journal, progress, exit code 5 if some failed
     temppass reset --from viewers.csv --yes --resume                go on after a crash or Ctrl-C
     """
@@ -106,12 +112,16 @@ def reset(
         raise click.UsageError(
             "name one viewer (--device, --key, --email), or --all-devices / --all-keys, or a file (--from)."
         )
+    wide = planning_of(asked, bool(everybody), **planning)
     if from_ is None:
         if stray := [name for name, value in {"--as": kind, "--rate": rate, "--journal": journal}.items() if value]:
             raise click.UsageError(f"{stray[0]} goes with --from.")
         if resume:
             raise click.UsageError("--resume goes with --from.")
-        _reset_ones(asked, _mouth(asked, reason), singles or everybody)
+        if wide is not None:
+            reset_planned(asked, wide, [one.name for one in everybody], reason)
+        else:
+            _reset_ones(asked, _mouth(asked, reason), singles or everybody)
     else:
         _reset_file(asked, reason, from_, kind, rate, journal, resume=resume)
 
@@ -166,12 +176,9 @@ class _Desk(NamedTuple):
 
     def calls(self, ones: Sequence[One]) -> list[tuple[str, Callable[[], Flow[ResetDone]]]]:
         """Name each call once, however often it is sent."""
-        if any(isinstance(one.target, Everybody) for one in ones):
-            hint = "until then: the profile of an application"
-            raise Failure("resets of everybody by an operator need a plan, which this version cannot make", hint)
         named = {one.name: one.target for one in ones}
         once = str(uuid.uuid4())
-        return [(" and ".join(named), partial(self._flow, Target(**named), once))]  # type: ignore[arg-type]  # nobody is Everybody
+        return [(" and ".join(named), partial(self._flow, Target(**named), once))]  # type: ignore[arg-type]  # everybody is reset by a plan
 
     def _flow(self, target: Target, once: str) -> Flow[ResetDone]:
         asked = self.asked
@@ -254,13 +261,13 @@ def _reset_file(
     targets = parse(_read(source), "stdin" if source == "-" else source, kind)
     mouth = _mouth(asked, reason)
     devices, keys = (sum(half is not None for half in half_of) for half_of in zip(*map(_halves, targets), strict=True))
-    counted = f"{_many(len(targets), 'line')}: {_many(devices, 'device')}, {_many(keys, 'user key')}"
+    counted = f"{many(len(targets), 'line')}: {many(devices, 'device')}, {many(keys, 'user key')}"
     what = f"reset {counted} of {asked.requestor} / {asked.mvpd}"
     path = Path(journal or f"{source}.journal")
     head = head_of(asked.place.name, asked.requestor, asked.mvpd, targets)
     if asked.dry_run and path.exists():
         with Journal(path, head, resume=resume) as kept:
-            say(f"{_many(len(kept.done), 'line')} of them done before, by {path}")
+            say(f"{many(len(kept.done), 'line')} of them done before, by {path}")
     shown = (begin() for target in targets for _, begin in mouth.calls(_ones(target)))
     if asked.is_only_shown(what, *shown):
         return
@@ -307,10 +314,6 @@ def _content(path: Path) -> bytes:
 
 def _halves(target: Line) -> tuple[str | None, str | None]:
     return target.device, target.key
-
-
-def _many(count: int, thing: str) -> str:
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def _ones(target: Line) -> list[One]:
@@ -399,7 +402,7 @@ def _summarize(asked: Asked, tally: _Tally, total: int, journal: Path) -> None:
     left = total - tally.done - tally.before - len(tally.failed)
     nobody = f" ({len(tally.unmatched):,} had no trial)" if tally.unmatched else ""
     refused = f"{len(tally.failed):,} refused"
-    say(f"{_many(total, 'line')}: {tally.done:,} reset{nobody}{before}, {refused}, {left:,} left")
+    say(f"{many(total, 'line')}: {tally.done:,} reset{nobody}{before}, {refused}, {left:,} left")
     for line, error in tally.failed[:NAMED_MAX]:
         say(f"  line {line}: {error}")
     if len(tally.failed) > NAMED_MAX:

@@ -146,7 +146,7 @@ class Asked(NamedTuple):
             raise Failure(problem, "add --yes if you mean it", USAGE)
         typed = click.prompt(f"{what}: type {self.mvpd} to go on", default="", show_default=False, err=True)
         if typed.strip() != self.mvpd:
-            raise Failure("not confirmed; nothing was sent", "", USAGE)
+            raise Failure("not confirmed; nothing was reset", "", USAGE)
 
     def is_only_shown(self, what: str, *conversations: Flow[Any]) -> bool:
         """Serve --show-request and --dry-run; answer whether that was all that was asked."""
@@ -344,12 +344,12 @@ def show_fields(fields: Sequence[tuple[str, object]]) -> None:
         click.echo(f"{name:<{width}}  {printable(str(value))}")
 
 
-def show_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows under a head, in columns as wide as they need to be."""
+def show_table(head: Sequence[str], rows: Sequence[Sequence[object]], *, err: bool = False) -> None:
+    """Print rows under a head, in columns as wide as they need to be; with `err` to a person, on stderr."""
     cells = [[printable(str(cell)) for cell in row] for row in [head, *rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     for row in cells:
-        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip(), err=err)
 
 
 def moment(ms: int) -> str:
@@ -364,3 +364,18 @@ def moment(ms: int) -> str:
         )
     except OverflowError:  # a service may say anything
         return str(ms)
+
+
+def moment_given(text: str | None, option: str) -> int | None:
+    """Read the moment that an option names, as Unix milliseconds. Raises Failure."""
+    from temppass.tools.claims import Unexplained  # noqa: PLC0415 - most commands take no moment
+    from temppass.tools.inspection import read_moment  # noqa: PLC0415 - as above
+
+    try:
+        return read_moment(text) if text is not None else None
+    except Unexplained as error:
+        raise Failure(f"{option}: {error}", error.hint, USAGE) from None
+
+
+def many(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
