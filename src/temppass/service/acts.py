@@ -21,7 +21,10 @@ from temppass.core.refusal import NotThere, OutsideLimits, Refusal
 from temppass.core.world import HOUSE
 from temppass.service.context import Context, given
 from temppass.service.desk import Admitted, Call, Desk
-from temppass.service.history import PAGE, History
+from temppass.service.history import History
+
+#: acts that are read, and told, at once: so few that nobody has to wait for long until they are
+PAGE = 100
 
 
 class Entry(NamedTuple):

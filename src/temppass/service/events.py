@@ -18,11 +18,11 @@ from typing import NamedTuple
 from temppass.core.operator import Role
 from temppass.core.refusal import Refusal
 from temppass.core.world import HOUSE
-from temppass.service.acts import Entry, entry_of, visible
+from temppass.service.acts import PAGE, Entry, entry_of, visible
 from temppass.service.context import Context, given
 from temppass.service.counters import Counters, Point, seen
 from temppass.service.desk import Call, Desk, admit
-from temppass.service.history import PAGE, History
+from temppass.service.history import History
 from temppass.store import StoreUnavailable
 
 #: how often the store is looked at while somebody listens, in seconds

@@ -6,9 +6,10 @@ A file goes out page by page, so that it takes no more memory than one.
 Source: docs/design.md (acts are told as they happen); RFC 4180 (CSV), jsonlines.org, HTML §9.2 (server-sent events).
 """
 
+import asyncio
 import csv
 import io
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from msgspec import UNSET
 from starlette.requests import Request
@@ -76,10 +77,14 @@ _EVENTS = operation(
 )._replace(answer=EVENTS)
 
 
+_Write = Callable[[Sequence[Entry]], str]
+
+
 class ActsDoors:
     def __init__(self, service: Service) -> None:
         self._acts = service.acts
         self._events = service.events
+        self._turn = asyncio.Lock()
 
     def routes(self) -> list[GuardedRoute]:
         return [
@@ -98,7 +103,7 @@ class ActsDoors:
             media_type, write = written
             pages = self._acts.all(call, asked)
             first = await anext(pages)  # who may not is refused before anything is said
-            return StreamingResponse(_written(first, pages, write), 200, CONTROL_HEADERS, media_type)
+            return StreamingResponse(self._written(first, pages, write), 200, CONTROL_HEADERS, media_type)
         page = await self._acts.search(call, asked)
         told = {
             "records": [wire_control.act_shape(*entry) for entry in page.entries],
@@ -121,7 +126,30 @@ class ActsDoors:
             await heard.aclose()
             return Response(None, 200, CONTROL_HEADERS, EVENTS)
         request.scope["endless"] = True  # for connection.py
-        return StreamingResponse(_told(heard), 200, CONTROL_HEADERS, EVENTS)
+        return StreamingResponse(self._told(heard), 200, CONTROL_HEADERS, EVENTS)
+
+    async def _written(
+        self, first: Sequence[Entry], pages: AsyncIterator[Sequence[Entry]], write: _Write
+    ) -> AsyncIterator[str]:
+        if write is _rows:
+            yield _table([_COLUMNS])
+        yield await self._in_turn(write, first)
+        async for page in pages:
+            yield await self._in_turn(write, page)
+
+    async def _told(self, heard: AsyncIterator[Heard]) -> AsyncIterator[str]:
+        yield ":\n\n"  # so that the head goes out at once
+        async for news in heard:
+            if news.acts:
+                yield await self._in_turn(_acts, news.acts)
+            if news.points is not None:  # without an id: the next one tells of the whole minute, so none is missed
+                yield f"event: counters\ndata: {wire.encode(counters_shape('1m', news.points)).decode()}\n\n"
+
+    async def _in_turn(self, write: _Write, page: Sequence[Entry]) -> str:
+        """Write one page at a time, whoever reads: however many read much, nobody waits for more than one page."""
+        async with self._turn:
+            await asyncio.sleep(0)  # the others first
+            return write(page)
 
 
 def _place(request: Request) -> str:
@@ -175,9 +203,6 @@ def _last_event_id(headers: Headers) -> int | None:
 # --- files
 
 
-_Write = Callable[[Sequence[Entry]], str]
-
-
 def _file(accept: str) -> tuple[str, _Write] | None:
     """Answer as what kind of file the acts are wanted, None where as a page; the first that is named counts."""
     for part in accept.lower().split(","):
@@ -187,14 +212,6 @@ def _file(accept: str) -> tuple[str, _Write] | None:
         if media_type == LINES:
             return LINES, _lines
     return None
-
-
-async def _written(first: Sequence[Entry], pages: AsyncIterator[Sequence[Entry]], write: _Write) -> AsyncIterator[str]:
-    if write is _rows:
-        yield _row(_COLUMNS)
-    yield write(first)
-    async for page in pages:
-        yield write(page)
 
 
 def _lines(entries: Sequence[Entry]) -> str:
@@ -207,7 +224,7 @@ _COLUMNS = (
 
 
 def _rows(entries: Sequence[Entry]) -> str:
-    return "".join(map(_row, map(_cells, entries)))
+    return _table(map(_cells, entries))
 
 
 def _cells(entry: Entry) -> list[object]:
@@ -221,9 +238,9 @@ def _cells(entry: Entry) -> list[object]:
     return [*(told[name] for name in _COLUMNS[:-1]), wire.encode(more).decode() if more else ""]
 
 
-def _row(cells: Sequence[object]) -> str:
+def _table(rows: Iterable[Sequence[object]]) -> str:
     written = io.StringIO()
-    csv.writer(written).writerow([_defused(cell) for cell in cells])
+    csv.writer(written).writerows([_defused(cell) for cell in row] for row in rows)
     return written.getvalue()
 
 
@@ -236,13 +253,8 @@ def _defused(cell: object) -> str:
 # --- events
 
 
-async def _told(heard: AsyncIterator[Heard]) -> AsyncIterator[str]:
-    yield ":\n\n"  # so that the head goes out at once
-    async for news in heard:
-        if news.acts:
-            yield "".join(map(_event, news.acts))
-        if news.points is not None:  # without an id: the next one tells of the whole minute, so none is missed
-            yield f"event: counters\ndata: {wire.encode(counters_shape('1m', news.points)).decode()}\n\n"
+def _acts(entries: Sequence[Entry]) -> str:
+    return "".join(map(_event, entries))
 
 
 def _event(entry: Entry) -> str:
