@@ -1,6 +1,6 @@
 """
-What a service may answer, by somebody who keeps a book: a page for each viewer who has a trial of a pass, and a list of
-what was done. A reset tears pages out and keeps them, an undo puts them back. Of floors, generations, ledgers and
+What a service may answer, by somebody who keeps a book: a page for each viewer who has a trial of one pass, and a list
+of what was done. A reset tears pages out and keeps them, an undo puts them back. Of floors, generations, ledgers and
 documents the book knows nothing, nor of stores.
 """
 
@@ -32,8 +32,7 @@ OFFERED = {
     "daily": Offered(PassKind.PROMOTIONAL, 30 * HOUR, 2, "0 0 * * *"),
 }
 
-#: pass, kind, device id or user key
-Whose = tuple[str, SubjectKind, bytes | str]
+Whose = tuple[SubjectKind, bytes | str]
 Verdict = tuple[str, int, int] | DenyCode
 
 
@@ -56,11 +55,10 @@ class Page:
 @dataclass(eq=False)
 class Torn:
     """
-    A reset. Of everybody it names kinds of subjects, and its pages lie there until somebody begins anew; `is_narrowed`
-    where it went through the viewers of one application.
+    A reset. Of everybody, or of a part of them (`is_narrowed`), it names kinds of subjects; the pages of everybody lie
+    there until somebody begins anew.
     """
 
-    id_: str
     at: int
     pages: dict[Whose, Page]
     kinds: tuple[SubjectKind, ...] = ()
@@ -75,7 +73,6 @@ class Torn:
 class Given:
     """A grant: to which trials, told by start and era, and where each would have ended without any."""
 
-    id_: str
     at: int
     to: dict[Whose, tuple[int, int, int]]
     minutes: int
@@ -112,78 +109,94 @@ class Joined(NamedTuple):
 
 
 class Book:
-    def __init__(self, now: int) -> None:
+    def __init__(self, id_: str, now: int) -> None:
+        self._offered = OFFERED[id_]
         self.now = now
         self.acts: list[Torn | Given] = []
         self._pages: dict[Whose, Page] = {}
         self._fired = now
-        self._eras: dict[tuple[str, SubjectKind], int] = {}
+        self._eras = dict.fromkeys(SubjectKind, 0)
 
     # --- what is asked
 
-    def authorize(self, id_: str, device: bytes, key: str, titles: Sequence[str], app: str | None) -> list[Verdict]:
+    def authorize(self, device: bytes, key: str, titles: Sequence[str], app: str | None) -> list[Verdict]:
         """Answer each title's window, or why not."""
-        self.fire(id_)
-        named = self._named(id_, device, key)
-        joined = self._joined(id_, [self._pages[whose] for whose in named if whose in self._pages])
+        self.fire()
+        named = self._named(device, key)
+        joined = self._joined([self._pages[whose] for whose in named if whose in self._pages])
         told = [joined.decide(title, self.now) for title in titles]
         if any(isinstance(verdict, tuple) for verdict in told):
             for whose in named:
                 if whose not in self._pages:
                     parent = joined.pages[0] if joined.pages else Page(joined.at, joined.until, 0, None)
-                    self._place(whose, replace(parent, titles=[*joined.used], era=self._era(whose), app=app))
-            self._promise(id_, named)
+                    self._place(whose, replace(parent, titles=[*joined.used], era=self._eras[whose[0]], app=app))
+            self._promise(named)
         return told
 
-    def shown(self, id_: str, device: bytes, key: str | None) -> tuple[int, int, list[str], int]:
+    def shown(self, device: bytes, key: str | None) -> tuple[int, int, list[str], int]:
         """Answer start, end and titles of a trial, or of one that would begin now, and how many titles it may have."""
-        named = [] if self._due(id_) is not None else self._named(id_, device, key or "")
-        joined = self._joined(id_, [self._pages[whose] for whose in named if whose in self._pages])
+        named = [] if self._due() is not None else self._named(device, key or "")
+        joined = self._joined([self._pages[whose] for whose in named if whose in self._pages])
         return joined.at, joined.until, joined.used, (joined.most or 0) + joined.bonus
 
     # --- what is done
 
-    def reset(self, id_: str, whom: Iterable[tuple[SubjectKind, bytes | str]], app: str | None = None) -> int:
+    def reset(self, whom: Iterable[tuple[SubjectKind, bytes | str]], app: str | None = None) -> int:
         """Tear out the pages of some viewers, where `app` is given of that application alone; answer how many."""
-        self.fire(id_)
-        return self._tear(id_, [(id_, *each) for each in whom], app)
+        self.fire()
+        return self._tear([*whom], app)
 
-    def reset_everybody(self, id_: str, kind: SubjectKind, app: str | None) -> int | None:
-        self.fire(id_)
+    def reset_everybody(self, kind: SubjectKind, app: str | None) -> int | None:
+        self.fire()
         if app is not None:
-            return self._tear(id_, [whose for whose in self._pages if whose[:2] == (id_, kind)], app, is_narrowed=True)
-        is_known = kind is SubjectKind.DEVICE or OFFERED[id_].resources_max is not None
-        self._tear_all(id_, (kind,) if is_known else ())
+            return self._tear(self._all((kind,)), app, narrowed_to=(kind,))
+        is_known = kind is SubjectKind.DEVICE or self._offered.resources_max is not None
+        self._tear_all((kind,) if is_known else ())
         return None if is_known else 0
 
-    def grant(self, id_: str, whom: Iterable[tuple[SubjectKind, bytes | str]], minutes: int, titles: int) -> int:
+    def count(self, kinds: tuple[SubjectKind, ...], *, over: bool) -> tuple[int, int]:
+        """Answer how many trials run, unless those are not meant, and how many are over."""
+        self.fire()
+        runs = [self._pages[whose].until > self.now for whose in self._all(kinds)]
+        return (0 if over else sum(runs)), len(runs) - sum(runs)
+
+    def reset_by_plan(self, kinds: tuple[SubjectKind, ...], *, over: bool) -> int | None:
+        """Reset everybody of `kinds`, or those whose time is over."""
+        self.fire()
+        if not over:
+            self._tear_all(kinds)
+            return None
+        meant = [whose for whose in self._all(kinds) if self._pages[whose].until <= self.now]
+        return self._tear(meant, narrowed_to=kinds)
+
+    def grant(self, whom: Iterable[tuple[SubjectKind, bytes | str]], minutes: int, titles: int) -> int:
         """Refuses: NothingToGrant; it fires no reset then, because nothing is written."""
-        named = [whose for each in whom if (whose := (id_, *each)) in self._pages]
-        if not named or self._due(id_) is not None:
+        named = [each for each in whom if each in self._pages]
+        if not named or self._due() is not None:
             raise NothingToGrant("")
         to = {}
         for whose in named:
             page = self._pages[whose]
-            to[whose] = (page.at, page.era, min(page.until, page.at + OFFERED[id_].ttl_ms))
+            to[whose] = (page.at, page.era, min(page.until, page.at + self._offered.ttl_ms))
             if minutes:
                 page.idle_ms += max(0, self.now - page.until)
                 page.until = max(page.until, self.now) + minutes * MINUTE
             page.bonus += titles
             page.given_ms += minutes * MINUTE
             page.given_titles += titles
-        self.acts.append(Given(id_, self.now, to, minutes, titles))
+        self.acts.append(Given(self.now, to, minutes, titles))
         return len(named)
 
     def undo(self, done: Torn | Given, *, replacing: bool) -> int | None:
         """Refuses: NothingToUndo, LaterReset, NewTrial."""
-        self.fire(done.id_)
+        self.fire()
         if done.is_undone or self.now >= done.at + DAY:
             raise NothingToUndo("")
         if isinstance(done, Given):
             return self._take_back(done)
         if not (done.kinds if done.is_everybody else done.pages):
             raise NothingToUndo("")
-        kinds = set(done.kinds or (whose[1] for whose in done.pages))
+        kinds = set(done.kinds or (whose[0] for whose in done.pages))
         if any(kinds & {*each.kinds} for each in self._standing_after(done)):
             raise LaterReset("")
         begun = [whose for whose in done.pages if whose in self._pages]
@@ -200,34 +213,36 @@ class Book:
         """Answer the resets of everybody under the same pass that came later."""
         number = next(number for number, each in enumerate(self.acts) if each is done)
         later = (each for each in self.acts[number:] if isinstance(each, Torn) and each is not done)
-        return [each for each in later if each.id_ == done.id_ and each.is_everybody and not each.is_undone]
+        return [each for each in later if each.is_everybody and not each.is_undone]
 
-    def fire(self, id_: str) -> None:
+    def fire(self) -> None:
         """Do the recurring reset that is due."""
-        due = self._due(id_)
+        due = self._due()
         if due is not None:
             self._fired = due
-            self._tear_all(id_, BOTH, due)
+            self._tear_all(BOTH, due)
 
-    def _due(self, id_: str) -> int | None:
+    def _due(self) -> int | None:
         midnight = self.now - self.now % DAY
-        return midnight if OFFERED[id_].resets and midnight > self._fired else None
+        return midnight if self._offered.resets and midnight > self._fired else None
 
-    def _tear(self, id_: str, whom: list[Whose], app: str | None, *, is_narrowed: bool = False) -> int:
+    def _all(self, kinds: tuple[SubjectKind, ...]) -> list[Whose]:
+        return [whose for whose in self._pages if whose[0] in kinds]
+
+    def _tear(self, whom: list[Whose], app: str | None = None, narrowed_to: tuple[SubjectKind, ...] = ()) -> int:
         pages = {
             whose: self._pages.pop(whose)
             for whose in whom
             if whose in self._pages and app in {None, self._pages[whose].app}
         }
-        self.acts.append(Torn(id_, self.now, pages, is_narrowed=is_narrowed))
+        self.acts.append(Torn(self.now, pages, narrowed_to, is_narrowed=bool(narrowed_to)))
         return len(pages)
 
-    def _tear_all(self, id_: str, kinds: tuple[SubjectKind, ...], due: int | None = None) -> None:
-        torn = [whose for whose in self._pages if whose[0] == id_ and whose[1] in kinds]
-        pages = {whose: self._pages.pop(whose) for whose in torn}
-        self.acts.append(Torn(id_, self.now, pages, kinds, is_everybody=True, due=due))
+    def _tear_all(self, kinds: tuple[SubjectKind, ...], due: int | None = None) -> None:
+        pages = {whose: self._pages.pop(whose) for whose in self._all(kinds)}
+        self.acts.append(Torn(self.now, pages, kinds, is_everybody=True, due=due))
         for kind in kinds:
-            self._eras[id_, kind] = self._eras.get((id_, kind), 0) + 1
+            self._eras[kind] += 1
 
     def _take_back(self, done: Given) -> int:
         pages = {whose: page for whose in done.to if (page := self._pages.get(whose)) is not None}
@@ -235,7 +250,7 @@ class Book:
         if not same:
             raise NothingToUndo("")
         done.is_undone = True
-        most = OFFERED[done.id_].resources_max or 0
+        most = self._offered.resources_max or 0
         for whose in same:
             page, least = pages[whose], done.to[whose][2]
             page.until = max(page.until - done.minutes * MINUTE, min(page.until, self.now), min(page.until, least))
@@ -244,14 +259,14 @@ class Book:
 
     # --- pages
 
-    def _named(self, id_: str, device: bytes, key: str) -> list[Whose]:
-        named: list[Whose] = [(id_, SubjectKind.DEVICE, device)]
-        if OFFERED[id_].kind is PassKind.PROMOTIONAL:
-            named.append((id_, SubjectKind.USER_KEY, key))
+    def _named(self, device: bytes, key: str) -> list[Whose]:
+        named: list[Whose] = [(SubjectKind.DEVICE, device)]
+        if self._offered.kind is PassKind.PROMOTIONAL:
+            named.append((SubjectKind.USER_KEY, key))
         return named
 
-    def _joined(self, id_: str, pages: list[Page]) -> Joined:
-        offered = OFFERED[id_]
+    def _joined(self, pages: list[Page]) -> Joined:
+        offered = self._offered
         if not pages:
             return Joined([], self.now, self.now + offered.ttl_ms, [], 0, offered.resources_max)
         at, until = min(page.at for page in pages), min(page.until for page in pages)
@@ -265,12 +280,9 @@ class Book:
             if isinstance(each, Torn) and each.is_everybody and not each.is_undone:
                 each.pages.pop(whose, None)
 
-    def _era(self, whose: Whose) -> int:
-        return self._eras.get(whose[:2], 0)
-
-    def _promise(self, id_: str, named: list[Whose]) -> None:
+    def _promise(self, named: list[Whose]) -> None:
         """Hold what was just permitted against design §4."""
-        offered = OFFERED[id_]
+        offered = self._offered
         for whose in named:
             page = self._pages[whose]
             assert self.now - page.at - page.idle_ms < offered.ttl_ms + page.given_ms
