@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,7 +18,7 @@ class Said(NamedTuple):
 
 
 def at_a_terminal(folder: "Folder", typed: str, *arguments: str) -> Said:
-    """Run a command at a terminal of its own, and type where it asks; none is Ctrl-C."""
+    """Run a command at a terminal of its own, and type where it asks; nothing is Ctrl-D."""
     ours, theirs = os.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "temppass.cli", *arguments],
@@ -34,7 +33,7 @@ def at_a_terminal(folder: "Folder", typed: str, *arguments: str) -> Said:
     while chunk := _read(ours):
         words += chunk
         if b"to go on:" in words and b"to go on:" not in words[: -len(chunk)]:
-            os.write(ours, f"{typed}\n".encode()) if typed else process.send_signal(signal.SIGINT)
+            os.write(ours, f"{typed}\n".encode() if typed else b"\x04")
     os.close(ours)
     return Said(process.wait(WAIT_S), words.decode())
 
