@@ -4,6 +4,7 @@ What operators see of what was done, on every adapter: within their limits, in o
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,7 @@ from temppass.service import Service, serve_from
 from temppass.service.acts import Entry, Page, Search
 from temppass.service.counters import MINUTE_MS, Point
 from temppass.service.desk import Call
-from temppass.service.events import COUNTED_LOOKS
+from temppass.service.events import COUNTED_LOOKS, TooManyListen
 from temppass.service.operators import NewOperator
 from temppass.store import Keys, StoreUnavailable
 from temppass.testing import Clock
@@ -307,6 +308,32 @@ def test_a_token_whose_end_comes_ends_the_hearing_on_every_server(place: Place) 
         return [len([news async for news in listener if news.acts]) for listener in heard]
 
     assert place.use(work) == [0, 0]
+
+
+def test_of_many_who_come_to_listen_at_once_no_more_get_in_than_may(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("temppass.service.events.LISTENERS_MAX", 2)
+
+    async def work(store: Store) -> int:
+        rooms = service(store, look_s=3_600)
+        call = await operator(rooms)
+        await found(rooms)
+
+        async def come() -> AsyncGenerator[Heard] | None:
+            try:
+                heard = await rooms.events.listen(call, None)
+            except TooManyListen:
+                return None
+            await anext(heard)
+            return heard
+
+        listeners = [heard for heard in await asyncio.gather(*(come() for _ in range(5))) if heard is not None]
+        for heard in listeners:
+            await heard.aclose()
+        return len(listeners)
+
+    assert place.use(work) == 2
 
 
 def test_one_look_serves_all_and_nobody_looks_where_nobody_listens(

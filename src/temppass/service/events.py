@@ -88,9 +88,10 @@ class Events:
         """
         await self._desk.check(call, Role.VIEWER)
         asked = given(after)
+        head = (await self._history.head(call.environment)).sequence
+        # last, so that of many who come at once none waits between this and having a place
         if sum(place.listeners for place in self._places.values()) >= LISTENERS_MAX:
             raise TooManyListen(f"{LISTENERS_MAX} listen here already, and no more can; try again in a moment.")
-        head = (await self._history.head(call.environment)).sequence
         return self._follow(call, head, head if asked is None else min(asked, head))
 
     async def _follow(self, call: Call, head: int, reached: int) -> AsyncGenerator[Heard]:
