@@ -112,7 +112,7 @@ def test_a_new_file_is_migrated_and_a_current_one_left_as_it_is(path: Path) -> N
 
     told = [use(path, work), use(path, work)]
     tables = select(path, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
-    assert (told, tables, select(path, "PRAGMA user_version")) == ([0, 1], [(name,) for name in TABLES], [(3,)])
+    assert (told, tables, select(path, "PRAGMA user_version")) == ([0, 1], [(name,) for name in TABLES], [(4,)])
 
 
 def test_two_processes_may_open_a_new_file_at_once(path: Path) -> None:
