@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 #: groups at once; the first of them with a basic pass
 LANES, BASIC_LANES = 8, 4
-CLIENTS, ACTS = 4, 4
+CLIENTS, ACTS = 4, 3
 CATALOGUE = """
 [[programmer]]
 id = "acme"
@@ -107,10 +107,13 @@ class Group:
         self._pass_id = f"Pass{lane}"
         self._clock = clock
         self._chance = chance
-        self._devices = [Subject(SubjectKind.DEVICE, f"tv-{n}-{name}".encode()) for n in range(chance.randint(1, 2))]
+        devices = 1 if self.offer is BASIC else chance.randint(1, 2)
+        self._devices = [Subject(SubjectKind.DEVICE, f"tv-{n}-{name}".encode()) for n in range(devices)]
         self._keys = [Subject(SubjectKind.USER_KEY, f"viewer-{n}-{name}".encode()) for n in range(chance.randint(1, 2))]
         #: what was done here and can be taken back, or was
         self._done: list[ResetViewer | ResetAll | Grant] = []
+        #: what was done before the clients begin
+        self._stands: list[ResetViewer | ResetAll | Grant] = []
 
     async def begin(self, connection: Connection) -> None:
         """Every other group begins with trials that a reset of everybody has ended, and that its undo brings back."""
@@ -118,10 +121,22 @@ class Group:
             for device in self._devices:
                 await self._do(connection, Authorize(self._viewer(device), "A"))
             await self._do(connection, ResetAll(self._chance.choice(self._viewer(self._devices[0])).kind))
+            self._stands = [*self._done]
 
-    async def play(self, connection: Connection) -> None:
+    async def play(self, connection: Connection, number: int) -> None:
+        for act in self._opening(number):
+            await self._do(connection, act)
         for _ in range(ACTS):
             await self._do(connection, self._draw())
+
+    def _opening(self, number: int) -> list[Act]:
+        """Where a reset stands, one client takes it back, while others look and begin in the place of what it ended."""
+        if not self._stands:
+            return []
+        if number == 0:
+            return [Undo(self._stands[0])]
+        viewer = self._viewer(self._devices[0])
+        return [*[Look(viewer)] * self._chance.randint(0, 5), Authorize(viewer, "B")]
 
     async def _do(self, connection: Connection, drawn: Act) -> None:
         start = self._clock()
@@ -139,9 +154,9 @@ class Group:
         drawn = chance.random()
         if self._done and drawn < 0.3:  # more often than not the last
             return Undo(self._done[-1 - min(int(chance.expovariate(1)), len(self._done) - 1)], chance.random() < 0.3)
-        if drawn < 0.6:
+        if drawn < 0.5:
             return Authorize(viewer, chance.choice("ABCD"))
-        if drawn < 0.7:
+        if drawn < 0.7:  # which alone sees what is so for a moment
             return Look(viewer)
         if drawn < 0.8:
             return ResetAll(chance.choice(viewer).kind)
@@ -242,8 +257,8 @@ async def record(servers: list[tuple[int, Tokens]], groups: int, wait_s: float) 
             group = Group(f"{lane}-{number}", lane, lambda: time.monotonic_ns() + offset, random.Random())
             await group.begin(connections[0])
             async with asyncio.TaskGroup() as clients:
-                for connection in connections:
-                    clients.create_task(group.play(connection))
+                for client, connection in enumerate(connections):
+                    clients.create_task(group.play(connection, client))
             played.append(group)
         for connection in connections:
             connection.writer.close()
