@@ -4,11 +4,14 @@ service that is played by script; then the walk against the real one.
 """
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from tests.client.test_control import IN, MOMENT, PLANNED, SCHEDULE, TWO_PERSONS, WAITING
+from tests.test_tidy import ROOT, blocks
 from tests.tools.test_desk import DONE, Desk, desk, known
 
 from temppass import Client, Control, MemoryVault, Viewer, place_at
@@ -327,3 +330,52 @@ def test_a_recurring_reset_is_paused_from_a_shell(double: Double, desk: Desk) ->
     desk.run("schedule", "resume", "--profile", "cat")
     going = json.loads(desk.run("schedule", "list", "--profile", "cat", "--json").out)
     assert (twice.code, "paused since" in listed.out, [each["paused_at"] for each in going]) == (1, True, [0])
+
+
+# --- docs/operators.md
+
+EVENT = """
+[[programmer]]
+id = "acme"
+
+[[channel]]
+id = "ACME1"
+programmer = "acme"
+
+[[pass]]
+id = "FreeHalfHour"
+kind = "basic"
+ttl = "30m"
+resets = "0 5 * * *"
+channels = ["ACME1"]
+
+[[pass]]
+id = "FinalWeekend"
+kind = "basic"
+ttl = "2h"
+channels = ["ACME1"]
+reason_required = true
+approvals = 2
+"""
+_ID = r"[0-9a-f]{8}-[0-9a-f-]{27}"
+
+
+def test_the_page_for_operators_is_a_walk_that_can_be_taken(desk: Desk) -> None:
+    """Each command in its order; an id of the page is the one that was told last when it comes first."""
+    script = "\n".join(blocks(ROOT / "docs" / "operators.md", "sh"))
+    lines = [line for line in script.splitlines() if line]
+    ids: dict[str, str] = {}
+    last, codes = "", []
+    with serving(EVENT) as double:
+        where = ["--url", double.url, "--requestor", "ACME1", "--mvpd", "FreeHalfHour"]
+        desk.run("login", "--profile", "ben", "--operator", *where, stdin=double.operator("ben", "operator"))
+        for line in lines:
+            command, _, token = line.replace("https://tp.example", double.url).partition(" < ")
+            for told in re.findall(_ID, command):
+                command = command.replace(told, ids.setdefault(told, last))
+            done = desk.run(*shlex.split(command)[1:], stdin=double.operator("anna", "operator") if token else None)
+            codes.append(done.code)
+            if "--plan" in command:
+                done = desk.run(*shlex.split(done.out.splitlines()[-1])[2:])
+            last = [last, *re.findall(_ID, done.out)][-1]
+    assert codes == [0] * len(lines)
