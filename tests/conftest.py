@@ -4,6 +4,8 @@ TEMPPASS_TEST_POSTGRES names.
 """
 
 import asyncio
+import functools
+import itertools
 import os
 import secrets
 import signal
@@ -11,10 +13,13 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 
 import asyncpg
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from joserfc._rfc7518.rsa_key import RSABinding, RSADictKey
 
 from temppass.storage.postgres import PostgresStore
 
@@ -27,6 +32,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # a shell runs what it puts into the background so, and every process of a test would ignore Ctrl-C as well
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+#: tests that are about a store; of the rooms above one, a check tries each in memory alone
+_OF_ADAPTERS = {
+    "test_chain",
+    "test_contract",
+    "test_documents",
+    "test_model",
+    "test_races",
+    "test_sweep",
+    "test_titles",
+}
 _STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "pty.spawn"}
 #: the test that runs
 _running: list[pytest.Item] = []
@@ -40,6 +55,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         database = "postgres_server" in getattr(item, "fixturenames", ()) or params.get("place") == "postgres"
         if database or item.path.is_relative_to(Path(__file__).parent / "e2e"):
             item.add_marker("process")
+        if params.get("place") == "sqlite" and item.path.stem not in _OF_ADAPTERS:
+            item.add_marker("broad")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -58,6 +75,28 @@ def _no_process_unseen(event: str, _arguments: object) -> None:
 
 
 sys.addaudithook(_no_process_unseen)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def rsa_keys_are_at_hand() -> Iterator[None]:
+    """
+    To make an RSA key takes 70 ms and to read one 40, in OpenSSL, and nearly every test needs an environment: eight go
+    round, so that no environment has the key of the one before, and each is read once. Processes make their own.
+    """
+    made = itertools.cycle([functools.cache(partial(RSABinding.generate_private_key, 2048)) for _ in range(8)])
+    read: dict[object, RSAPrivateKey] = {}
+    whole = RSABinding.import_private_key
+
+    def import_private_key(fields: RSADictKey) -> RSAPrivateKey:
+        key = (*sorted(fields.items()),)
+        if key not in read:
+            read[key] = whole(fields)
+        return read[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RSABinding, "generate_private_key", lambda _size: next(made)())
+        patch.setattr(RSABinding, "import_private_key", import_private_key)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,7 @@ CATALOGUE = parse(
 
 
 async def opened(store: Store, clock: Clock, channels: Sequence[str] = ()) -> tuple[Service, Call]:
-    rooms = serve_from(store, SECRET, clock=clock)
+    rooms = serve_from(store, SECRET, clock=clock, pause_s=0)
     await rooms.catalogues.apply(HERE, CATALOGUE, "", ANN)
     new = NewOperator("eve", Role.OPERATOR, channels=tuple(channels), lasts_ms=100 * DAY)
     return rooms, Call(HERE, (await rooms.operators.create_here(new, ANN)).token)

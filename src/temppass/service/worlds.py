@@ -154,7 +154,7 @@ class Worlds:
         return World(
             environment,
             record,
-            keyring=Keyring(keys, self._media_algorithm),
+            keyring=Keyring(keys, self._media_algorithm) if keys.keys else None,
             pepper=keys.pepper,
             client_key=keys.client_key,
             chain_key=keys.chain_key,
