@@ -10,6 +10,7 @@ Source: docs/design.md (plans, two persons).
 
 from __future__ import annotations
 
+import asyncio
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -35,7 +36,9 @@ from temppass.service.worlds import Plan
 #: for how long is counted; the rest of 1.2 s is for what comes before and after
 COUNT_MS = 950
 #: ledgers of the largest page; the first are small, because each brings one example
-PAGE_MAX = 10_000
+PAGE_MAX = 1_000
+#: after a page the database has so many times as long for decisions
+REST = 3
 EXAMPLES = 5
 
 
@@ -270,11 +273,13 @@ class Plans:
         touched = dict.fromkeys(target.kinds, Tally())
         last: dict[SubjectKind, bytes | None] = dict.fromkeys(target.kinds, b"")
         subjects: list[Subject] = []
-        limit = 1
+        loop, limit = asyncio.get_running_loop(), 1
         while any(each is not None for each in last.values()) and self._context.clock() < aim.now + COUNT_MS:
             for kind, after in last.items():
                 if after is not None:
+                    began = loop.time()
                     page = await store.tally(integration, kind, aim, after, limit)
+                    await asyncio.sleep(REST * (loop.time() - began))  # so that the database has time for decisions
                     touched[kind], last[kind] = touched[kind].plus(page.touched), page.last
                     if page.example is not None and len(subjects) < EXAMPLES:
                         subjects.append(Subject(kind, page.example))

@@ -8,8 +8,10 @@ One server process a file is the supported shape; the command line may change th
 
 import asyncio
 import contextlib
+import os
 import queue
 import sqlite3
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
@@ -213,7 +215,7 @@ class SqliteStore(_Asks):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connection, self._synchronous = sqlite_file.connect(path), _DURABLE
         #: one page after another, however many count at once: a core has other things to do
-        self._counter = ThreadPoolExecutor(1, "temppass-count")
+        self._counter = ThreadPoolExecutor(1, "temppass-count", _step_back)
         self._thread = threading.Thread(target=self._run, name="temppass-sqlite", daemon=True)
         self._thread.start()
 
@@ -301,6 +303,12 @@ class SqliteStore(_Asks):
         for loop in {job.answered.get_loop() for job in batch}:
             with contextlib.suppress(RuntimeError):  # it has ended: nobody waits any more
                 loop.call_soon_threadsafe(_settle, loop, outcomes)
+
+
+def _step_back() -> None:
+    """Let this thread have what the others leave of a core. Linux alone knows priorities of threads: setpriority(2)."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
 
 
 def _settle(loop: asyncio.AbstractEventLoop, outcomes: list[_Outcome]) -> None:
