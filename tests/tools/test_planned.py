@@ -242,7 +242,7 @@ def test_what_waits_and_recurs_is_data_too(known: Desk, command: list[str]) -> N
 
 @pytest.fixture(scope="module")
 def double() -> Iterator[Double]:
-    with serving(APPLIED) as listening:
+    with serving(APPLIED, now=1_767_261_600_000) as listening:
         yield listening
 
 
@@ -366,7 +366,7 @@ def test_the_page_for_operators_is_a_walk_that_can_be_taken(desk: Desk) -> None:
     lines = [line for line in script.splitlines() if line]
     ids: dict[str, str] = {}
     last, codes = "", []
-    with serving(EVENT) as double:
+    with serving(EVENT, now=1_767_261_600_000) as double:
         where = ["--url", double.url, "--requestor", "ACME1", "--mvpd", "FreeHalfHour"]
         desk.run("login", "--profile", "ben", "--operator", *where, stdin=double.operator("ben", "operator"))
         for line in lines:
