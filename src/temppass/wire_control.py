@@ -10,12 +10,11 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, convert, field, to_builtins
 
-from temppass.core.act import Record, actor_word, kind_word
+from temppass.core.act import Actor, Record, actor_word, kind_word
 from temppass.core.calendar import Effect
 from temppass.core.explain import State
 from temppass.core.model import Subject, SubjectKind, TrialState
 from temppass.core.operator import Role
-from temppass.core.plan import SHARE
 from temppass.core.viewer import WORDS
 
 
@@ -33,6 +32,12 @@ def read_moment(text: str) -> int:
 
 
 SubjectWord = Literal["device", "key"]
+
+
+class Receipt(Struct, frozen=True):
+    """`id` is the act's."""
+
+    id: str
 
 
 class Problem(Struct, frozen=True):
@@ -146,15 +151,20 @@ class ActsShape(Struct, frozen=True):
 _MEMBERS = {"channel_id": None, "pass_id": None, "matched": None, "application_id": "application", "act_id": "act"}
 
 
+def actor_shape(actor: Actor) -> ActorShape:
+    kind, _, name = actor_word(actor).partition(":")
+    return convert({"kind": kind, "name": name}, ActorShape)
+
+
 def act_shape(sequence: int | None, record: Record) -> dict[str, object]:
     """Answer a record as ActShape, with the act's own members beside."""
-    done, (actor, _, name) = record.act, actor_word(record.actor).partition(":")
+    done = record.act
     shape = ActShape(
         record.id,
         sequence,
         moment(record.at),
         kind_word(done),
-        convert({"kind": actor, "name": name}, ActorShape),
+        actor_shape(record.actor),
         record.reason,
         getattr(done, "channel_id", None),
         getattr(done, "pass_id", None),
@@ -318,153 +328,6 @@ class StatementMinted(Struct, frozen=True):
     ends_at: str | None
 
 
-# --- resets, grants, undo
-
-
-class OnlyShape(Struct, frozen=True, forbid_unknown_fields=True):
-    """Whom of everybody: only those whose time is over, who started before a moment, of one application."""
-
-    over: bool = False
-    started_before: str | UnsetType = UNSET
-    app_id: str | UnsetType = UNSET
-
-
-class OnlyToldShape(Struct, frozen=True):
-    """As OnlyShape; of an application there is a digest."""
-
-    over: bool
-    started_before: str | None
-    app_id: str | None
-
-
-EverybodyWord = Literal["devices", "keys", "both"]
-
-
-class ResetBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """
-    Who is to be new to a pass: one viewer (`device`, `email` or `key`, or the digest of either, `subject`), a list of
-    digests, or everybody of a plan. Nobody named is an error, never everybody.
-    """
-
-    channel: str
-    # `pass` is no name in Python
-    pass_: str = field(name="pass")
-    device: str | UnsetType = UNSET
-    email: str | UnsetType = UNSET
-    key: str | UnsetType = UNSET
-    subject: str | UnsetType = UNSET
-    subjects: tuple[str, ...] | UnsetType = UNSET
-    everybody: EverybodyWord | UnsetType = UNSET
-    only: OnlyShape | UnsetType = UNSET
-    plan: str | UnsetType = UNSET
-    reason: str = ""
-
-
-class PlanBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """
-    A reset of everybody, or of those that `only` leaves, that is to be counted. When it is done, the number may have
-    moved by `share` of it, or by ten, at most.
-    """
-
-    channel: str
-    pass_: str = field(name="pass")
-    everybody: EverybodyWord
-    only: OnlyShape | UnsetType = UNSET
-    share: Annotated[float, Meta(ge=0, le=1)] = SHARE
-
-
-class ExampleShape(Struct, frozen=True):
-    """One trial that a reset would touch: whose, by the first digits of the digest, since when, how many titles."""
-
-    kind: SubjectWord
-    subject: str
-    started_at: str
-    titles: int
-
-
-class PlannedShape(Struct, frozen=True):
-    """
-    What a reset would touch: trials that run and those that are over, estimated from a part where `exact` is false.
-    Until `ends_at` it can be applied, once.
-    """
-
-    id: str
-    running: int
-    over: int
-    exact: bool
-    examples: list[ExampleShape]
-    ends_at: str
-
-
-class AskedShape(Struct, frozen=True):
-    """A second person has to confirm: `approval` is what to name, and the act by which it was asked for."""
-
-    approval: str
-
-
-class ApprovalBody(Struct, frozen=True, forbid_unknown_fields=True):
-    approve: bool
-
-
-class ApprovalShape(Struct, frozen=True):
-    """A reset that waits for a second person, who can say yes until `ends_at`; counted when it was planned."""
-
-    id: str
-    channel: str
-    pass_: str = field(name="pass")
-    everybody: EverybodyWord
-    only: OnlyToldShape
-    running: int
-    over: int
-    exact: bool
-    asked_by: str
-    asked_at: str
-    reason: str | None
-    ends_at: str
-
-
-class ApprovalsShape(Struct, frozen=True):
-    approvals: list[ApprovalShape]
-
-
-class GrantBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """Who is to be given minutes, titles or both on top of a trial: one viewer, named as in a reset."""
-
-    channel: str
-    pass_: str = field(name="pass")
-    device: str | UnsetType = UNSET
-    email: str | UnsetType = UNSET
-    key: str | UnsetType = UNSET
-    subject: str | UnsetType = UNSET
-    minutes: int = 0
-    titles: int = 0
-    reason: str = ""
-
-
-class UndoBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """With `replace`, trials that were begun since end."""
-
-    reason: str = ""
-    replace: bool = False
-
-
-class DoneShape(Struct, frozen=True):
-    """
-    `id` is the act's. `matched` counts the ledgers that it touched, null where that would need a scan; until
-    `undo_until` it can be taken back, null where it cannot.
-    """
-
-    id: str
-    matched: int | None
-    undo_until: str | None
-
-
-class Receipt(Struct, frozen=True):
-    """`id` is the act's."""
-
-    id: str
-
-
 # --- explain
 
 
@@ -525,20 +388,6 @@ class HelpShape(Struct, frozen=True):
     titles: int
 
 
-class TouchShape(Struct, frozen=True):
-    """An act that touched the viewer, alone or with everybody. `matched` is null where it was not counted."""
-
-    id: str
-    sequence: int
-    at: str
-    kind: str
-    actor: ActorShape
-    reason: str | None
-    channel: str | None
-    pass_: str | None = field(name="pass")
-    matched: int | None
-
-
 class Explanation(Struct, frozen=True):
     """Why a viewer may watch or may not: `because` is to be read out."""
 
@@ -549,7 +398,7 @@ class Explanation(Struct, frozen=True):
     subjects: list[SubjectShape]
     joined: JoinedShape | None
     helps: list[HelpShape]
-    acts: list[TouchShape]
+    acts: list[ActShape]
     warnings: tuple[str, ...]
 
 

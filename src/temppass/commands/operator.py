@@ -10,6 +10,7 @@ import click
 
 from temppass.commands.group import EXIT_CODES, Group
 from temppass.commands.local import actor, administer, store_option
+from temppass.commands.shared import moment
 from temppass.failure import Failure
 
 if TYPE_CHECKING:
@@ -74,8 +75,6 @@ def list_(store: str | None) -> None:
     \b
     temppass operator list
     """
-    from temppass.wire_control import moment  # noqa: PLC0415
-
     now, everyone = administer(store, None, _everyone, read_only=True)
     for each in everyone:
         until = "revoked" if each.revoked else "ended" if each.ends_at <= now else f"until {moment(each.ends_at)}"

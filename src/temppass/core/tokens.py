@@ -132,15 +132,12 @@ class StoredKeys(Struct, frozen=True):
     chain_key: bytes = b""
 
 
-def generate_keys(kids: tuple[str, str] | None, *, pepper: bytes, client_key: bytes, chain_key: bytes) -> StoredKeys:
+def generate_keys(kids: tuple[str, str], *, pepper: bytes, client_key: bytes, chain_key: bytes) -> StoredKeys:
     """
-    Make the keys of a new environment: RSA 2048 for statements and access tokens, P-256 for media tokens; with `kids`
-    of None, of one that signs nothing.
+    Make the keys of a new environment: RSA 2048 for statements and access tokens, P-256 for media tokens.
 
     `pepper`, `client_key` and `chain_key` are 32 random bytes each.
     """
-    if kids is None:
-        return StoredKeys((), pepper, client_key, chain_key)
     rsa_kid, ec_kid = kids
     rsa_key = RSAKey.generate_key(2048, {"kid": rsa_kid, "use": "sig", "alg": "RS256"})
     ec_key = ECKey.generate_key("P-256", {"kid": ec_kid, "use": "sig", "alg": "ES256"})

@@ -20,7 +20,7 @@ from temppass.core.catalogue import Application, Channel, Offer
 from temppass.core.model import Subject
 from temppass.core.refusal import Refusal
 from temppass.core.tokens import ISSUER, Secret, generate_keys
-from temppass.core.world import HOUSE, SCOPE_V2, World
+from temppass.core.world import SCOPE_V2, World
 from temppass.service.worlds import Worlds
 from temppass.store import Keys, Store, StoreBusy
 
@@ -105,9 +105,9 @@ class Context:
             self._large.release()
 
     def new_keys(self, environment: str) -> bytes:
-        """Make the keys of an environment that comes into being, sealed; the house signs nothing."""
+        """Make the keys of an environment that comes into being, sealed."""
         keys = generate_keys(
-            (secrets.token_hex(8), secrets.token_hex(8)) if environment != HOUSE else None,
+            (secrets.token_hex(8), secrets.token_hex(8)),
             pepper=secrets.token_bytes(32),
             client_key=secrets.token_bytes(32),
             chain_key=secrets.token_bytes(32),

@@ -154,6 +154,7 @@ class Worlds:
         return World(
             environment,
             record,
+            # a house has keys because servers of before look for them, though it signs nothing; some have none
             keyring=Keyring(keys, self._media_algorithm) if keys.keys else None,
             pepper=keys.pepper,
             client_key=keys.client_key,

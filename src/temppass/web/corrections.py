@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from temppass import wire_control
+from temppass import wire_corrections
 from temppass.core import refusal as r
 from temppass.core.act import reason_of
 from temppass.core.grant import Gift
@@ -40,7 +40,7 @@ def _correction(
     return operation(
         name,
         description,
-        wire_control.DoneShape,
+        wire_corrections.DoneShape,
         Role.SUPPORT,
         status=201,
         refusals=(*LIMITED, *_NAMING, r.ReasonRequired, r.KeyReused, *refusals),
@@ -54,22 +54,22 @@ _RESET = _correction(
     "reset",
     "Make one viewer new to a pass, or (role operator) those of a list, or everybody of a plan; where the pass wants "
     "two persons for that, 202.",
-    wire_control.ResetBody,
+    wire_corrections.ResetBody,
     r.PlanRequired,
     r.PlanOutdated,
     r.AlreadySo,
-    others=((202, wire_control.AskedShape),),
+    others=((202, wire_corrections.AskedShape),),
 )
 _GRANT = _correction(
     "grant",
     "Give one viewer minutes or titles on top of a trial that runs or is spent.",
-    wire_control.GrantBody,
+    wire_corrections.GrantBody,
     r.NothingToGrant,
 )
 _UNDO_RESET = _correction(
     "undo_reset",
     "Take back a reset of the last 24 hours, also one of the vendor's wire: of one viewer, or any (role operator).",
-    wire_control.UndoBody,
+    wire_corrections.UndoBody,
     r.NotThere,
     r.NothingToUndo,
     r.LaterReset,
@@ -78,7 +78,7 @@ _UNDO_RESET = _correction(
 _UNDO_GRANT = _correction(
     "undo_grant",
     "Take back what a grant of the last 24 hours gave and nobody has used.",
-    wire_control.UndoBody,
+    wire_corrections.UndoBody,
     r.NotThere,
     r.NothingToUndo,
 )
@@ -121,7 +121,7 @@ class CorrectionDoors:
 
 def _reset_wanted(raw: bytes) -> ResetWanted | ApplyWanted:
     """Refuses: InvalidRequest, InvalidIdentity, InvalidDeviceIdentifier."""
-    body = decode(wire_control.ResetBody, raw)
+    body = decode(wire_corrections.ResetBody, raw)
     wide = [name for name in ("subjects", "everybody") if getattr(body, name) is not UNSET]
     named = [name for name in _VIEWER if getattr(body, name) is not UNSET]
     if len(wide) + bool(named) != 1:
@@ -137,18 +137,18 @@ def _reset_wanted(raw: bytes) -> ResetWanted | ApplyWanted:
 
 def _grant_wanted(raw: bytes) -> GrantWanted:
     """Refuses: InvalidRequest, InvalidIdentity, InvalidDeviceIdentifier."""
-    body = decode(wire_control.GrantBody, raw)
+    body = decode(wire_corrections.GrantBody, raw)
     gift = Gift(body.minutes, body.titles)
     return GrantWanted(body.channel, body.pass_, _whom(body), gift, reason_of(body.reason))
 
 
 def _undo_wanted(raw: bytes) -> UndoWanted:
     """Read what an undo is asked with; no body is an empty one. Refuses: InvalidRequest."""
-    body = decode(wire_control.UndoBody, raw or b"{}")
+    body = decode(wire_corrections.UndoBody, raw or b"{}")
     return UndoWanted(reason_of(body.reason), body.replace)
 
 
-def _whom(body: wire_control.ResetBody | wire_control.GrantBody) -> Whom:
+def _whom(body: wire_corrections.ResetBody | wire_corrections.GrantBody) -> Whom:
     """Answer the viewer that a body names. Refuses: InvalidRequest, InvalidIdentity, InvalidDeviceIdentifier."""
     empty = [name for name in _VIEWER if getattr(body, name) == ""]
     if empty:

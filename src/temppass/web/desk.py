@@ -12,7 +12,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from temppass import wire, wire_control
+from temppass import wire, wire_control, wire_corrections
 from temppass.core import refusal as r
 from temppass.core.catalogue import is_environment_name
 from temppass.core.operator import Role
@@ -144,9 +144,6 @@ def ok(answer: Struct, status: int = 200) -> Response:
 def done(receipt: Receipt, status: int = 201) -> Response:
     """Answer an act that was done, or is to be confirmed by somebody else."""
     if receipt.approval is not None:
-        return ok(wire_control.AskedShape(receipt.approval), 202)
-    until = receipt.undo_until
-    return ok(
-        wire_control.DoneShape(receipt.id, receipt.matched, wire_control.moment(until) if until is not None else None),
-        status,
-    )
+        return ok(wire_corrections.AskedShape(receipt.approval), 202)
+    until = wire_control.moment(receipt.undo_until) if receipt.undo_until is not None else None
+    return ok(wire_corrections.DoneShape(receipt.id, receipt.matched, until), status)

@@ -5,7 +5,6 @@ Explanations as JSON: the question in a body, and what is answered to it. Identi
 from msgspec import UNSET, UnsetType
 
 from temppass import wire_control
-from temppass.core.act import ByApplication, ByOperator, ByShell
 from temppass.core.catalogue import RESOURCE_BYTES_MAX
 from temppass.core.explain import Help, Part, State
 from temppass.core.model import Standing, TrialState
@@ -77,24 +76,15 @@ def _help(each: Help) -> wire_control.HelpShape:
     return wire_control.HelpShape(each.act, subjects, each.minutes, each.titles)
 
 
-def _touch(touched: Touched) -> wire_control.TouchShape:
+def _touch(touched: Touched) -> wire_control.ActShape:
     record = touched.record
     channel_id, pass_id = touched.place
-    match record.actor:
-        case ByApplication(id=name):
-            actor = wire_control.ActorShape("application", name)
-        case ByShell(user=name):
-            actor = wire_control.ActorShape("shell", name)
-        case ByOperator(name=name):
-            actor = wire_control.ActorShape("operator", name)
-        case _:
-            actor = wire_control.ActorShape("schedule", "")
-    return wire_control.TouchShape(
+    return wire_control.ActShape(
         record.id,
         touched.sequence,
         wire_control.moment(record.at),
         touched.kind,
-        actor,
+        wire_control.actor_shape(record.actor),
         record.reason,
         channel_id,
         pass_id,

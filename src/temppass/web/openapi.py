@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from temppass import wire, wire_control
+from temppass import wire, wire_control, wire_corrections
 from temppass.core import refusal as r
 from temppass.core.model import DenyCode
 from temppass.core.oauth import GRANT_TYPE
@@ -353,10 +353,10 @@ def _parameter(name: str, row: Parameter) -> Json:
 
 
 def _schemas() -> Json:
-    """Answer the schemas of all that wire.py encodes, and what its types cannot say."""
+    """Answer the schemas of all that the modules of shapes encode, and what its types cannot say."""
     structs = [
         each
-        for module in (wire, wire_control)
+        for module in (wire, wire_control, wire_corrections)
         for each in vars(module).values()
         if isinstance(each, type) and each.__module__ == module.__name__
     ]

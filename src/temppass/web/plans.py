@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from temppass import wire_control
+from temppass import wire_control, wire_corrections
 from temppass.core import refusal as r
 from temppass.core.approval import Approval
 from temppass.core.operator import Role
@@ -40,29 +40,29 @@ _SHOWN = 8
 _PLAN = operation(
     "plan",
     "Count what a reset of everybody, or of a part of them, would touch: in a second, exactly or as an estimate.",
-    wire_control.PlannedShape,
+    wire_corrections.PlannedShape,
     Role.OPERATOR,
     status=201,
     refusals=(*LIMITED, *CHANNEL, r.KeyReused),
-    body=wire_control.PlanBody,
+    body=wire_corrections.PlanBody,
     parameters=("Idempotency-Key",),
 )
 _APPROVALS = operation(
     "approvals",
     "List the resets that wait for a second person.",
-    wire_control.ApprovalsShape,
+    wire_corrections.ApprovalsShape,
     Role.OPERATOR,
 )
 _DECIDE = operation(
     "decide",
     "Confirm a reset that another operator asked for, and it is done (201); or decline it (200).",
-    wire_control.DoneShape,
+    wire_corrections.DoneShape,
     Role.OPERATOR,
     status=201,
     refusals=(*LIMITED, *CHANNEL, r.KeyReused, r.NotThere, r.OwnApproval, r.PlanOutdated),
-    body=wire_control.ApprovalBody,
+    body=wire_corrections.ApprovalBody,
     parameters=("Idempotency-Key",),
-    others=((200, wire_control.DoneShape),),
+    others=((200, wire_corrections.DoneShape),),
 )
 
 
@@ -80,7 +80,7 @@ class PlanDoors:
     async def plan(self, request: Request) -> Response:
         raw, call = await read(request, environment_of(request))
         planned = await self._plans.plan(call, attempt(_plan_wanted, raw))
-        answer = wire_control.PlannedShape(
+        answer = wire_corrections.PlannedShape(
             planned.id,
             planned.running,
             planned.over,
@@ -92,7 +92,7 @@ class PlanDoors:
 
     async def approvals(self, request: Request) -> Response:
         waiting = await self._plans.approvals(call_of(request, environment_of(request)))
-        return ok(wire_control.ApprovalsShape([_approval(each) for each in waiting]))
+        return ok(wire_corrections.ApprovalsShape([_approval(each) for each in waiting]))
 
     async def decide(self, request: Request) -> Response:
         raw, call = await read(request, environment_of(request))
@@ -102,7 +102,7 @@ class PlanDoors:
 
 
 def everybody(
-    channel_id: str, pass_id: str, word: wire_control.EverybodyWord, only: wire_control.OnlyShape | UnsetType
+    channel_id: str, pass_id: str, word: wire_corrections.EverybodyWord, only: wire_corrections.OnlyShape | UnsetType
 ) -> Wanted:
     """Read whom a reset of everybody means. Refuses: InvalidRequest."""
     kinds = EVERYBODY[word]
@@ -116,31 +116,31 @@ def everybody(
 
 def _plan_wanted(raw: bytes) -> PlanWanted:
     """Refuses: InvalidRequest."""
-    body = decode(wire_control.PlanBody, raw)
+    body = decode(wire_corrections.PlanBody, raw)
     return PlanWanted(everybody(body.channel, body.pass_, body.everybody, body.only), body.share)
 
 
 def _approves(raw: bytes) -> bool:
     """Refuses: InvalidRequest."""
-    return decode(wire_control.ApprovalBody, raw).approve
+    return decode(wire_corrections.ApprovalBody, raw).approve
 
 
-def _example(example: Example) -> wire_control.ExampleShape:
+def _example(example: Example) -> wire_corrections.ExampleShape:
     subject = example.subject
-    return wire_control.ExampleShape(
+    return wire_corrections.ExampleShape(
         WORDS[subject.kind], subject.digest.hex()[:_SHOWN], wire_control.moment(example.started_at), example.titles
     )
 
 
-def _approval(waiting: Approval) -> wire_control.ApprovalShape:
+def _approval(waiting: Approval) -> wire_corrections.ApprovalShape:
     target, narrowing, planned = waiting.target, waiting.target.narrowing, waiting.counted.planned
     before, app_id = narrowing.started_before, narrowing.origin.app_id
-    return wire_control.ApprovalShape(
+    return wire_corrections.ApprovalShape(
         waiting.id,
         target.channel_id,
         target.pass_id,
         next(word for word, kinds in EVERYBODY.items() if kinds == target.kinds),
-        wire_control.OnlyToldShape(
+        wire_corrections.OnlyToldShape(
             narrowing.over,
             wire_control.moment(before) if before is not None else None,
             app_id.hex() if app_id is not None else None,
