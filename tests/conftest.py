@@ -25,7 +25,8 @@ from temppass.storage.postgres import PostgresStore
 
 _EMPTY = """
 TRUNCATE temppass.environment, temppass.integration, temppass.ledgers, temppass.client, temppass.kept, temppass.audit,
-    temppass.raised, temppass.chain, temppass.target, temppass.counter
+    temppass.raised, temppass.chain, temppass.target, temppass.counter, temppass.statement,
+    temppass.ended, temppass.server
 """
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

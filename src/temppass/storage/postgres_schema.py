@@ -35,6 +35,7 @@ async def migrate(connection: _Connection) -> bool:
     await connection.execute("SET statement_timeout = 0")
     await _beside_servers(lambda: _run_files(connection))
     await _beside_servers(lambda: _alone(connection, lambda: _build(connection, "client_application")))
+    await _beside_servers(lambda: _alone(connection, lambda: _build(connection, "client_statement")))
     return await _beside_servers(lambda: _finish(connection))
 
 

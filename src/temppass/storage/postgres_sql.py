@@ -309,6 +309,10 @@ INDEXES = {
 CREATE INDEX CONCURRENTLY IF NOT EXISTS client_application
 ON temppass.client (environment, application, epoch, issued_at, id)
 """,
+    "client_statement": """
+CREATE INDEX CONCURRENTLY IF NOT EXISTS client_statement
+ON temppass.client (environment, application, epoch, statement, issued_at, id)
+""",
     "ledgers_by_slot": """
 CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS ledgers_by_slot ON temppass.ledgers (slot, integration, kind, subject)
 """,
