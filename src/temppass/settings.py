@@ -10,7 +10,8 @@ from typing import NamedTuple, NoReturn
 from msgspec import Struct
 
 from temppass.core.catalogue import is_environment_name
-from temppass.core.tokens import ALGORITHMS, ISSUER, SECRET_BYTES_MIN
+from temppass.core.secret import SECRET_BYTES_MIN
+from temppass.core.tokens import ALGORITHMS, ISSUER
 
 
 class SettingsError(Exception):

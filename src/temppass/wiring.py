@@ -14,7 +14,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from temppass import private
-from temppass.core.tokens import Secret
+from temppass.core.secret import Secret
 from temppass.failure import install
 from temppass.service import Service, serve_from
 from temppass.service.context import Policy, wall_clock

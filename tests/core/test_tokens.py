@@ -12,8 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from joserfc.jwk import ECKey, RSAKey
 from joserfc.jws import serialize_compact
 from msgspec import to_builtins
@@ -25,10 +23,8 @@ from temppass.core.tokens import (
     TOKEN_CHARACTERS_MAX,
     Grant,
     Keyring,
-    Secret,
     Statement,
     StoredKeys,
-    WrongSecret,
     generate_keys,
     hash_client_secret,
     read_access_token,
@@ -395,64 +391,7 @@ def test_the_longest_title_fits_into_a_media_token(keyring: Keyring, character: 
     assert verified(keyring, write_media_token(keyring, token), channel="R" * 128, resource=title) == (VALID, token)
 
 
-# --- secrets
-
-
-def hkdf(value: bytes, info: str) -> bytes:
-    """Derive 32 bytes as RFC 5869 §2 has it: extract without salt, expand by one block."""
-    extracted = hmac.digest(bytes(32), value, hashlib.sha256)
-    return hmac.digest(extracted, info.encode() + b"\x01", hashlib.sha256)
-
-
-def sealed_before(value: bytes, environment: str, keys: bytes) -> bytes:
-    """Seal as the first version of this program did."""
-    key = hkdf(value, f"temppass:keys:{environment}")
-    return b"n" * 12 + AESGCM(key).encrypt(b"n" * 12, keys, environment.encode())
-
-
-@pytest.mark.parametrize("environment", [HERE, ELSEWHERE])
-def test_an_environment_of_before_keeps_what_was_derived_for_it(environment: str) -> None:
-    """Its viewers stay who they are and its clients keep their secrets; every purpose and environment has its own."""
-    opened = Secret(b"s" * 32).open(environment, sealed_before(b"s" * 32, environment, b'{"keys":[]}'))
-    assert opened == StoredKeys(
-        (), hkdf(b"s" * 32, f"temppass:pepper:{environment}"), hkdf(b"s" * 32, f"temppass:client-secret:{environment}")
-    )
-
-
-def test_an_environment_of_before_stays_readable_for_the_program_of_before() -> None:
-    """It goes on serving beside this one, also once the environment has got more keys."""
-    secret = Secret(b"s" * 32)
-    keys = replace(secret.open(HERE, sealed_before(b"s" * 32, HERE, b'{"keys":[]}')), chain_key=b"h" * 32)
-    sealed = secret.seal(HERE, keys, b"n" * 12)
-    plain = AESGCM(hkdf(b"s" * 32, f"temppass:keys:{HERE}")).decrypt(sealed[:12], sealed[12:], HERE.encode())
-    assert (json.loads(plain)["keys"], secret.open(HERE, sealed)) == ([], keys)
-
-
-def test_an_environment_with_random_keys_is_closed_to_the_program_of_before() -> None:
-    """It would derive another pepper, and take every viewer for a new one."""
-    sealed = Secret(b"s" * 32).seal(HERE, StoredKeys((), **RANDOM), b"n" * 12)
-    with pytest.raises(InvalidTag):
-        AESGCM(hkdf(b"s" * 32, f"temppass:keys:{HERE}")).decrypt(sealed[:12], sealed[12:], HERE.encode())
-
-
-@pytest.mark.parametrize("size", [0, 31])
-def test_a_short_secret_is_refused(size: int) -> None:
-    with pytest.raises(ValueError, match="at least 32 bytes"):
-        Secret(b"s" * size)
-
-
-def test_sealed_keys_open_with_the_secret_and_environment_they_were_sealed_with() -> None:
-    secret = Secret(b"s" * 32)
-    keys = StoredKeys(({"kty": "RSA"},), **RANDOM)
-    sealed = secret.seal(HERE, keys, b"n" * 12)
-    assert secret.open(HERE, sealed) == keys
-    for other, environment, broken in [
-        (Secret(b"t" * 32), HERE, sealed),
-        (secret, ELSEWHERE, sealed),
-        (secret, HERE, sealed[:-1]),
-    ]:
-        with pytest.raises(WrongSecret):
-            other.open(environment, broken)
+# --- secrets of clients
 
 
 def test_client_secrets_are_kept_as_a_keyed_hash() -> None:

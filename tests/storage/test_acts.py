@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from temppass.core.act import ByShell, CatalogueApply, StatementRevoke
 from temppass.core.catalogue import EMPTY, Application, Catalogue
-from temppass.core.tokens import Secret, read_statement
+from temppass.core.secret import Secret
+from temppass.core.tokens import read_statement
 from temppass.core.world import SCOPE_V2, EnvironmentRecord
 from temppass.service import Service, serve_from
 from temppass.service.credentials import UnknownApplication

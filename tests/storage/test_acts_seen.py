@@ -15,7 +15,7 @@ from temppass.core.catalogue import EMPTY
 from temppass.core.model import Changes, Found
 from temppass.core.operator import Role
 from temppass.core.refusal import EndedOperator, NotThere, OutsideLimits, RoleMissing
-from temppass.core.tokens import Secret
+from temppass.core.secret import Secret
 from temppass.core.world import HOUSE
 from temppass.service import Service, serve_from
 from temppass.service.acts import Entry, Page, Search

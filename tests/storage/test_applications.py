@@ -16,7 +16,7 @@ from temppass.core.model import Changes, Client, Registered
 from temppass.core.oauth import RegistrationRequest
 from temppass.core.operator import Role
 from temppass.core.refusal import AnsweredOnce, NotThere, RoleMissing
-from temppass.core.tokens import Secret
+from temppass.core.secret import Secret
 from temppass.core.world import SCOPE_V2
 from temppass.service import Service, serve_from
 from temppass.service.applications import Asked

@@ -10,7 +10,7 @@ import pytest
 
 from temppass.core.act import NO_LINK, ByShell, Link
 from temppass.core.catalogue import EMPTY, Application, Catalogue
-from temppass.core.tokens import Secret
+from temppass.core.secret import Secret
 from temppass.core.world import HOUSE, SCOPE_V2
 from temppass.service import Service, history, serve_from
 from temppass.testing import Clock

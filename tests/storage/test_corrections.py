@@ -32,7 +32,7 @@ from temppass.core.refusal import (
     RoleMissing,
 )
 from temppass.core.reset import UNDO_MS
-from temppass.core.tokens import Secret
+from temppass.core.secret import Secret
 from temppass.core.world import SCOPE_RESET, SCOPE_V2
 from temppass.service import Service, narrowed, serve_from
 from temppass.service.context import Caller, Policy, keys_of

@@ -15,7 +15,7 @@ from temppass.core.model import Count, SubjectKind
 from temppass.core.oauth import RegistrationRequest, TokenRequest
 from temppass.core.operator import Role
 from temppass.core.refusal import InvalidRequest
-from temppass.core.tokens import Secret
+from temppass.core.secret import Secret
 from temppass.service import Service, serve_from
 from temppass.service.context import Caller
 from temppass.service.counters import CHUNK, KEPT_MINUTES, MINUTE_MS, Asked, Point

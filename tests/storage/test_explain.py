@@ -15,7 +15,7 @@ from temppass.core.identity import canonical_user_key, device, user_key
 from temppass.core.model import ANYWHERE, Changes, DenyCode, Found, Ledger, Recorded, Subject, SubjectKind
 from temppass.core.operator import Role
 from temppass.core.refusal import InvalidRequest, OutsideLimits
-from temppass.core.tokens import Secret
+from temppass.core.secret import Secret
 from temppass.core.viewer import Named
 from temppass.service import Service, serve_from
 from temppass.service.desk import Call

@@ -29,7 +29,7 @@ from temppass.core.identity import device as device_subject
 from temppass.core.model import Floors, Permit, Profile, SubjectKind
 from temppass.core.operator import Role
 from temppass.core.refusal import Refusal
-from temppass.core.tokens import Secret
+from temppass.core.secret import Secret
 from temppass.core.world import SCOPE_RESET, SCOPE_V2, EnvironmentRecord
 from temppass.service import serve_from
 from temppass.service.context import Caller, Policy

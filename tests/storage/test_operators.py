@@ -36,7 +36,7 @@ from temppass.core.refusal import (
     RoleMissing,
     UnknownOperator,
 )
-from temppass.core.tokens import Secret
+from temppass.core.secret import Secret
 from temppass.core.world import HOUSE, EnvironmentRecord, rewritten
 from temppass.service import Service, serve_from
 from temppass.service.desk import ONCE_MS, Call, Once

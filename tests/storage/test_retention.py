@@ -16,7 +16,7 @@ from temppass.core.anchor import Anchor, forgotten
 from temppass.core.catalogue import EMPTY
 from temppass.core.model import Changes, Found, Subject, SubjectKind
 from temppass.core.operator import Role
-from temppass.core.tokens import Secret
+from temppass.core.secret import Secret
 from temppass.core.world import HOUSE
 from temppass.service import Service, history, serve_from
 from temppass.service.acts import Search

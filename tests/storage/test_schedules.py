@@ -14,7 +14,7 @@ from temppass.core.catalogue import EMPTY, Application
 from temppass.core.catalogue_file import parse
 from temppass.core.operator import Role
 from temppass.core.refusal import AlreadySo, NotThere, OutsideLimits
-from temppass.core.tokens import Secret
+from temppass.core.secret import Secret
 from temppass.service import Service, serve_from
 from temppass.service.desk import Call
 from temppass.service.operators import NewOperator

@@ -17,7 +17,7 @@ from temppass.core.model import NOTHING, PassKind, SubjectKind
 from temppass.core.oauth import RegistrationRequest, TokenRequest
 from temppass.core.refusal import InvalidToken, RevokedApplication, UnapprovedStatement, UnknownChannel
 from temppass.core.reset import read_removed
-from temppass.core.tokens import Secret, WrongSecret
+from temppass.core.secret import Secret, WrongSecret
 from temppass.core.world import SCOPE_RESET, SCOPE_V2, EnvironmentRecord, World
 from temppass.service import narrowed, serve_from, worlds
 from temppass.service.context import Caller

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from temppass.core.tokens import Secret
+from temppass.core.secret import Secret
 from temppass.service import serve_from
 from temppass.storage.memory import MemoryStore
 from temppass.store import StoreUnavailable

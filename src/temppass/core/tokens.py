@@ -1,5 +1,6 @@
 """
-Signed and hashed things: the keys of an environment, software statements, access tokens, media tokens, secrets.
+Signed and hashed things: the keys of an environment, software statements, access tokens, media tokens, secrets of
+clients.
 
 Only this module knows an algorithm. The three kinds of token are JSON Web Signatures that carry different `typ`
 headers and are never accepted for one another; only the algorithm of the key that `kid` names is accepted. Keys and
@@ -18,24 +19,19 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 from msgspec import Struct
-from msgspec.structs import replace
 
 from temppass.core.refusal import InvalidStatement, InvalidToken
 
 ISSUER = "auth.adobe.com"
 #: longer strings are refused unread; a real one has under 1 KiB, a media token of the longest title up to 18 KiB
 TOKEN_CHARACTERS_MAX = 24_576
-SECRET_BYTES_MIN = 32
 ALGORITHMS = ["RS256", "ES256"]
 
 _STATEMENT = "software-statement+jwt"
@@ -46,62 +42,7 @@ _json = msgspec.json.Encoder()
 _TO_URLSAFE = bytes.maketrans(b"+/", b"-_")
 
 
-# --- one secret, several keys
-
-
-class WrongSecret(Exception):
-    """The keys in the store were encrypted under another TEMPPASS_SECRET."""
-
-
-#: under which keys are derived for sealing: now, and by the first version of this program
-_PURPOSE, _OF_BEFORE = "environment", "keys"
-
-
-class Secret:
-    """
-    What is sealed under TEMPPASS_SECRET: one key an environment is derived from it by HKDF (RFC 5869), and everything
-    else that an environment keeps is random. The first version derived peppers and client keys too; those stay.
-    """
-
-    def __init__(self, value: bytes) -> None:
-        if len(value) < SECRET_BYTES_MIN:
-            raise ValueError(f"the secret needs at least {SECRET_BYTES_MIN} bytes, not {len(value)}")
-        self._value = value
-
-    def seal(self, environment: str, keys: "StoredKeys", nonce: bytes) -> bytes:
-        """
-        Encrypt what an environment keeps; `nonce` is 12 random bytes, never used twice.
-
-        What the first version of this program derived from the secret, and would derive again, is sealed so that it
-        can still read its part; anything newer so that it cannot, and says so instead of taking viewers for others.
-        """
-        derived = (keys.pepper, keys.client_key) == (self._pepper(environment), self._client_key(environment))
-        purpose = _OF_BEFORE if derived else _PURPOSE
-        key = self._derive(purpose, environment)
-        return nonce + AESGCM(key).encrypt(nonce, _json.encode(keys), environment.encode())
-
-    def open(self, environment: str, sealed: bytes) -> "StoredKeys":
-        """Answer what an environment keeps. Raises WrongSecret."""
-        for purpose in (_PURPOSE, _OF_BEFORE):
-            with contextlib.suppress(InvalidTag):
-                plain = AESGCM(self._derive(purpose, environment)).decrypt(
-                    sealed[:12], sealed[12:], environment.encode()
-                )
-                keys = msgspec.json.decode(plain, type=StoredKeys)
-                if keys.pepper:
-                    return keys
-                return replace(keys, pepper=self._pepper(environment), client_key=self._client_key(environment))
-        raise WrongSecret(f"the keys of environment {environment!r} were stored under another TEMPPASS_SECRET")
-
-    def _pepper(self, environment: str) -> bytes:
-        return self._derive("pepper", environment)
-
-    def _client_key(self, environment: str) -> bytes:
-        return self._derive("client-secret", environment)
-
-    def _derive(self, purpose: str, environment: str) -> bytes:
-        info = f"temppass:{purpose}:{environment}".encode()
-        return HKDF(hashes.SHA256(), 32, salt=None, info=info).derive(self._value)
+# --- secrets of clients
 
 
 def hash_client_secret(client_secret: str, key: bytes) -> bytes:

@@ -37,7 +37,7 @@ class EnvironmentRecord(Struct, frozen=True):
     resets_since: dict[str, int]
     #: how often each application came, left or was revoked; what carries a lower epoch is dead
     epochs: dict[str, int]
-    #: signing keys, pepper, keys of client secrets and chain, encrypted (core/tokens.py)
+    #: signing keys, pepper, keys of client secrets and chain, sealed (core/secret.py)
     sealed_keys: bytes
     #: since when each recurring reset is paused that is, by integration
     paused: dict[str, int] = {}

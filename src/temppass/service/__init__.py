@@ -6,7 +6,7 @@ is known here.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from temppass.core.tokens import Secret
+from temppass.core.secret import Secret
 from temppass.core.world import World
 from temppass.service.acts import Acts
 from temppass.service.applications import Applications

@@ -19,7 +19,8 @@ from msgspec import Struct
 from temppass.core.catalogue import Application, Channel, Offer
 from temppass.core.model import Subject
 from temppass.core.refusal import Refusal
-from temppass.core.tokens import ISSUER, Secret, generate_keys
+from temppass.core.secret import Secret
+from temppass.core.tokens import ISSUER, generate_keys
 from temppass.core.world import SCOPE_V2, World
 from temppass.service.worlds import Worlds
 from temppass.store import Keys, Store, StoreBusy

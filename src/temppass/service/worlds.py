@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from temppass.core.catalogue import EMPTY
 from temppass.core.model import NOTHING, Changes, Found
 from temppass.core.refusal import InvalidToken, Refusal
-from temppass.core.tokens import Grant, Keyring, Secret
+from temppass.core.secret import Secret
+from temppass.core.tokens import Grant, Keyring
 from temppass.core.world import HOUSE, EnvironmentRecord, World
 from temppass.store import Keys, Outdated, Store, StoreUnavailable
 
