@@ -29,7 +29,7 @@ from temppass.demo import walk
 from temppass.settings import VARIABLES
 from temppass.tools.profiles import VARIABLES as CLIENT_VARIABLES
 from temppass.web.app import Edge
-from temppass.web.problems import CODES, CONTROL, FAULTS, PLAIN, REGISTRATION, RESET
+from temppass.web.problems import CODES, CONTROL, FAULTS, INTROSPECTION, PLAIN, REGISTRATION, RESET
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "temppass"
@@ -181,6 +181,7 @@ def test_every_enhanced_error_is_in_the_reference() -> None:
     {
         "Codes of the reset API": {*RESET.values()},
         "Codes of registration and token": {*REGISTRATION.values()},
+        "Codes of introspection": {*INTROSPECTION.values()},
         "Codes of the control API": {*CONTROL.values()},
         "Codes of every path": {*PLAIN.items(), *FAULTS.items(), (431, "header_fields_too_large")},
     }.items(),

@@ -39,6 +39,40 @@ class TokenAnswer(Struct, frozen=True):
     scope: str
 
 
+class Introspection(Struct, frozen=True):
+    """
+    What a token is good for; of one that is not, `active` alone (RFC 7662 §2.2). `exp`, `iat` and `nbf` are in seconds,
+    `scope` is space separated, `sub` is the client, `aud` the environment.
+    """
+
+    active: bool
+    scope: str | UnsetType = UNSET
+    client_id: str | UnsetType = UNSET
+    token_type: str | UnsetType = UNSET
+    exp: int | UnsetType = UNSET
+    iat: int | UnsetType = UNSET
+    nbf: int | UnsetType = UNSET
+    sub: str | UnsetType = UNSET
+    aud: str | UnsetType = UNSET
+    iss: str | UnsetType = UNSET
+    jti: str | UnsetType = UNSET
+
+
+class ServerMetadata(Struct, frozen=True):
+    """RFC 8414 §2. Where nothing is answered by redirection `response_types_supported` is empty, yet required."""
+
+    issuer: str
+    token_endpoint: str
+    registration_endpoint: str
+    introspection_endpoint: str
+    jwks_uri: str
+    scopes_supported: tuple[str, ...]
+    response_types_supported: tuple[str, ...]
+    grant_types_supported: tuple[str, ...]
+    token_endpoint_auth_methods_supported: tuple[str, ...]
+    introspection_endpoint_auth_methods_supported: tuple[str, ...]
+
+
 class OAuthError(Struct, frozen=True):
     error: str
     error_description: str

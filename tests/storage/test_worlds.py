@@ -14,7 +14,7 @@ from temppass.core.act import ByShell
 from temppass.core.catalogue import EMPTY, Application, Catalogue, Channel, Pass, Programmer
 from temppass.core.identity import device
 from temppass.core.model import NOTHING, PassKind, SubjectKind
-from temppass.core.oauth import RegistrationRequest, TokenRequest
+from temppass.core.oauth import IntrospectionRequest, RegistrationRequest, TokenRequest
 from temppass.core.refusal import InvalidToken, RevokedApplication, UnapprovedStatement, UnknownChannel
 from temppass.core.reset import read_removed
 from temppass.core.secret import Secret, WrongSecret
@@ -93,6 +93,32 @@ def test_a_revocation_holds_on_every_node(place: Place) -> None:
         return await second.passes(await first.token())
 
     assert place.use(work) == ["P"]
+
+
+def test_what_is_told_of_a_token_is_as_fresh_as_a_decision(place: Place) -> None:
+    """The scopes that the application has, on a node that has not heard of the change."""
+
+    async def work(store: Store) -> list[tuple[str, ...] | None]:
+        first, second = Node(store), Node(store)
+        await first.apply(CATALOGUE)
+        statement = await first.credentials.mint(HERE, "ops", ByShell())
+        client = await first.credentials.register(HERE, RegistrationRequest(statement, None))
+        named = (client.client_id, client.client_secret)
+        issued = await first.credentials.issue_token(HERE, TokenRequest(*named, frozenset()))
+
+        async def told() -> tuple[str, ...] | None:
+            asked = IntrospectionRequest(*named, issued.access_token)
+            found = await second.credentials.introspect(HERE, asked)
+            return found.scopes if found is not None else None
+
+        answers = [await told()]
+        for scopes in ((SCOPE_V2,), ()):
+            less = replace(CATALOGUE.applications["ops"], scopes=scopes)
+            await first.apply(replace(CATALOGUE, applications={"ops": less}))
+            answers.append(await told())
+        return answers
+
+    assert place.use(work) == [(SCOPE_V2, SCOPE_RESET), (SCOPE_V2,), None]
 
 
 @pytest.mark.parametrize("by", ["this program", "the program of before"])

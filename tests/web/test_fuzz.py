@@ -137,6 +137,7 @@ BODIES = {
     "resume_session": SESSIONS,
     "register": [b'{"software_statement":"%s"}' % STATEMENT, b"software_statement=" + STATEMENT],
     "token": [CREDENTIALS],
+    "introspect": [CREDENTIALS + b"&token=" + TOKEN],
     "plan_catalogue": [CATALOGUE],
     "apply_catalogue": [CATALOGUE],
     "mint_statement": [b"", b'{"reason":"ticket 3"}'],
@@ -181,6 +182,7 @@ HEADERS = {
 NAMES = [
     *(b"requestor_id mvpd_id device_id key environment appId deviceUser mvpd domainName redirectUrl email".split()),
     *(b"software_statement redirect_uri client_id client_secret grant_type resources applicationId osName".split()),
+    b"token",
 ]
 VALUES = [
     *(b"REF flexibleTempPass all production staging client_credentials R1 https://acme.example/back %zz %ff".split()),
@@ -347,6 +349,10 @@ def test_whatever_comes_has_an_answer(
         ("/o/client/token", b'{"client_id":%s,"client_secret":"x","grant_type":"client_credentials"}'),
         ("/o/client/token", b'{"client_id":"x","client_secret":%s,"grant_type":"client_credentials"}'),
         ("/o/client/token", b'{"client_id":"x","client_secret":"x","grant_type":%s}'),
+        ("/o/client/introspect", b"%s"),
+        ("/o/client/introspect", b'{"client_id":%s,"client_secret":"x","token":"x"}'),
+        ("/o/client/introspect", b'{"client_id":"x","client_secret":"x","token":%s}'),
+        ("/o/client/introspect", b'{"client_id":"x","client_secret":"x","token":"x","token_type_hint":%s}'),
     ],
 )
 def test_no_value_in_a_body_is_too_much(path: str, body: bytes, complaints_about: Callable[[Asked], list[str]]) -> None:

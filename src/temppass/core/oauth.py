@@ -1,7 +1,7 @@
 """
-Dynamic client registration and the client credentials grant, values in, values out.
+Dynamic client registration, the client credentials grant and introspection, values in, values out.
 
-Source: RFC 7591 §3, RFC 6749 §4.4 and §5, contract §3.2-3.3, design decisions 8.10-8.12 and 8.23.
+Source: RFC 7591 §3, RFC 6749 §4.4 and §5, RFC 7662 §2, contract §3.2-3.3, design decisions 8.10-8.12 and 8.23.
 """
 
 import re
@@ -11,16 +11,20 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from temppass.core.catalogue import Application
 from temppass.core.model import Client
 from temppass.core.refusal import (
     InvalidClient,
     InvalidRedirect,
     InvalidRequest,
     InvalidStatement,
+    InvalidToken,
+    MissingScope,
+    RevokedApplication,
     UnauthorizedClient,
     UnsupportedGrant,
 )
-from temppass.core.tokens import Grant, hash_client_secret, read_statement, same
+from temppass.core.tokens import Grant, access_claims, hash_client_secret, read_statement, same
 from temppass.core.world import World
 
 GRANT_TYPE = "client_credentials"
@@ -45,6 +49,20 @@ class Registration(Struct, frozen=True):
     issued_at: int
     redirect_uris: tuple[str, ...]
     scopes: tuple[str, ...]
+
+
+class IntrospectionRequest(Struct, frozen=True):
+    client_id: str
+    client_secret: str
+    token: str
+
+
+class Introspected(Struct, frozen=True):
+    """What an access token opens now; `claims` are all that it says."""
+
+    client_id: str
+    scopes: tuple[str, ...]
+    claims: dict[str, Any]
 
 
 class TokenRequest(Struct, frozen=True):
@@ -95,10 +113,7 @@ def register(
 
 def read_token_request(fields: Mapping[str, Any]) -> TokenRequest:
     """Refuses: InvalidRequest before UnsupportedGrant (design decision 8.11)."""
-    for name in ("client_id", "client_secret"):
-        value = fields.get(name)
-        if not isinstance(value, str) or not _FIELD.fullmatch(value):
-            raise InvalidRequest(f"Send {name} as a text of printable ASCII.")
+    client_id, client_secret = _field(fields, "client_id"), _field(fields, "client_secret")
     if not isinstance(fields.get("grant_type"), str) or not fields["grant_type"]:
         raise InvalidRequest("Send grant_type as a text.")
     if fields["grant_type"] != GRANT_TYPE:
@@ -106,12 +121,28 @@ def read_token_request(fields: Mapping[str, Any]) -> TokenRequest:
     scope = fields.get("scope")
     if scope is not None and not isinstance(scope, str):
         raise InvalidRequest("Send scope as a text, or leave it out.")
-    return TokenRequest(fields["client_id"], fields["client_secret"], frozenset((scope or "").split()))
+    return TokenRequest(client_id, client_secret, frozenset((scope or "").split()))
+
+
+def read_introspection(fields: Mapping[str, Any]) -> IntrospectionRequest:
+    """Read whose token is asked about, and by whom; a hint what it is changes nothing. Refuses: InvalidRequest."""
+    client_id, client_secret = _field(fields, "client_id"), _field(fields, "client_secret")
+    token = fields.get("token")
+    if not isinstance(token, str) or not token:
+        raise InvalidRequest("Send token as a text, in the body.")
+    return IntrospectionRequest(client_id, client_secret, token)
+
+
+def _field(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or not _FIELD.fullmatch(value):
+        raise InvalidRequest(f"Send {name} as a text of printable ASCII.")
+    return value
 
 
 def grant(world: World, client: Client | None, request: TokenRequest, now: int, lifetime_ms: int) -> Grant:
     """
-    Decide what the access token of a client may say. The same time passes for an unknown client and a wrong secret.
+    Decide what the access token of a client may say.
 
     It has the scopes that the request names and the application has. Where these are none it has all of the
     application's, as if the parameter were missing: the vendor ignores it, and a known client sends names of its own
@@ -119,15 +150,53 @@ def grant(world: World, client: Client | None, request: TokenRequest, now: int, 
 
     Refuses: InvalidClient (unknown, wrong secret, revoked), UnauthorizedClient (its application has no scope at all).
     """
-    offered = hash_client_secret(request.client_secret, world.client_key)
-    genuine = same(offered, client.secret_hash if client is not None else bytes(len(offered)))
-    application = world.application(client.application_id, client.epoch) if client is not None else None
-    if client is None or not genuine or application is None:
-        raise InvalidClient("Unknown client, wrong secret, or revoked; register again.")
+    client, application = _authenticated(world, client, request.client_secret)
     if not application.scopes:
         raise UnauthorizedClient("The application has no scope, so there is nothing to grant.")
     scopes = request.scopes.intersection(application.scopes) or frozenset(application.scopes)
     return Grant(client.id, application.id, client.epoch, scopes, now + lifetime_ms)
+
+
+def introspect(world: World, client: Client | None, request: IntrospectionRequest, now: int) -> Introspected | None:
+    """
+    Answer what an access token of the client's own application opens now; None for whatever opens nothing, or is
+    another's, so that nobody learns more of those than that.
+
+    Refuses: InvalidClient, as `grant`. Source: RFC 7662 §2.2, §4.
+    """
+    _, application = _authenticated(world, client, request.client_secret)
+    try:
+        found = world.read_token(request.token, now)
+    except InvalidToken:
+        return None
+    if found.application_id != application.id:
+        return None
+    scopes = tuple(scope for scope in sorted(found.scopes) if _opens(world, found, scope, now))
+    assert world.keyring is not None  # a token that can be read was signed
+    claims = access_claims(world.keyring, request.token)
+    return Introspected(found.client_id, scopes, claims) if scopes else None
+
+
+def _opens(world: World, found: Grant, scope: str, now: int) -> bool:
+    """Tell whether a token is admitted where a scope is needed: by the rule that every call is held against."""
+    try:
+        world.admit(found, scope, now)
+    except (InvalidToken, RevokedApplication, MissingScope):
+        return False
+    return True
+
+
+def _authenticated(world: World, client: Client | None, client_secret: str) -> tuple[Client, Application]:
+    """
+    Answer a client that is who it says, and its application. The same time passes for an unknown client and a wrong
+    secret. Refuses: InvalidClient.
+    """
+    offered = hash_client_secret(client_secret, world.client_key)
+    genuine = same(offered, client.secret_hash if client is not None else bytes(len(offered)))
+    application = world.application(client.application_id, client.epoch) if client is not None else None
+    if client is None or not genuine or application is None:
+        raise InvalidClient("Unknown client, wrong secret, or revoked; register again.")
+    return client, application
 
 
 def leads_to(url: str, domains: Collection[str], schemes: Collection[str]) -> bool:

@@ -233,6 +233,13 @@ def read_access_token(keyring: Keyring, token: str, environment: str, now_s: int
     raise InvalidToken("The access token lacks a claim; ask /o/client/token for another.")
 
 
+def access_claims(keyring: Keyring, token: str) -> dict[str, Any]:
+    """Answer all that an access token says, which read_access_token has read."""
+    claims = keyring.read(_ACCESS, token)
+    assert claims is not None
+    return claims
+
+
 def _begun(claims: dict[str, Any], now_s: int) -> bool:
     not_before = claims.get("nbf")
     # a minute for clocks of nodes that differ (RFC 7519 §4.1.5)

@@ -106,6 +106,18 @@ class Credentials:
         id_ = str(uuid.UUID(int=random.getrandbits(128), version=4))
         return Issued(id_, token, now, lifetime_ms, tuple(sorted(grant.scopes)))
 
+    async def introspect(self, environment: str, request: oauth.IntrospectionRequest) -> oauth.Introspected | None:
+        """Refuses: as core.oauth.introspect."""
+        now = self._context.clock()
+
+        def prepare(world: World) -> Plan[oauth.Introspected | None]:
+            return (
+                Keys(world.name, world.version, client_id=request.client_id),
+                lambda found: (oauth.introspect(world, found.client, request, now), NOTHING),
+            )
+
+        return await self._context.worlds.ask(environment, prepare)
+
 
 def minting(world: World, record: act.Record, issuer: str) -> Plan[Minted]:
     """Plan what mints the statement that a record (of StatementMint) tells of. Raises UnknownApplication."""

@@ -6,9 +6,10 @@ Source: contract §2, design §6 and decision 8.21, RFC 9112 §3.2.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address
+from typing import Any
 
 from temppass.core.catalogue import is_environment_name
 from temppass.core.refusal import InvalidRequest
@@ -75,6 +76,11 @@ def _is_literal(value: bytes | None) -> bool:
         return value is None or bool(IPv6Address(value.decode()))
     except ValueError:
         return False
+
+
+def base_url(scope: Mapping[str, Any]) -> str:
+    """Answer the beginning of the URL that a request was sent to, as the client has it: scheme, host and port."""
+    return f"{scope['scheme']}://{scope['host'] or 'localhost'}"
 
 
 @lru_cache(maxsize=1024)

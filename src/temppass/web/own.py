@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from temppass import wire
 from temppass.service import Service
+from temppass.web.dcr import JWKS_PATH
 from temppass.web.metrics import Metrics
 from temppass.web.openapi import STRING, TEXT_TYPE, Endpoint, GuardedRoute, Json, Operation, document, object_of
 from temppass.web.problems import CODES, JSON, OWN_SURFACE
@@ -25,7 +26,7 @@ _WHAT = (
 #: where a stranger goes on
 _WHERE = {
     "/openapi.json": "every endpoint, described",
-    "/.well-known/jwks.json": "the public keys of this environment",
+    JWKS_PATH: "the public keys of this environment",
     "/healthz": "whether the process is alive",
     "/readyz": "whether the store answers",
     "/metrics": "counters for Prometheus",
@@ -87,7 +88,7 @@ class Own:
             route("/healthz", self.healthz, _HEALTHZ),
             route("/readyz", self.readyz, _READYZ),
             route("/metrics", self._metrics.metrics, _METRICS),
-            route("/.well-known/jwks.json", self.jwks, _JWKS),
+            route(JWKS_PATH, self.jwks, _JWKS),
             route("/openapi.json", self.openapi, _OPENAPI),
             route("/help/{error:id}", self.help, _HELP),
             route("/", self.front, _FRONT),

@@ -19,6 +19,7 @@ from temppass import wire, wire_control
 from temppass.core import refusal as r
 from temppass.core.model import DenyCode
 from temppass.store import StoreUnavailable
+from temppass.web.host import base_url
 
 JSON = "application/json;charset=UTF-8"
 PROBLEM = "application/problem+json"
@@ -124,6 +125,13 @@ REGISTRATION: dict[type[r.Refusal], Row] = {
 }
 
 
+#: introspection tells a client that is none by 401, which token and registration may not (RFC 7662 §2.3)
+INTROSPECTION: dict[type[r.Refusal], Row] = {
+    r.InvalidRequest: Row(400, "invalid_request"),
+    r.InvalidClient: Row(401, "invalid_client"),
+}
+
+
 CONTROL: dict[type[r.Refusal], Row] = {
     r.UnknownOperator: Row(401, "unknown_operator"),
     r.EndedOperator: Row(401, "ended_operator"),
@@ -203,7 +211,7 @@ def enhanced_error(request: Request, code: str, *, trace: str | None = None, det
 
 def help_url(request: Request, code: str) -> str:
     """Answer this server's page on a code (contract §6.1: the value is free)."""
-    return f"{request.scope['scheme']}://{request.scope['host'] or 'localhost'}/help/{code}"
+    return f"{base_url(request.scope)}/help/{code}"
 
 
 def plain(status: int, error: str, message: str, headers: dict[str, str] | None = None) -> Response:
@@ -247,7 +255,8 @@ def _fault_reset(_request: Request, status: int, trace: str) -> Response:
 
 
 def _refuse_oauth(_request: Request, row: Row, detail: str) -> Response:
-    return Response(wire.encode(wire.OAuthError(row.code, detail)), row.status, NO_STORE, JSON)
+    challenge = CHALLENGE if row.status == 401 else {}  # noqa: PLR2004 - RFC 9110 §15.5.2
+    return Response(wire.encode(wire.OAuthError(row.code, detail)), row.status, {**NO_STORE, **challenge}, JSON)
 
 
 def _fault_oauth(_request: Request, status: int, trace: str) -> Response:
@@ -262,6 +271,9 @@ V2_SURFACE = Surface(
 RESET_SURFACE = Surface("Reset", RESET, _refuse_reset, _fault_reset, wire.PlainError, "error", FAULTS)
 REGISTRATION_SURFACE = Surface(
     "Registration", REGISTRATION, _refuse_oauth, _fault_oauth, wire.OAuthError, "error", FAULTS, tuple(NO_STORE)
+)
+INTROSPECTION_SURFACE = Surface(
+    "Introspection", INTROSPECTION, _refuse_oauth, _fault_oauth, wire.OAuthError, "error", FAULTS, tuple(NO_STORE)
 )
 #: our own routes beside the vendor's, e.g. the key set, and requests that belong to no route
 OWN_SURFACE = Surface(

@@ -123,6 +123,51 @@ def tokens(walker: Walker) -> None:
     ask("an application without scopes", urlencode(good | credentials(made)))
 
 
+def introspection(walker: Walker) -> None:
+    """What standard clients ask for beside tokens (RFC 7662, RFC 8414)."""
+    token = walker.bearer("player", "to ask about its token")["Authorization"].removeprefix("Bearer ")
+    statement = walker.double.mint("player")
+    register = json.dumps({"software_statement": statement})
+    made = walker.ask("a client that asks about tokens", "POST /o/client/register", JSON, register).json
+    good = credentials(made) | {"token": token}
+    path = "POST /o/client/introspect"
+
+    def ask(name: str, body: str | None, headers: Headers = FORM, query: str = "") -> None:
+        walker.ask(f"introspect: {name}", f"{path}{query}", headers, body)
+
+    ask("a form", urlencode(good))
+    ask("a JSON body", json.dumps(good), JSON)
+    ask("no type", urlencode(good), {})
+    ask("a hint", urlencode(good | {"token_type_hint": "refresh_token"}))
+    ask("in the query alone", None, {}, f"?{urlencode(good)}")
+    ask("another in the query", urlencode(good), FORM, "?token=another")
+    for missing in good:
+        ask(f"no {missing}", urlencode({name: value for name, value in good.items() if name != missing}))
+        ask(f"{missing} twice", urlencode([*good.items(), (missing, "another")]))
+        ask(f"{missing} that is a number", json.dumps(good | {missing: 7}), JSON)
+    ask("an unknown client", urlencode(good | {"client_id": "nobody"}))
+    ask("a wrong secret", urlencode(good | {"client_secret": "wrong"}))
+    ask("HTTP Basic", urlencode(good), {**FORM, "Authorization": "Basic YTpi"})
+    ask("its token in the head too", urlencode(good), {**FORM, "Authorization": f"Bearer {token}"})
+    other = walker.bearer("ops", "for others to ask about")["Authorization"].removeprefix("Bearer ")
+    for name, wrong in (("another's", other), ("a statement", statement), ("no token", "x.y.z"), ("text", "é")):
+        ask(f"what is {name}", urlencode(good | {"token": wrong}))
+    ask("a token that is too long", urlencode(good | {"token": "x" * 24_577}))
+    ask("a body that is no JSON", "{", JSON)
+    ask("a type of text", urlencode(good), {"Content-Type": "text/plain"})
+    ask("too long", None, {**FORM, "Content-Length": "65537"})
+    ask("another environment", urlencode(good), {**FORM, "Host": "acme.localhost"})
+    ask("no environment", urlencode(good), {**FORM, "Host": "nowhere.localhost"})
+    for method in ("GET", "DELETE"):
+        walker.ask(f"introspect: {method}", f"{method} /o/client/introspect")
+    for host in ("acme.localhost:8080", "nowhere.localhost", "sp.auth-staging.adobe.com"):
+        walker.ask(f"metadata of {host}", "GET /.well-known/oauth-authorization-server", {"Host": host})
+    walker.double.clock.advance(6 * HOUR)
+    ask("an expired token", urlencode(good))
+    walker.double.revoke("player")
+    ask("a revoked application", urlencode(good))
+
+
 class Operation(NamedTuple):
     """One method of one path, as /openapi.json describes it."""
 
@@ -378,6 +423,7 @@ def away(document: Json) -> list[Exchange]:
     bodies = {
         "register": '{"software_statement":"x.y.z"}',
         "token": '{"grant_type":"client_credentials","client_id":"a","client_secret":"b"}',
+        "introspect": '{"token":"x.y.z","client_id":"a","client_secret":"b"}',
     }
     headers = TV | JSON | {"Authorization": "Bearer x.y.z", "Origin": "https://acme.example"}
 

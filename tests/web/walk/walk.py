@@ -10,7 +10,18 @@ It drives the server from outside and knows nothing of it but temppass.testing, 
 from pathlib import Path
 
 from tests.web.walk.control import control
-from tests.web.walk.doors import away, changes, environments, every_operation, heads, origins, own, registration, tokens
+from tests.web.walk.doors import (
+    away,
+    changes,
+    environments,
+    every_operation,
+    heads,
+    introspection,
+    origins,
+    own,
+    registration,
+    tokens,
+)
 from tests.web.walk.recording import Exchange, pretty, recording
 from tests.web.walk.viewers import basic, four_weeks_later, promotional, recurring, resets, sessions
 from tests.web.walk.walker import CATALOGUE, SECRET, T0, Walker
@@ -42,6 +53,7 @@ def walk() -> list[Exchange]:
         changes(walker)
         four_weeks_later(walker)
         control(walker)
+        introspection(walker)
         walker.ask("metrics", "GET /metrics")
     return exchanges + away(document)
 
