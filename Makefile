@@ -12,7 +12,7 @@ JOBS ?= 2
 # set to anything, it would make every process of the tests compile all modules anew
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup serve check test lowest walk history bench fix
+.PHONY: setup serve check test lowest walk javascript history bench fix
 .DEFAULT_GOAL := setup
 setup: .venv/ready
 
@@ -44,6 +44,11 @@ fix: .venv/ready
 
 walk: .venv/ready
 	$(BIN)/python -m tests.web.walk.walk
+
+# two OAuth clients for JavaScript, as docs/guide.md uses them, at a real server; wants Node.js 20 or later, with npm
+javascript: .venv/ready
+	npm install --prefix .venv/javascript --no-audit --no-fund --no-package-lock oauth4webapi@3.8.8 openid-client@6.8.9
+	$(BIN)/pytest tests/e2e/javascript.py
 
 # ten thousand groups of clients at two servers on one PostgreSQL; some minutes
 history: .venv/ready

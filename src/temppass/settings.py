@@ -37,6 +37,8 @@ class Settings(Struct, frozen=True):
     sessions_per_s: int
     #: how long records of acts are kept, in days
     audit_days: int
+    #: whether clients come by https although this server does not speak it
+    https: bool
     #: a log line for each request
     log_requests: bool
 
@@ -57,6 +59,7 @@ VARIABLES = (
     Variable("TEMPPASS_MEDIA_ALGORITHM", "ES256", "ES256 or RS256"),
     Variable("TEMPPASS_SESSIONS_PER_SECOND", "50", "sessions that an application may open"),
     Variable("TEMPPASS_AUDIT_DAYS", "400", "how long records of acts are kept"),
+    Variable("TEMPPASS_HTTPS", "0", "1 where a proxy ends TLS, so that URLs begin with https"),
     Variable("TEMPPASS_LOG_REQUESTS", "0", "1 writes a line for each request"),
 )
 
@@ -82,8 +85,9 @@ def read_settings(environ: Mapping[str, str], *, store: str | None = None) -> Se
         _refuse("TEMPPASS_ENVIRONMENT", f"{environment!r} is no name", "use a-z, 0-9 and -, at most 64 characters")
     if text("TEMPPASS_MEDIA_ALGORITHM") not in ALGORITHMS:
         _refuse("TEMPPASS_MEDIA_ALGORITHM", "is not known", f"use {' or '.join(ALGORITHMS)}")
-    if text("TEMPPASS_LOG_REQUESTS") not in {"0", "1"}:
-        _refuse("TEMPPASS_LOG_REQUESTS", "is not known", "use 0 or 1")
+    for name in ("TEMPPASS_HTTPS", "TEMPPASS_LOG_REQUESTS"):
+        if text(name) not in {"0", "1"}:
+            _refuse(name, "is not known", "use 0 or 1")
     return Settings(
         store=store or text("TEMPPASS_STORE"),
         secret=secret,
@@ -94,6 +98,7 @@ def read_settings(environ: Mapping[str, str], *, store: str | None = None) -> Se
         media_algorithm=text("TEMPPASS_MEDIA_ALGORITHM"),
         sessions_per_s=_sessions("TEMPPASS_SESSIONS_PER_SECOND", text("TEMPPASS_SESSIONS_PER_SECOND")),
         audit_days=_count("TEMPPASS_AUDIT_DAYS", text("TEMPPASS_AUDIT_DAYS"), _DAYS_MAX, "number of days"),
+        https=text("TEMPPASS_HTTPS") == "1",
         log_requests=text("TEMPPASS_LOG_REQUESTS") == "1",
     )
 

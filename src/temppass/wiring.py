@@ -58,6 +58,7 @@ def assemble(settings: Settings, clock: Callable[[], int] = wall_clock, *, read_
     edge = Edge(
         service,
         default_environment=settings.environment,
+        https=settings.https,
         log_requests=settings.log_requests,
         registry=CollectorRegistry(),
     )

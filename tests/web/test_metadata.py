@@ -83,3 +83,15 @@ def test_a_port_of_the_control_api_alone_tells_nothing_of_it() -> None:
         TestClient(double.app, base_url=f"http://double.test:{port}").get(METADATA).status_code for port in (8080, 8081)
     ]
     assert statuses == [200, 404]
+
+
+def test_behind_a_proxy_that_ends_tls_every_url_is_what_the_client_has() -> None:
+    double = build(TEMPPASS_HTTPS="1")
+    http = TestClient(double.app, base_url="http://tp.example")
+    told = http.get(METADATA).json()
+    help_url = http.get("/api/v2/ACME1/configuration").json()["helpUrl"]
+    assert (told["issuer"], told["token_endpoint"], help_url.partition("/help/")[0]) == (
+        "https://tp.example",
+        "https://tp.example/o/client/token",
+        "https://tp.example",
+    )

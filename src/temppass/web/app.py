@@ -65,8 +65,9 @@ register_url_convertor("rest", _Rest())
 
 class Edge:
     """
-    The ASGI application. `default_environment` is the one of hosts that name none; `log_requests` writes a line for
-    each request, with its path and never its query string.
+    The ASGI application. `default_environment` is the one of hosts that name none; `https` says that clients come by
+    it, whatever the socket speaks; `log_requests` writes a line for each request, with its path and never its query
+    string.
 
     An answer may be a stream (StreamingResponse, or any Response whose call sends bit by bit). What fails in it is
     logged with its trace, counted once, as failed, and raised, so that the server cuts the connection.
@@ -77,11 +78,13 @@ class Edge:
         service: Service,
         *,
         default_environment: str = RELEASE_PRODUCTION,
+        https: bool = False,
         log_requests: bool = False,
         registry: CollectorRegistry | None = None,
     ) -> None:
         self._service = service
         self._default = default_environment
+        self._https = https
         self._log_requests = log_requests
         self._metrics = Metrics(service, registry or CollectorRegistry())
         #: the busiest first
@@ -152,6 +155,8 @@ class Edge:
             host = read_host(hosts[0])
         else:  # server.py hands over a target that is no mere path; what is rare need not cost the others 2 %
             host = host_of(hosts, scope.get("target", b"/"), scope["http_version"])
+        if self._https:
+            scope["scheme"] = "https"
         scope["host"], scope["environment"] = host, environment_of_host(host, self._default)
         return origin
 
