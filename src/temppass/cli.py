@@ -118,6 +118,7 @@ SERVER_COMMANDS = {
         "Create, list and revoke the operators of a store: who may use the control API, and for what.",
     ),
     "audit": ("audit:audit", "Prove that the audit trail of a store is what was sealed."),
+    "secret": ("secret:secret", "Put another secret into the place of the present one; nobody becomes new."),
     "store": ("store:store_group", "Bring the store up to date, and check it."),
 }
 

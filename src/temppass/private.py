@@ -49,6 +49,8 @@ def _draft(path: Path, content: bytes) -> Path:
         with os.fdopen(handle, "wb") as file:
             os.fchmod(handle, FILE)
             file.write(content)
+            file.flush()
+            os.fsync(handle)  # or its name might outlive a loss of power, and it would be found empty
     except OSError:
         draft.unlink()
         raise
@@ -68,6 +70,15 @@ def read(path: Path) -> bytes:
         if mode & _OTHERS:
             raise Exposed(f"others can use {path} (mode {mode:o}); run `chmod 600 {path}`")
         return file.read()
+
+
+def settle(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def narrow(path: Path) -> None:

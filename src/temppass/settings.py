@@ -23,6 +23,8 @@ class Settings(Struct, frozen=True):
     store: str
     #: keys and peppers are derived from it; None where an embedded store makes its own
     secret: str | None
+    #: the one of before, while another takes its place
+    secret_previous: str | None
     #: the environment of hosts that name none
     environment: str
     #: `iss` of statements and access tokens
@@ -52,6 +54,7 @@ class Variable(NamedTuple):
 VARIABLES = (
     Variable("TEMPPASS_STORE", "sqlite:///temppass.db", "where ledgers are kept"),
     Variable("TEMPPASS_SECRET", None, "at least 32 bytes, from which all keys are derived"),
+    Variable("TEMPPASS_SECRET_PREVIOUS", None, "the secret of before, while another takes its place"),
     Variable("TEMPPASS_ENVIRONMENT", "release-production", "the environment of hosts that name none"),
     Variable("TEMPPASS_ISSUER", ISSUER, "iss of statements, access tokens and media tokens"),
     Variable("TEMPPASS_ACCESS_TOKEN_SECONDS", "21600", "lifetime of an access token"),
@@ -77,9 +80,11 @@ def read_settings(environ: Mapping[str, str], *, store: str | None = None) -> Se
         assert value is not None
         return value
 
-    secret = values["TEMPPASS_SECRET"]
+    secret, secret_previous = values["TEMPPASS_SECRET"], values["TEMPPASS_SECRET_PREVIOUS"]
     if secret is not None and len(secret.encode()) < SECRET_BYTES_MIN:
         _refuse("TEMPPASS_SECRET", f"needs at least {SECRET_BYTES_MIN} bytes", "set it to `openssl rand -hex 32`")
+    if secret_previous is not None:
+        _check_previous(secret_previous, secret)
     environment = text("TEMPPASS_ENVIRONMENT")
     if not is_environment_name(environment):
         _refuse("TEMPPASS_ENVIRONMENT", f"{environment!r} is no name", "use a-z, 0-9 and -, at most 64 characters")
@@ -91,6 +96,7 @@ def read_settings(environ: Mapping[str, str], *, store: str | None = None) -> Se
     return Settings(
         store=store or text("TEMPPASS_STORE"),
         secret=secret,
+        secret_previous=secret_previous,
         environment=environment,
         issuer=text("TEMPPASS_ISSUER"),
         access_token_s=_seconds("TEMPPASS_ACCESS_TOKEN_SECONDS", text("TEMPPASS_ACCESS_TOKEN_SECONDS")),
@@ -101,6 +107,16 @@ def read_settings(environ: Mapping[str, str], *, store: str | None = None) -> Se
         https=text("TEMPPASS_HTTPS") == "1",
         log_requests=text("TEMPPASS_LOG_REQUESTS") == "1",
     )
+
+
+def _check_previous(previous: str, secret: str | None) -> None:
+    name = "TEMPPASS_SECRET_PREVIOUS"
+    if len(previous.encode()) < SECRET_BYTES_MIN:
+        _refuse(name, f"needs at least {SECRET_BYTES_MIN} bytes", "set it to what TEMPPASS_SECRET was before")
+    if secret is None:
+        _refuse(name, "is set without TEMPPASS_SECRET", "set that to the new secret, or set neither")
+    if secret == previous:
+        _refuse(name, "is the same as TEMPPASS_SECRET", "set one of them to the new secret, or leave this one out")
 
 
 def _seconds(name: str, value: str) -> int:

@@ -15,7 +15,19 @@ from msgspec import Struct
 
 from temppass.core.act import Link, Sealed, Wanted
 from temppass.core.anchor import Anchor
-from temppass.core.model import Changes, Count, Floors, Found, Ledger, Raise, Recorded, Registered, Subject, SubjectKind
+from temppass.core.model import (
+    Changes,
+    Count,
+    Floors,
+    Found,
+    Ledger,
+    Raise,
+    Recorded,
+    Registered,
+    Server,
+    Subject,
+    SubjectKind,
+)
 from temppass.core.reset import Aim, Tally
 from temppass.core.world import EnvironmentRecord
 
@@ -54,7 +66,11 @@ class StoreMissing(Exception):
 
 
 class StoreHeld(Exception):
-    """The store has its one server already; the message names it."""
+    """The store has its one server already; the message names it. `process` is its number, if that is known."""
+
+    def __init__(self, message: str, process: int | None) -> None:
+        super().__init__(message)
+        self.process = process
 
 
 class Keys(Struct, frozen=True):
@@ -113,6 +129,19 @@ class Tallied(Struct, frozen=True):
 Amendment = tuple[A, EnvironmentRecord | None, Recorded | None]
 
 
+class Whole(Struct, frozen=True):
+    """The store at one moment: its environments by name, the house among them, and who serves it."""
+
+    environments: Mapping[str, EnvironmentRecord]
+    servers: tuple[Server, ...] = ()
+    #: connected programs of a version before, which do not say that they are up, as the database names them
+    older: tuple[str, ...] = ()
+
+
+#: what a change of the whole answers: for the caller, the environments that are new, a record of the house
+AmendmentOfAll = tuple[A, Mapping[str, EnvironmentRecord], Recorded | None]
+
+
 class Store(Protocol):
     @property
     def retries(self) -> int:
@@ -140,6 +169,25 @@ class Store(Protocol):
 
         A new one of None changes nothing. The new version must be higher than the old. Raises what `change` raises.
         """
+        ...
+
+    async def amend_all(self, change: Callable[[Whole], AmendmentOfAll[A]]) -> A:
+        """
+        Change any number of environments atomically, and while no server can say that it is up. As `amend`: `change`
+        may be asked more than once, and what it raises is raised.
+        """
+        ...
+
+    async def announce(self, server: Server) -> None:
+        """Keep that a server is up, in the place of what it said before."""
+        ...
+
+    async def withdraw(self, id_: str) -> None:
+        """Forget a server; harmless where it is not known."""
+        ...
+
+    async def forget_servers(self, before: int) -> None:
+        """Forget the servers that have not said since `before` that they are up."""
         ...
 
     async def environments(self) -> list[str]:

@@ -6,24 +6,25 @@ line and by testing.py.
 import contextlib
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import structlog
 from prometheus_client import CollectorRegistry
 
-from temppass import private
-from temppass.core.secret import Secret
+from temppass.core.secret import Secret, Source, WrongSecret
 from temppass.failure import install
 from temppass.service import Service, serve_from
 from temppass.service.context import Policy, wall_clock
+from temppass.service.sealing import Holder
 from temppass.settings import Settings, SettingsError
 from temppass.storage import sqlite_file
 from temppass.storage.hold import Hold
 from temppass.storage.memory import MemoryStore
+from temppass.storage.secret_file import SecretFile, SecretUnusable
 from temppass.storage.sqlite import SqliteReader, SqliteStore
-from temppass.store import SchemaOutdated, Store, StoreMissing
+from temppass.store import SchemaOutdated, Store, StoreHeld, StoreMissing
 from temppass.web.app import Edge
 
 _SQLITE = "sqlite:///"
@@ -36,15 +37,18 @@ class Application(NamedTuple):
     edge: Edge
 
 
-def assemble(settings: Settings, clock: Callable[[], int] = wall_clock, *, read_only: bool = False) -> Application:
+def assemble(
+    settings: Settings, clock: Callable[[], int] = wall_clock, *, read_only: bool = False, secret: Secret | None = None
+) -> Application:
     """
-    Open the store and build everything on it. With `read_only` an embedded store is neither made nor changed.
+    Open the store and build everything on it. With `read_only` an embedded store is neither made nor changed; `secret`
+    is another than the settings name.
 
     Raises SettingsError, StoreUnavailable, SchemaOutdated; StoreMissing with `read_only` alone.
     """
     if read_only:
         _require(settings.store)
-    secret = _secret(settings)
+    secret = secret or _secret(settings)
     store = open_store(settings.store, read_only=read_only)
     policy = Policy(
         issuer=settings.issuer,
@@ -83,6 +87,17 @@ def hold(url: str) -> Hold | None:
     return Hold(_path(url)) if _is_embedded(url) else None
 
 
+def holder(url: str) -> Holder | None:
+    """Answer who serves an embedded store, if anybody does. Raises SettingsError, StoreUnavailable."""
+    if not _is_embedded(url):
+        return None
+    try:
+        Hold(_path(url)).let_go()
+    except StoreHeld as held:
+        return Holder(held.process)
+    return None
+
+
 def _is_embedded(url: str) -> bool:
     """Whether the store is a file here, with its secret and its hold beside it."""
     return url.startswith(_SQLITE)
@@ -103,51 +118,85 @@ def _require(url: str) -> None:
     """Raises StoreMissing where an embedded store is not there; SettingsError."""
     if not _is_embedded(url) or sqlite_file.exists(path := _path(url)):
         return
-    if _beside(path).exists():
+    if SecretFile(path).path.exists():
         raise StoreMissing(f"there is no store at {path}, but its secret is there; restore the database")
     raise StoreMissing(f"there is no store at {path}; `temppass catalogue apply` makes one")
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(path.name + ".secret")
 
 
 def _secret(settings: Settings) -> Secret:
     """Answer the secret of the settings, or the one that an embedded store keeps beside itself (mode 0600)."""
     if settings.secret is not None:
-        return Secret(settings.secret.encode())
+        return Secret(*_given(settings))
     if settings.store == "memory:":
         return Secret(secrets.token_bytes(32))
     if settings.store.startswith(_POSTGRES):
         raise SettingsError("TEMPPASS_SECRET is missing; set the same one for every server and command of this store")
     path = _path(settings.store)
-    is_new, file = not sqlite_file.exists(path), _beside(path)  # in this order: a secret is made before its store
-    if not file.exists():
-        if not is_new:
-            with contextlib.suppress(SchemaOutdated):
-                sqlite_file.read(path, lambda _connection: None)  # or it is no database at all
-            raise SettingsError(f"{path} is there without its secret {file}; restore that, or set TEMPPASS_SECRET")
-        _create_secret(file)
-    return Secret(_read_secret(file))
-
-
-def _create_secret(file: Path) -> None:
+    is_new, file = not sqlite_file.exists(path), SecretFile(path)  # in this order: a secret is made before its store
     try:
-        with contextlib.suppress(FileExistsError):  # of two processes both read the same one
-            private.create(file, secrets.token_hex(32).encode())
-    except OSError as error:
-        raise SettingsError(f"cannot write {file}: {error.strerror}; name a folder that can be written") from None
-
-
-def _read_secret(file: Path) -> bytes:
-    try:
-        value = private.read(file).strip()
-        Secret(value)
-    except private.Exposed as error:
+        if not file.values():
+            if not is_new:
+                with contextlib.suppress(SchemaOutdated):
+                    sqlite_file.read(path, lambda _connection: None)  # or it is no database at all
+                missing = f"{path} is there without its secret {file.path}"
+                raise SettingsError(f"{missing}; restore that, or set TEMPPASS_SECRET")
+            file.create(secrets.token_hex(32).encode())
+        return Secret(*file.values(), source=_source(file))
+    except SecretUnusable as error:
         raise SettingsError(str(error)) from None
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"cannot use {file}: {error}; restore it, or set TEMPPASS_SECRET") from None
-    return value
+
+
+@contextlib.contextmanager
+def another_secret(settings: Settings, *, dry_run: bool = False) -> Iterator[Secret]:
+    """
+    Answer the new secret, with that of before beside it. Where an embedded store keeps its own, it takes the place of
+    that in the end, unless something is raised meanwhile or it is a dry run.
+
+    Raises SettingsError.
+    """
+    if settings.secret is None and _is_embedded(settings.store):
+        file = SecretFile(_path(settings.store))
+        try:
+            fresh = secrets.token_hex(32).encode()
+            if dry_run:
+                yield _fixed(file, file.expected(fresh))
+                return
+            with file.changing():
+                yield _fixed(file, file.prepare(fresh))
+                file.finish()
+        except SecretUnusable as error:
+            raise SettingsError(str(error)) from None
+        return
+    if settings.store == "memory:":
+        raise SettingsError("a memory store has another secret at each start; name a store that is kept")
+    if settings.secret is None or settings.secret_previous is None:
+        missing = "TEMPPASS_SECRET" if settings.secret is None else "TEMPPASS_SECRET_PREVIOUS"
+        what = "set TEMPPASS_SECRET to the new secret and TEMPPASS_SECRET_PREVIOUS to the one of before"
+        raise SettingsError(f"{missing} is missing; {what}")
+    yield Secret(*_given(settings))
+
+
+def _fixed(file: SecretFile, values: list[bytes]) -> Secret:
+    """Answer a secret that says where it comes from, and stays as it is."""
+    return Secret(*values, source=Source(file.place, lambda: values))
+
+
+def _given(settings: Settings) -> list[bytes]:
+    return [each.encode() for each in (settings.secret, settings.secret_previous) if each is not None]
+
+
+def _source(file: SecretFile) -> Source:
+    """Answer the files of a secret as what is read again where a seal does not open."""
+
+    def read() -> list[bytes]:
+        try:
+            if values := file.values():
+                return values
+        except SecretUnusable as error:
+            raise WrongSecret(str(error)) from None
+        raise WrongSecret(f"{file.path} is gone; restore it")
+
+    return Source(file.place, read)
 
 
 def configure_logging() -> None:

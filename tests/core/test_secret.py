@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import replace
 
-from temppass.core.secret import Secret, WrongSecret
+from temppass.core.secret import Secret, Source, WrongSecret
 from temppass.core.tokens import StoredKeys
 
 HERE, ELSEWHERE, HOUSE = "release-production", "prequal-staging", ""
@@ -125,7 +125,7 @@ def test_an_environment_of_before_is_sealed_anew_with_what_was_derived_for_it() 
 
 
 def test_secrets_are_read_again_where_a_seal_does_not_open() -> None:
-    secret = Secret(OLD, again=lambda: [NEW, OLD])
+    secret = Secret(OLD, source=Source("here", lambda: [NEW, OLD]))
     assert (secret.open(HERE, Secret(NEW).seal(HERE, KEYS, NONCE)), secret.fingerprints()) == (
         KEYS,
         Secret(NEW, OLD).fingerprints(),
@@ -134,7 +134,7 @@ def test_secrets_are_read_again_where_a_seal_does_not_open() -> None:
 
 def test_secrets_are_not_read_again_where_a_seal_opens() -> None:
     asked: list[str] = []
-    secret = Secret(OLD, again=lambda: asked.append("again") or [OLD])  # type: ignore[func-returns-value]
+    secret = Secret(OLD, source=Source("here", lambda: asked.append("again") or [OLD]))  # type: ignore[func-returns-value]
     secret.open(HERE, Secret(OLD).seal(HERE, KEYS, NONCE))
     assert asked == []
 

@@ -92,7 +92,7 @@ def test_a_secret_that_does_not_open_the_keys_is_told_at_once(settled: "Folder",
         "",
         [
             "error: the keys of environment 'release-production' were stored under another TEMPPASS_SECRET",
-            "hint: set the secret that the store was made with",
+            "hint: set the secret that the store is sealed under",
         ],
     )
 

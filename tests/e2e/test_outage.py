@@ -21,7 +21,7 @@ from tests.e2e.load import CONTRACTED, VIEWERS, Load, found
 
 #: what is asked while the database is away is answered within this time: a promise, and therefore measured
 ANSWER_S_MAX = 2
-_KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'temppass 2'"
+_KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'temppass 3'"
 READY, AWAY = (200, None), (503, "1")
 
 

@@ -16,6 +16,8 @@ from temppass.failure import Failure
 
 if TYPE_CHECKING:
     from temppass.core.act import ByShell
+    from temppass.core.secret import Secret
+    from temppass.service.sealing import Holder
     from temppass.settings import Settings
     from temppass.store import Store
     from temppass.wiring import Application as Application  # noqa: PLC0414 - the commands on a store have it from here
@@ -55,12 +57,21 @@ def settings_of(store: str | None) -> "Settings":
         raise Failure(str(error)) from None
 
 
-def assemble(settings: "Settings", *, read_only: bool = False) -> "Application":
+def assemble(settings: "Settings", *, read_only: bool = False, secret: "Secret | None" = None) -> "Application":
     """Open the store and build everything on it. Raises Failure."""
     from temppass import wiring  # noqa: PLC0415
 
     with opening():
-        return wiring.assemble(settings, read_only=read_only)
+        return wiring.assemble(settings, read_only=read_only, secret=secret)
+
+
+@contextlib.contextmanager
+def another_secret(settings: "Settings", *, dry_run: bool) -> "Iterator[tuple[Secret, Holder | None]]":
+    """Answer the secret that is to take the place of the present one, and who serves the store. Raises Failure."""
+    from temppass import wiring  # noqa: PLC0415
+
+    with opening(), wiring.another_secret(settings, dry_run=dry_run) as secret:
+        yield secret, wiring.holder(settings.store)
 
 
 @contextlib.contextmanager
@@ -117,6 +128,7 @@ def run(work: Callable[[], Awaitable[A]], new_loop: Callable[[], asyncio.Abstrac
     """Do `work` on an event loop of its own; what a store or a use case raises is the failure of a command."""
     from temppass.core.secret import WrongSecret  # noqa: PLC0415
     from temppass.service.credentials import UnknownApplication  # noqa: PLC0415
+    from temppass.service.sealing import NotYet  # noqa: PLC0415
     from temppass.store import SchemaOutdated, StoreUnavailable  # noqa: PLC0415
 
     async def main() -> A:
@@ -128,7 +140,9 @@ def run(work: Callable[[], Awaitable[A]], new_loop: Callable[[], asyncio.Abstrac
     except UnknownApplication as error:
         raise Failure(str(error), "declare it with `temppass catalogue apply`") from None
     except WrongSecret as error:
-        raise Failure(str(error), "set the secret that the store was made with") from None
+        raise Failure(str(error), "set the secret that the store is sealed under") from None
+    except NotYet as error:
+        raise Failure(f"these would not open the store any more: {error}", error.hint) from None
     except SchemaOutdated as error:
         raise Failure(str(error), "run `temppass store migrate`") from None
     except StoreUnavailable as error:

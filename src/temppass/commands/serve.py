@@ -6,7 +6,8 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from temppass.server import Tls
     from temppass.settings import Settings
     from temppass.wiring import Application
+
+    Rhythms = list[tuple[float, Callable[[], Awaitable[None]]]]
 
 
 @click.command()
@@ -91,13 +94,8 @@ def serve(  # noqa: C901 - its inner functions are counted with it
             application, settings, f"curl -s --cacert {tls.certificate}" if tls else "curl -s", url, demo
         )
 
-    from temppass.store import StoreUnavailable  # noqa: PLC0415 - the client does without the server
-
     async def answer(worker: "Application", ready: Callable[[], None]) -> None:
-        upkeep = worker.service.upkeep
-        await server.serve(worker.edge, listeners, tls, ready, upkeep.rhythms())
-        with contextlib.suppress(StoreUnavailable):
-            await upkeep.count()  # what the last seconds brought
+        await _answer(worker, lambda rhythms: server.serve(worker.edge, listeners, tls, ready, rhythms))
 
     async def answer_alone() -> None:
         async with closing(application.store):
@@ -122,6 +120,19 @@ def serve(  # noqa: C901 - its inner functions are counted with it
     else:
         lines = run(prepare_alone)
         Workers(work, lambda: announce(lines)).run(workers)
+
+
+async def _answer(worker: "Application", answering: "Callable[[Rhythms], Awaitable[None]]") -> None:
+    """Say that this process serves, answer requests, and say that it serves no more."""
+    from temppass.service.register import Process  # noqa: PLC0415 - the client does without the server
+    from temppass.store import StoreUnavailable  # noqa: PLC0415
+
+    register, upkeep = worker.service.register, worker.service.upkeep
+    await register.enter(Process(socket.gethostname(), os.getpid(), metadata.version("temppass")))
+    await answering(upkeep.rhythms())
+    with contextlib.suppress(StoreUnavailable):
+        await upkeep.count()  # what the last seconds brought
+        await register.leave()
 
 
 def _announce(lines: str, url: str, control_url: list[str]) -> None:

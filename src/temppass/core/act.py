@@ -239,6 +239,12 @@ class OperatorRevoke(Struct, frozen=True, tag="operator.revoke", tag_field="kind
     name: str
 
 
+class SecretRotate(Struct, frozen=True, tag="secret.rotate", tag_field="kind"):
+    """Everything that these environments and the house keep to themselves was sealed under another secret."""
+
+    environments: tuple[str, ...]
+
+
 class OlderAct(Struct, frozen=True, tag="older", tag_field="kind"):
     """What the first version of this program recorded, as it stands in its document."""
 
@@ -264,6 +270,7 @@ Act = (
     | ScheduleResume
     | OperatorCreate
     | OperatorRevoke
+    | SecretRotate
     | OlderAct
 )
 

@@ -208,6 +208,14 @@ class Count(Struct, frozen=True, gc=False):
     n: int
 
 
+class Server(Struct, frozen=True):
+    """A server that is up: when it said so last, and what it told of itself (service/register.py)."""
+
+    id: str
+    seen_at: int
+    document: bytes
+
+
 class Rewritten(Struct, frozen=True):
     """An environment as it is to be from now on (core/world.py); its version is one more than before."""
 

@@ -7,6 +7,7 @@ Source: RFC 5869, docs/design.md (a secret that can be changed).
 
 import contextlib
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -71,21 +72,35 @@ class _One:
         return HKDF(hashes.SHA256(), 32, salt=None, info=info).derive(self._value)
 
 
+class Source(NamedTuple):
+    """
+    Where secrets may change while the service runs: `read` answers them anew, at least one, and raises WrongSecret
+    where it cannot. `place` is the same for all who read the same ones.
+    """
+
+    place: str
+    read: Callable[[], Sequence[bytes]]
+
+
 class Secret:
     """
     What is sealed under the secret; everything that an environment keeps is random. The first version derived peppers
     and client keys from the secret too; those stay.
 
-    `values` are all that may open it, the present one first. `again` reads them anew: it is asked where a seal does not
-    open, because somebody may have changed them; it raises WrongSecret where it cannot. Raises ValueError for a value
-    that is too short.
+    `values` are all that may open it, the present one first; they are read anew from `source`, if there is one, where a
+    seal does not open. Raises ValueError for a value that is too short.
     """
 
-    def __init__(self, *values: bytes, again: Callable[[], Sequence[bytes]] | None = None) -> None:
+    def __init__(self, *values: bytes, source: Source | None = None) -> None:
         self._ones = [_One(value) for value in values]
         #: what opened something last: all who share the store know that one, also while some do not know the first yet
         self._proven = self._ones[0]
-        self._again = again
+        self._source = source
+
+    @property
+    def place(self) -> str | None:
+        """The place of the source, if there is one."""
+        return self._source.place if self._source is not None else None
 
     def fingerprints(self) -> tuple[str, ...]:
         """Answer what may be told of each value in public, in their order: whether it is the same as another."""
@@ -104,8 +119,8 @@ class Secret:
     def open(self, environment: str, sealed: bytes) -> StoredKeys:
         """Answer what an environment keeps. Raises WrongSecret."""
         keys = self._open(environment, sealed)
-        if keys is None and self._again is not None:
-            self._ones = [_One(value) for value in self._again()]
+        if keys is None and self._source is not None:
+            self._ones = [_One(value) for value in self._source.read()]
             keys = self._open(environment, sealed)
         if keys is None:
             which = "another TEMPPASS_SECRET" if len(self._ones) == 1 else "none of the secrets that are known here"
@@ -118,6 +133,7 @@ class Secret:
         keys, first = self.open(environment, sealed), self._ones[0]
         if self._proven is first:
             return None
+        self._proven = first
         return first.seal(environment, keys, nonce)
 
     def _open(self, environment: str, sealed: bytes) -> StoredKeys | None:

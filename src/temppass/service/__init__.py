@@ -22,8 +22,10 @@ from temppass.service.explain import Explainer
 from temppass.service.history import History
 from temppass.service.operators import Operators
 from temppass.service.plans import Plans
+from temppass.service.register import Register
 from temppass.service.resets import Resets
 from temppass.service.schedules import Schedules
+from temppass.service.sealing import Sealing
 from temppass.service.sessions import Sessions
 from temppass.service.upkeep import PAUSE_S, Upkeep
 from temppass.store import Store
@@ -50,6 +52,8 @@ class Service(NamedTuple):
     corrections: Corrections
     applications: Applications
     plans: Plans
+    register: Register
+    sealing: Sealing
 
     async def world(self, environment: str) -> World:
         """Answer the present world, for its public keys and domains."""
@@ -71,7 +75,7 @@ def serve_from(
     """
     context = Context(store, secret, policy, clock)
     history, desk = History(context), Desk(context)
-    counters = Counters(context, desk)
+    counters, register = Counters(context, desk), Register(context)
     decisions = Decisions(context, counters)
     return Service(
         context,
@@ -81,7 +85,7 @@ def serve_from(
         Resets(context, counters),
         Catalogues(context, desk),
         history,
-        Upkeep(context, history, counters, pause_s),
+        Upkeep(context, history, counters, register, pause_s),
         desk,
         Operators(context, desk),
         Schedules(context, desk),
@@ -92,4 +96,6 @@ def serve_from(
         Corrections(context, desk, counters),
         Applications(context, desk),
         Plans(context, desk, counters),
+        register,
+        Sealing(context),
     )

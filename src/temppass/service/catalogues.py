@@ -57,6 +57,7 @@ class Catalogues:
         An application that it takes out loses all that it was given, also if it returns. Source: design decision 8.24.
         """
         now, id_ = self._context.clock(), self._context.act_id()
+        await self._context.prove_secret()
 
         def change(old: EnvironmentRecord | None) -> Amendment[Applied]:
             applied, changed = self._applied(environment, old, new, now)

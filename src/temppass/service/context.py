@@ -105,6 +105,15 @@ class Context:
         finally:
             self._large.release()
 
+    async def prove_secret(self) -> None:
+        """
+        See to it that what comes into being is sealed under the secret that opens what is there. Raises WrongSecret.
+        """
+        for name in (await self.store.environments())[:1]:
+            record = await self.store.load(name)
+            assert record is not None  # what there is stays
+            self.secret.open(name, record.sealed_keys)
+
     def new_keys(self, environment: str) -> bytes:
         """Make the keys of an environment that comes into being, sealed."""
         keys = generate_keys(

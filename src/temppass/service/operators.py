@@ -106,6 +106,7 @@ class Operators:
 
     async def _found(self) -> None:
         """See to it that there is a house."""
+        await self._context.prove_secret()
 
         def prepare(house: World) -> Plan[None]:
             if house.version:

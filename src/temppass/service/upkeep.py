@@ -18,6 +18,7 @@ from temppass.core.world import World
 from temppass.service.context import Context, keys_of
 from temppass.service.counters import Counters
 from temppass.service.history import PAGE, History
+from temppass.service.register import SAY_S, Register
 from temppass.service.worlds import Plan
 from temppass.store import IntegrationKey, Stale, Store
 
@@ -37,17 +38,20 @@ FORGET_EVERY_MS = 3_600_000
 
 
 class Upkeep:
-    def __init__(self, context: Context, history: History, counters: Counters, pause_s: float = PAUSE_S) -> None:
+    def __init__(
+        self, context: Context, history: History, counters: Counters, register: Register, pause_s: float = PAUSE_S
+    ) -> None:
         self._context = context
         self._history = history
         self._counters = counters
+        self._register = register
         self._pause_s = pause_s
         self._forgot_at: int | None = None
         self.sweeper = Sweeper(context.store, pause_s)
 
     def rhythms(self) -> list[tuple[float, Callable[[], Awaitable[None]]]]:
         """Answer what is to be done again and again, each with its pause in seconds."""
-        return [(TICK_S, self.tick), (SEAL_S, self.seal), (COUNT_S, self.count)]
+        return [(TICK_S, self.tick), (SEAL_S, self.seal), (COUNT_S, self.count), (SAY_S, self._register.say)]
 
     async def tick(self) -> None:
         """Fire the recurring resets that are due and that nobody has asked about, and sweep what is dead."""
@@ -66,6 +70,7 @@ class Upkeep:
                 await context.worlds.ask(environment, prepare)
         await self.sweeper.sweep(now, retention_ms)
         await self._counters.sweep(now)
+        await self._register.forget(now)
         await self._forget(now)
 
     async def _forget(self, now: int) -> None:

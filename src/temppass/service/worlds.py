@@ -17,7 +17,7 @@ from temppass.core.catalogue import EMPTY
 from temppass.core.model import NOTHING, Changes, Found
 from temppass.core.refusal import InvalidToken, Refusal
 from temppass.core.secret import Secret
-from temppass.core.tokens import Grant, Keyring
+from temppass.core.tokens import Grant, Keyring, StoredKeys
 from temppass.core.world import HOUSE, EnvironmentRecord, World
 from temppass.store import Keys, Outdated, Store, StoreUnavailable
 
@@ -34,8 +34,9 @@ Plan = tuple[Keys, Callable[[Found], tuple[A, Changes]]]
 
 class _Known(NamedTuple):
     world: World
-    #: what its keyring was read from; to read one takes long (75 ms), and a new world seldom has other keys
+    #: what its keyring was read from, sealed and not; to read one takes long (75 ms), and a new world seldom has others
     sealed_keys: bytes
+    keys: StoredKeys
     #: by access token; a new world starts with none
     verified: dict[str, Grant]
 
@@ -111,11 +112,15 @@ class Worlds:
         known = self._known.get(environment)
         if record is not None and known is not None and known.world.version == record.version:
             return known.world
-        world = self._world(environment, record)
         if record is None:  # so that the names in requests cannot make anything grow
             self._known.pop(environment, None)
+            return World(environment, EnvironmentRecord(0, EMPTY, {}, {}, b""), keyring=None)
+        if known is not None and known.sealed_keys == record.sealed_keys:
+            keys = known.keys
         else:
-            self._known[environment] = _Known(world, record.sealed_keys, {})
+            keys = self._secret.open(environment, record.sealed_keys)
+        world = self._world(environment, record, keys)
+        self._known[environment] = _Known(world, record.sealed_keys, keys, {})
         return world
 
     def grant(self, world: World, token: str | None, now: int) -> Grant:
@@ -137,26 +142,17 @@ class Worlds:
             known.verified[token] = grant
         return grant
 
-    def _world(self, environment: str, record: EnvironmentRecord | None) -> World:
-        if record is None:
-            return World(environment, EnvironmentRecord(0, EMPTY, {}, {}, b""), keyring=None)
+    def _world(self, environment: str, record: EnvironmentRecord, keys: StoredKeys) -> World:
         known = self._known.get(environment)
-        if known is not None and known.sealed_keys == record.sealed_keys:
-            world = known.world
-            return World(
-                environment,
-                record,
-                keyring=world.keyring,
-                pepper=world.pepper,
-                client_key=world.client_key,
-                chain_key=world.chain_key,
-            )
-        keys = self._secret.open(environment, record.sealed_keys)
+        if known is not None and known.keys == keys:  # also where they were sealed anew
+            keyring = known.world.keyring
+        else:
+            # a house has keys because servers of before look for them, though it signs nothing; some have none
+            keyring = Keyring(keys, self._media_algorithm) if keys.keys else None
         return World(
             environment,
             record,
-            # a house has keys because servers of before look for them, though it signs nothing; some have none
-            keyring=Keyring(keys, self._media_algorithm) if keys.keys else None,
+            keyring=keyring,
             pepper=keys.pepper,
             client_key=keys.client_key,
             chain_key=keys.chain_key,

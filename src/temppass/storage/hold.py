@@ -33,7 +33,8 @@ class Hold:
         except BlockingIOError:
             who = _WHO.match(os.pread(self._handle, _WHO_BYTES_MAX, 0))
             os.close(self._handle)
-            raise StoreHeld(f"{path} is served by {_named(who)} already") from None
+            process = int(who[1]) if who is not None else None
+            raise StoreHeld(f"{path} is served by {_named(who)} already", process) from None
         self.tell("")
 
     def tell(self, url: str) -> None:

@@ -24,6 +24,7 @@ from temppass.core.model import (
     Raise,
     Recorded,
     Registered,
+    Server,
     Subject,
     SubjectKind,
 )
@@ -32,6 +33,7 @@ from temppass.core.world import HOUSE, EnvironmentRecord, read_environment
 from temppass.store import (
     LEDGER_READ_BYTES_MAX,
     Amendment,
+    AmendmentOfAll,
     IntegrationKey,
     Keys,
     LargeLedger,
@@ -39,6 +41,7 @@ from temppass.store import (
     Stale,
     Standing,
     Tallied,
+    Whole,
 )
 
 A = TypeVar("A")
@@ -63,6 +66,7 @@ class MemoryStore:
         self._counts: dict[tuple[str, int, str, str, str], int] = {}
         self._sealed: dict[str, tuple[Sealed, ...]] = {}
         self._anchors: dict[str, Anchor] = {}
+        self._servers: dict[str, Server] = {}
 
     async def transact(self, keys: Keys, step: Callable[[Found], tuple[A, Changes]]) -> A:
         await asyncio.sleep(0)  # let others run in between, as every real store does
@@ -113,6 +117,22 @@ class MemoryStore:
         if record is not None:
             self._records.append((environment, record))
         return answer
+
+    async def amend_all(self, change: Callable[[Whole], AmendmentOfAll[A]]) -> A:
+        answer, changed, record = change(Whole(dict(self._environments), tuple(self._servers.values())))
+        self._environments |= changed
+        if record is not None:
+            self._records.append((HOUSE, record))
+        return answer
+
+    async def announce(self, server: Server) -> None:
+        self._servers[server.id] = server
+
+    async def withdraw(self, id_: str) -> None:
+        self._servers.pop(id_, None)
+
+    async def forget_servers(self, before: int) -> None:
+        self._servers = {id_: each for id_, each in self._servers.items() if each.seen_at >= before}
 
     async def environments(self) -> list[str]:
         return sorted(self._environments)

@@ -23,14 +23,15 @@ from temppass.core.model import (
     Ledger,
     Recorded,
     Registered,
+    Server,
     Subject,
     SubjectKind,
 )
 from temppass.core.reset import Aim, Tally
-from temppass.core.world import EnvironmentRecord, read_environment, rewritten
+from temppass.core.world import HOUSE, EnvironmentRecord, read_environment, rewritten
 from temppass.storage import postgres_sql as sql
 from temppass.storage.postgres_lane import Lane
-from temppass.storage.postgres_link import Line
+from temppass.storage.postgres_link import NAMES_OF_BEFORE, Line
 from temppass.storage.postgres_rows import columns, ledger_of, raises_of, record_row
 from temppass.storage.postgres_schema import migrate
 from temppass.storage.schema import migrations
@@ -38,12 +39,14 @@ from temppass.storage.search import AFTER_ALL, BEFORE_ALL, anchor_of, recorded_o
 from temppass.storage.titles import Titles
 from temppass.store import (
     Amendment,
+    AmendmentOfAll,
     IntegrationKey,
     Keys,
     SchemaOutdated,
     Stale,
     Standing,
     Tallied,
+    Whole,
 )
 
 A = TypeVar("A")
@@ -104,6 +107,38 @@ class PostgresStore:
                 return await self._others.once(amend)
             except _LostRace:
                 continue
+
+    async def amend_all(self, change: Callable[[Whole], AmendmentOfAll[A]]) -> A:
+        async def amend(connection: Connection) -> A:
+            async with connection.transaction():
+                await connection.execute(sql.HOLD_SERVERS)
+                servers = tuple(Server(*row) for row in await connection.fetch(sql.SERVERS))
+                older = tuple(row["program"] for row in await connection.fetch(sql.OLDER_PROGRAMS, NAMES_OF_BEFORE))
+                found = {name: read_environment(document) for name, document in await connection.fetch(sql.WHOLE)}
+                answer, changed, record = change(Whole(found, servers, older))
+                for name, each in sorted(changed.items()):
+                    before = found[name].version if name in found else 0
+                    row = (name, each.version, rewritten(each).document, before)
+                    if not await connection.fetchval(sql.WRITE_ENVIRONMENT, *row):
+                        raise _LostRace
+                if record is not None:
+                    await connection.execute(sql.ADD_RECORD, *record_row(HOUSE, record), list(record.subjects))
+            return answer
+
+        while True:
+            try:
+                return await self._others.once(amend)
+            except _LostRace:
+                continue
+
+    async def announce(self, server: Server) -> None:
+        await self._fetch(sql.WRITE_SERVER, *astuple(server))
+
+    async def withdraw(self, id_: str) -> None:
+        await self._fetch(sql.REMOVE_SERVER, id_)
+
+    async def forget_servers(self, before: int) -> None:
+        await self._fetch(sql.FORGET_SERVERS, before)
 
     async def environments(self) -> list[str]:
         return [row["name"] for row in await self._fetch(sql.ENVIRONMENTS)]

@@ -29,8 +29,11 @@ BACKOFF_S = (0.05, 1.0)
 
 #: plans are made once a connection, always by the primary key: a table that grows by millions within minutes outruns
 #: the statistics that would choose otherwise
+#: what programs of this version are called among the sessions of the database, and what those of before were
+NAME, NAMES_OF_BEFORE = "temppass 3", ("temppass", "temppass 2")
+
 _SETTINGS = {
-    "application_name": "temppass 2",
+    "application_name": NAME,
     "statement_timeout": str(STATEMENT_MS),
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",

@@ -15,6 +15,21 @@ ON CONFLICT (name) DO UPDATE SET version = excluded.version, document = excluded
 WHERE present.version = $4
 RETURNING true
 """
+WHOLE = "SELECT name, document FROM temppass.environment ORDER BY name"
+# whoever says that it is up waits for whoever looks who is, and looks itself after that
+HOLD_SERVERS = "LOCK TABLE temppass.server IN SHARE MODE"
+SERVERS = "SELECT id, seen_at, document FROM temppass.server ORDER BY id"
+# what is asked of the catalogue of all sessions needs no rights
+OLDER_PROGRAMS = """
+SELECT DISTINCT concat(application_name, ' from ' || host(client_addr)) AS program FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = ANY ($1::text[]) ORDER BY program
+"""
+WRITE_SERVER = """
+INSERT INTO temppass.server (id, seen_at, document) VALUES ($1, $2, $3)
+ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, document = excluded.document
+"""
+REMOVE_SERVER = "DELETE FROM temppass.server WHERE id = $1"
+FORGET_SERVERS = "DELETE FROM temppass.server WHERE seen_at < $1"
 ADD_RECORD = """
 WITH named AS (
     INSERT INTO temppass.target (environment, subject, act)

@@ -29,6 +29,7 @@ from temppass.core.model import (
     Ledger,
     Recorded,
     Registered,
+    Server,
     Subject,
     SubjectKind,
 )
@@ -40,6 +41,7 @@ from temppass.store import (
     BATCH_MAX,
     WAITING_MAX,
     Amendment,
+    AmendmentOfAll,
     IntegrationKey,
     Keys,
     Stale,
@@ -47,6 +49,7 @@ from temppass.store import (
     StoreBusy,
     StoreUnavailable,
     Tallied,
+    Whole,
 )
 
 A = TypeVar("A")
@@ -81,6 +84,18 @@ class _Asks(ABC):
 
     async def amend(self, environment: str, change: Callable[[EnvironmentRecord | None], Amendment[A]]) -> A:
         return await self._submit(lambda transaction: transaction.amend(environment, change))
+
+    async def amend_all(self, change: Callable[[Whole], AmendmentOfAll[A]]) -> A:
+        return await self._submit(lambda transaction: transaction.amend_all(change))
+
+    async def announce(self, server: Server) -> None:
+        await self._submit(lambda transaction: transaction.announce(server), is_chore=True)
+
+    async def withdraw(self, id_: str) -> None:
+        await self._submit(lambda transaction: transaction.withdraw(id_), is_chore=True)
+
+    async def forget_servers(self, before: int) -> None:
+        await self._submit(lambda transaction: transaction.forget_servers(before), is_chore=True)
 
     async def environments(self) -> list[str]:
         return await self._submit(lambda transaction: transaction.environments())

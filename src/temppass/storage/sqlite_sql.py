@@ -99,6 +99,11 @@ DELETE FROM counter WHERE (environment, minute, channel, pass, what) IN (
     SELECT environment, minute, channel, pass, what FROM counter WHERE minute < ? LIMIT ?
 )
 """
+WHOLE = "SELECT name, document FROM environment ORDER BY name"
+WRITE_SERVER = """
+INSERT INTO server (id, seen_at, document) VALUES (?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, document = excluded.document
+"""
 WRITE_ENVIRONMENT = """
 INSERT INTO environment (name, version, document) VALUES (?, ?, ?)
 ON CONFLICT (name) DO UPDATE SET version = excluded.version, document = excluded.document

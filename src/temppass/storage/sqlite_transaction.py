@@ -25,6 +25,7 @@ from temppass.core.model import (
     Recorded,
     Registered,
     Rewritten,
+    Server,
     Subject,
     SubjectKind,
 )
@@ -36,6 +37,7 @@ from temppass.storage.titles import Titles
 from temppass.store import (
     LEDGER_READ_BYTES_MAX,
     Amendment,
+    AmendmentOfAll,
     IntegrationKey,
     Keys,
     LargeLedger,
@@ -43,6 +45,7 @@ from temppass.store import (
     Stale,
     Standing,
     Tallied,
+    Whole,
 )
 
 A = TypeVar("A")
@@ -114,6 +117,25 @@ class Transaction:
         if record is not None:
             self._add_record(environment, record)
         return answer
+
+    def amend_all(self, change: Callable[[Whole], AmendmentOfAll[A]]) -> A:
+        environments = {name: read_environment(row) for name, row in self._execute(sql.WHOLE)}
+        servers = tuple(Server(*row) for row in self._execute("SELECT id, seen_at, document FROM server ORDER BY id"))
+        answer, changed, record = change(Whole(environments, servers))
+        for name, each in changed.items():
+            self._rewrite(name, rewritten(each))
+        if record is not None:
+            self._add_record(HOUSE, record)
+        return answer
+
+    def announce(self, server: Server) -> None:
+        self._execute(sql.WRITE_SERVER, astuple(server))
+
+    def withdraw(self, id_: str) -> None:
+        self._execute("DELETE FROM server WHERE id = ?", (id_,))
+
+    def forget_servers(self, before: int) -> None:
+        self._execute("DELETE FROM server WHERE seen_at < ?", (before,))
 
     def environments(self) -> list[str]:
         return [name for (name,) in self._execute("SELECT name FROM environment ORDER BY name")]
