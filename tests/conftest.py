@@ -18,8 +18,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from joserfc._rfc7518.rsa_key import RSABinding, RSADictKey
+from joserfc._rfc7518.rsa_key import RSABinding
 
 from temppass.storage.postgres import PostgresStore
 
@@ -81,22 +80,12 @@ sys.addaudithook(_no_process_unseen)
 @pytest.fixture(scope="session", autouse=True)
 def rsa_keys_are_at_hand() -> Iterator[None]:
     """
-    To make an RSA key takes 70 ms and to read one 40, in OpenSSL, and nearly every test needs an environment: eight go
-    round, so that no environment has the key of the one before, and each is read once. Processes make their own.
+    To make an RSA key takes 70 ms, in OpenSSL, and nearly every test needs an environment: eight go round, so that no
+    environment has the key of the one before. Processes make their own.
     """
     made = itertools.cycle([functools.cache(partial(RSABinding.generate_private_key, 2048)) for _ in range(8)])
-    read: dict[object, RSAPrivateKey] = {}
-    whole = RSABinding.import_private_key
-
-    def import_private_key(fields: RSADictKey) -> RSAPrivateKey:
-        key = (*sorted(fields.items()),)
-        if key not in read:
-            read[key] = whole(fields)
-        return read[key]
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RSABinding, "generate_private_key", lambda _size: next(made)())
-        patch.setattr(RSABinding, "import_private_key", import_private_key)
         yield
 
 

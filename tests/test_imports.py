@@ -37,6 +37,7 @@ PLANTED = {
     "only the tokens know cryptography": {
         "core.calendar": "cryptography",
         "core.world": "joserfc",
+        "core.keys": "joserfc",
         "service.sessions": "joserfc",
         "web.dcr": "cryptography",
     },

@@ -41,6 +41,10 @@ class Settings(Struct, frozen=True):
     audit_days: int
     #: whether clients come by https although this server does not speak it
     https: bool
+    #: how long others may keep a copy of the key set, in seconds
+    jwks_s: int
+    #: how old the newest signing key becomes, in days; None makes no other by itself
+    key_rotation_days: int | None
     #: a log line for each request
     log_requests: bool
 
@@ -63,12 +67,16 @@ VARIABLES = (
     Variable("TEMPPASS_SESSIONS_PER_SECOND", "50", "sessions that an application may open"),
     Variable("TEMPPASS_AUDIT_DAYS", "400", "how long records of acts are kept"),
     Variable("TEMPPASS_HTTPS", "0", "1 where a proxy ends TLS, so that URLs begin with https"),
+    Variable("TEMPPASS_JWKS_SECONDS", "300", "how long a copy of the key set is kept"),
+    Variable("TEMPPASS_KEY_ROTATION", "off", "off, or days after which signing keys are rotated"),
     Variable("TEMPPASS_LOG_REQUESTS", "0", "1 writes a line for each request"),
 )
 
 _SECONDS_MAX = 31_536_000
 _SESSIONS_MAX = 10_000
 _DAYS_MAX = 36_500
+#: of a copy of the key set: a rotation takes twice as long
+_JWKS_SECONDS_MAX = 86_400
 
 
 def read_settings(environ: Mapping[str, str], *, store: str | None = None) -> Settings:
@@ -105,6 +113,8 @@ def read_settings(environ: Mapping[str, str], *, store: str | None = None) -> Se
         sessions_per_s=_sessions("TEMPPASS_SESSIONS_PER_SECOND", text("TEMPPASS_SESSIONS_PER_SECOND")),
         audit_days=_count("TEMPPASS_AUDIT_DAYS", text("TEMPPASS_AUDIT_DAYS"), _DAYS_MAX, "number of days"),
         https=text("TEMPPASS_HTTPS") == "1",
+        jwks_s=_count("TEMPPASS_JWKS_SECONDS", text("TEMPPASS_JWKS_SECONDS"), _JWKS_SECONDS_MAX, "number of seconds"),
+        key_rotation_days=_rotation(text("TEMPPASS_KEY_ROTATION")),
         log_requests=text("TEMPPASS_LOG_REQUESTS") == "1",
     )
 
@@ -125,6 +135,11 @@ def _seconds(name: str, value: str) -> int:
 
 def _sessions(name: str, value: str) -> int:
     return _count(name, value, _SESSIONS_MAX, "number of sessions")
+
+
+def _rotation(value: str) -> int | None:
+    name = "TEMPPASS_KEY_ROTATION"
+    return None if value == "off" else _count(name, value, _DAYS_MAX, "number of days, and not off")
 
 
 def _count(name: str, value: str, most: int, what: str) -> int:

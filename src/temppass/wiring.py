@@ -57,6 +57,8 @@ def assemble(
         media_algorithm=settings.media_algorithm,
         sessions_per_s=settings.sessions_per_s,
         audit_ms=settings.audit_days * 86_400_000,
+        jwks_ms=settings.jwks_s * 1000,
+        rotation_ms=settings.key_rotation_days * 86_400_000 if settings.key_rotation_days is not None else None,
     )
     service = serve_from(store, secret, policy, clock)
     edge = Edge(

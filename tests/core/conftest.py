@@ -4,7 +4,8 @@ One pair of keys for all tests of the core: making them costs a tenth of a secon
 
 import pytest
 
-from temppass.core.tokens import Keyring, StoredKeys, generate_keys
+from temppass.core.keys import StoredKeys, begun
+from temppass.core.tokens import Keyring, make_pair
 
 #: what a test need not make anew
 RANDOM = {"pepper": b"p" * 32, "client_key": b"c" * 32, "chain_key": b"h" * 32}
@@ -12,7 +13,7 @@ RANDOM = {"pepper": b"p" * 32, "client_key": b"c" * 32, "chain_key": b"h" * 32}
 
 @pytest.fixture(scope="session")
 def stored_keys() -> StoredKeys:
-    return generate_keys(("rsa", "ec"), **RANDOM)
+    return begun(make_pair(("rsa", "ec")), 0, **RANDOM)
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import replace
 
+from temppass.core.keys import StoredKeys
 from temppass.core.secret import Secret, Source, WrongSecret
-from temppass.core.tokens import StoredKeys
 
 HERE, ELSEWHERE, HOUSE = "release-production", "prequal-staging", ""
 OLD, NEW, OTHER = b"s" * 32, b"t" * 32, b"u" * 32

@@ -18,15 +18,15 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 from temppass import MediaToken, MediaTokenStatus, MediaTokenVerifier
+from temppass.core.keys import StoredKeys, begun
 from temppass.core.refusal import InvalidStatement, InvalidToken, Refusal
 from temppass.core.tokens import (
     TOKEN_CHARACTERS_MAX,
     Grant,
     Keyring,
     Statement,
-    StoredKeys,
-    generate_keys,
     hash_client_secret,
+    make_pair,
     read_access_token,
     read_statement,
     same,
@@ -37,7 +37,7 @@ from temppass.core.tokens import (
 
 NOW_S = 1_767_261_600
 #: 32 bytes each, of which a test needs no others
-RANDOM = {"pepper": b"p" * 32, "client_key": b"c" * 32, "chain_key": b"h" * 32}
+RANDOM: Any = {"pepper": b"p" * 32, "client_key": b"c" * 32, "chain_key": b"h" * 32}
 HERE, ELSEWHERE = "release-production", "prequal-staging"
 
 GRANT = Grant("client", "ops", 3, frozenset(["api:client:v2", "temporary:passes:owner"]), (NOW_S + 21_600) * 1000)
@@ -244,7 +244,7 @@ def test_where_and_when_an_access_token_is_good(keyring: Keyring, environment: s
 )
 def test_a_well_signed_token_without_its_claims_is_refused(keyring: Keyring, claims: dict[str, Any]) -> None:
     with pytest.raises(InvalidToken):
-        read_access_token(keyring, keyring.sign_access(claims), HERE, NOW_S)
+        read_access_token(keyring, keyring.sign_access(claims, NOW_S * 1000), HERE, NOW_S)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_a_well_signed_token_without_its_claims_is_refused(keyring: Keyring, cla
 )
 def test_a_well_signed_statement_without_its_claims_is_refused(keyring: Keyring, claims: dict[str, Any]) -> None:
     with pytest.raises(InvalidStatement):
-        read_statement(keyring, keyring.sign_statement(claims), HERE, NOW_S)
+        read_statement(keyring, keyring.sign_statement(claims, NOW_S * 1000), HERE, NOW_S)
 
 
 def test_an_oversized_token_is_not_even_read(keyring: Keyring) -> None:
@@ -270,7 +270,7 @@ def test_an_oversized_token_is_not_even_read(keyring: Keyring) -> None:
 
 
 def test_a_foreign_environments_keys_sign_nothing_here(keyring: Keyring) -> None:
-    foreign = Keyring(generate_keys(("rsa", "ec"), **RANDOM), "ES256")
+    foreign = Keyring(begun(make_pair(("rsa", "ec")), 0, **RANDOM), "ES256")
     with pytest.raises(InvalidToken):
         read_access_token(keyring, access(foreign), HERE, NOW_S)
 
@@ -339,7 +339,10 @@ def test_issuer_and_environment_are_checked_where_they_are_expected(
     before = {name: value for name, value in claims.items() if name not in {"iss", "aud"}}
     told = [
         verifier.verify(
-            keyring.sign_media(written), expected_channel="REF", expected_resource=None, now_ms=NOW_S * 1000
+            keyring.sign_media(written, NOW_S * 1000),
+            expected_channel="REF",
+            expected_resource=None,
+            now_ms=NOW_S * 1000,
         )[0]
         for written in (claims, before)
     ]
@@ -359,7 +362,7 @@ def test_issuer_and_environment_are_checked_where_they_are_expected(
 def test_a_media_token_without_its_claims_is_an_unknown_error(
     keyring: Keyring, claims: dict[str, Any], status: MediaTokenStatus
 ) -> None:
-    assert verified(keyring, keyring.sign_media(claims)) == (status, None)
+    assert verified(keyring, keyring.sign_media(claims, NOW_S * 1000)) == (status, None)
 
 
 def test_forged_media_tokens(keyring: Keyring, forgeries: dict[str, str]) -> None:
@@ -379,7 +382,7 @@ def test_what_is_no_media_token_has_no_format(keyring: Keyring, serialized: str)
 
 
 def test_another_servers_media_token_has_a_bad_signature(keyring: Keyring) -> None:
-    foreign = Keyring(generate_keys(("other-rsa", "other-ec"), **RANDOM), "ES256")
+    foreign = Keyring(begun(make_pair(("other-rsa", "other-ec")), 0, **RANDOM), "ES256")
     assert verified(keyring, write_media_token(foreign, MEDIA)) == (MediaTokenStatus.INVALID_SIGNATURE, None)
 
 
@@ -407,6 +410,6 @@ def test_a_verifier_ignores_keys_that_it_does_not_understand() -> None:
         {"kty": "moon"},
         {"kid": "none"},
     ]
-    ring = Keyring(generate_keys(("rsa", "ec"), **RANDOM), "ES256")
+    ring = Keyring(begun(make_pair(("rsa", "ec")), 0, **RANDOM), "ES256")
     ring.jwks = {"keys": [*strangers, *ring.jwks["keys"]]}
     assert verified(ring, write_media_token(ring, MEDIA)) == (VALID, MEDIA)

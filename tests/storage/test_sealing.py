@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from temppass.core.act import ByShell, SecretRotate, read_record
 from temppass.core.catalogue import EMPTY, Application, Catalogue
+from temppass.core.keys import StoredKeys
 from temppass.core.model import Recorded, Server
 from temppass.core.secret import Secret, Source, WrongSecret
-from temppass.core.tokens import StoredKeys
 from temppass.core.world import HOUSE, SCOPE_V2, EnvironmentRecord
 from temppass.service import Service, serve_from
 from temppass.service.register import GONE_MS, Process

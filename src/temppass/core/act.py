@@ -28,6 +28,7 @@ from temppass.core.refusal import InvalidRequest
 LINK_BYTES = 32
 
 _RECURRING = uuid.UUID("0f0d1c0e-7b3a-5e7e-9d1f-6a5f0f9f4c52")
+_ROTATION = uuid.UUID("b3a6a2f4-51c7-5d0b-8f3e-2f6d7c9e4a10")
 
 
 # --- who acted
@@ -211,6 +212,17 @@ class StatementRevoke(Struct, frozen=True, tag="statement.revoke", tag_field="ki
     application_id: str
 
 
+class KeysRotate(Struct, frozen=True, tag="keys.rotate", tag_field="kind"):
+    """
+    Signing keys were made, and are known as `kids`. Where the present ones were compromised they are those that `ended`
+    at once, and all that they had signed with them.
+    """
+
+    kids: tuple[str, ...]
+    compromised: bool
+    ended: tuple[str, ...] = ()
+
+
 class SchedulePause(Struct, frozen=True, tag="schedule.pause", tag_field="kind"):
     """No moment of a recurring reset is due from now on."""
 
@@ -266,6 +278,7 @@ Act = (
     | CatalogueApply
     | StatementMint
     | StatementRevoke
+    | KeysRotate
     | SchedulePause
     | ScheduleResume
     | OperatorCreate
@@ -389,6 +402,11 @@ def read_record(document: bytes) -> Record:
 def recurring_id(environment: str, channel_id: str, pass_id: str, due_at: int) -> str:
     """Name a recurring reset by what it is, so that two nodes cannot make two of it."""
     return str(uuid.uuid5(_RECURRING, f"{environment}/{channel_id}/{pass_id}/{due_at}"))
+
+
+def rotation_id(environment: str, kid: str) -> str:
+    """Name a rotation by the key that has grown old, so that two nodes cannot make two of it."""
+    return str(uuid.uuid5(_ROTATION, f"{environment}/{kid}"))
 
 
 # --- the chain

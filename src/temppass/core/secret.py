@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec.structs import replace
 
-from temppass.core.tokens import StoredKeys
+from temppass.core.keys import StoredKeys
 
 SECRET_BYTES_MIN = 32
 _FINGERPRINT_BYTES = 8

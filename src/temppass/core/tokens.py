@@ -16,17 +16,26 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from enum import StrEnum
+from operator import itemgetter
 from typing import Any
 
 import msgspec
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric.rsa import (
+    RSAPrivateKey,
+    RSAPrivateNumbers,
+    RSAPublicKey,
+    RSAPublicNumbers,
+)
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
+from joserfc.util import base64_to_int
 from msgspec import Struct
 
+from temppass.core.keys import Jwk, Pair, StoredKeys
 from temppass.core.refusal import InvalidStatement, InvalidToken
 
 ISSUER = "auth.adobe.com"
@@ -63,57 +72,83 @@ def same(left: bytes, right: bytes) -> bool:
 # --- the keys of one environment
 
 
-class StoredKeys(Struct, frozen=True):
-    """What an environment keeps sealed: private JWKs, and the random keys of its digests, client secrets and chain."""
-
-    keys: tuple[dict[str, Any], ...]
-    #: 32 bytes each; empty in what the first version stored
-    pepper: bytes = b""
-    client_key: bytes = b""
-    chain_key: bytes = b""
-
-
-def generate_keys(kids: tuple[str, str], *, pepper: bytes, client_key: bytes, chain_key: bytes) -> StoredKeys:
+def make_pair(kids: tuple[str, str]) -> Pair:
     """
-    Make the keys of a new environment: RSA 2048 for statements and access tokens, P-256 for media tokens.
+    Make an RSA key of 2048 bits, for statements and access tokens, and one on P-256, for media tokens.
 
-    `pepper`, `client_key` and `chain_key` are 32 random bytes each.
+    It takes long (50 to 200 ms), during which OpenSSL leaves the interpreter to others: it belongs in a thread.
     """
     rsa_kid, ec_kid = kids
     rsa_key = RSAKey.generate_key(2048, {"kid": rsa_kid, "use": "sig", "alg": "RS256"})
     ec_key = ECKey.generate_key("P-256", {"kid": ec_kid, "use": "sig", "alg": "ES256"})
-    signing = (dict(rsa_key.as_dict(private=True)), dict(ec_key.as_dict(private=True)))
-    return StoredKeys(signing, pepper, client_key, chain_key)
+    return dict(rsa_key.as_dict(private=True)), dict(ec_key.as_dict(private=True))
 
 
 class Keyring:
-    """The keys of one environment, ready for use. `jwks` is the public half (RFC 7517 §5)."""
+    """
+    The keys of one environment, ready for use. `jwks` is the public half (RFC 7517 §5). Which key signs is a matter of
+    `now`, in milliseconds.
+    """
 
     def __init__(self, stored: StoredKeys, media_algorithm: str) -> None:
-        keys = [RSAKey.import_key(jwk) if jwk["kty"] == "RSA" else ECKey.import_key(jwk) for jwk in stored.keys]
+        keys = [_imported(jwk) for jwk in stored.keys]
         self.by_kid = {str(key.kid): key for key in keys}
         self.jwks = {"keys": [dict(key.as_dict(private=False)) for key in keys]}
-        self._sign = _signer(next(key for key in keys if isinstance(key, RSAKey)))
-        self._sign_media = (
-            _signer(next(key for key in keys if isinstance(key, ECKey))) if media_algorithm == "ES256" else self._sign
-        )
+        signers = [
+            (stored.life(jwk).signs_from, jwk["kty"], _signer(key))
+            for jwk, key in zip(stored.keys, keys, strict=True)
+            if key.is_private
+        ]
+        # the latest first; of two that came at once the one that servers of before would take
+        signers.sort(key=itemgetter(0), reverse=True)
+        media = "EC" if media_algorithm == "ES256" else "RSA"
+        self._signers = tuple((since, sign) for since, kind, sign in signers if kind == "RSA")
+        self._media_signers = tuple((since, sign) for since, kind, sign in signers if kind == media)
 
-    def sign_statement(self, claims: dict[str, Any]) -> str:
-        return self._sign(_STATEMENT, claims).decode()
+    def sign_statement(self, claims: dict[str, Any], now: int) -> str:
+        return _at(self._signers, now)(_STATEMENT, claims).decode()
 
-    def sign_access(self, claims: dict[str, Any]) -> str:
-        return self._sign(_ACCESS, claims).decode()
+    def sign_access(self, claims: dict[str, Any], now: int) -> str:
+        return _at(self._signers, now)(_ACCESS, claims).decode()
 
-    def sign_media(self, claims: Any) -> str:
+    def sign_media(self, claims: Any, now: int) -> str:
         """Answer `serializedToken`: the base64 of the compact JWS (design §4.2)."""
-        return binascii.b2a_base64(self._sign_media(_MEDIA, claims), newline=False).decode()
+        return binascii.b2a_base64(_at(self._media_signers, now)(_MEDIA, claims), newline=False).decode()
 
     def read(self, kind: str, token: str) -> dict[str, Any] | None:
         """Answer the claims of a token of this `typ` that one of these keys signed; None for anything else."""
         return _verified(kind, token, self.by_kid.get)
 
 
-def _signer(key: RSAKey | ECKey) -> Callable[[str, Any], bytes]:
+_Sign = Callable[[str, Any], bytes]
+
+
+def _at(signers: tuple[tuple[int, _Sign], ...], now: int) -> _Sign:
+    """Answer what signs at a moment: the last that has begun, or the first of all on a clock that is far behind."""
+    for since, sign in signers:
+        if since <= now:
+            return sign
+    return signers[-1][1]
+
+
+def _imported(jwk: Jwk) -> RSAKey | ECKey:
+    """
+    Read a key that we sealed ourselves. OpenSSL's proof that a private RSA key is one takes 50 ms, through which nobody
+    else has the interpreter, in a thread either; AES-GCM proves already that it is the one that we made.
+    """
+    if jwk["kty"] != "RSA":
+        return ECKey.import_key(jwk)
+    n, e, *private = (base64_to_int(jwk[name]) for name in ("n", "e", "d", "p", "q", "dp", "dq", "qi") if name in jwk)
+    public = RSAPublicNumbers(e, n)
+    key: RSAPublicKey | RSAPrivateKey = public.public_key()
+    if private:
+        d, p, q, dp, dq, qi = private
+        numbers = RSAPrivateNumbers(p, q, d, dp, dq, qi, public)
+        key = numbers.private_key(unsafe_skip_rsa_key_validation=True)
+    return RSAKey.import_key(key, {"kid": jwk["kid"], "use": jwk["use"], "alg": jwk["alg"]})
+
+
+def _signer(key: RSAKey | ECKey) -> _Sign:
     """
     Answer a function that signs claims as a compact JWS (RFC 7515 §7.1).
 
@@ -185,7 +220,7 @@ def write_statement(keyring: Keyring, statement: Statement, environment: str, no
     return keyring.sign_statement({
         "sub": statement.sub, "iss": issuer, "nbf": now_s, "iat": now_s, "aud": environment, "jti": jti,
         "epoch": statement.epoch,
-    })  # fmt: skip
+    }, now_s * 1000)  # fmt: skip
 
 
 def read_statement(keyring: Keyring, token: str, environment: str, now_s: int) -> Statement:
@@ -217,7 +252,7 @@ def write_access_token(keyring: Keyring, grant: Grant, environment: str, now_s: 
         "sub": grant.client_id, "iss": issuer, "iat": now_s, "nbf": now_s, "exp": grant.expires_at // 1000,
         "scopes": ",".join(sorted(grant.scopes)), "aud": environment, "jti": jti,
         "app": grant.application_id, "epoch": grant.epoch,
-    })  # fmt: skip
+    }, now_s * 1000)  # fmt: skip
 
 
 def read_access_token(keyring: Keyring, token: str, environment: str, now_s: int) -> Grant:
@@ -275,7 +310,7 @@ class MediaToken(Struct, frozen=True, rename=_MEDIA_CLAIMS):
 
 
 def write_media_token(keyring: Keyring, token: MediaToken) -> str:
-    return keyring.sign_media(token)
+    return keyring.sign_media(token, token.iat * 1000)
 
 
 class MediaTokenStatus(StrEnum):

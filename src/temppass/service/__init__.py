@@ -27,6 +27,7 @@ from temppass.service.resets import Resets
 from temppass.service.schedules import Schedules
 from temppass.service.sealing import Sealing
 from temppass.service.sessions import Sessions
+from temppass.service.signing import Signing
 from temppass.service.upkeep import PAUSE_S, Upkeep
 from temppass.store import Store
 
@@ -54,6 +55,7 @@ class Service(NamedTuple):
     plans: Plans
     register: Register
     sealing: Sealing
+    signing: Signing
 
     async def world(self, environment: str) -> World:
         """Answer the present world, for its public keys and domains."""
@@ -75,7 +77,7 @@ def serve_from(
     """
     context = Context(store, secret, policy, clock)
     history, desk = History(context), Desk(context)
-    counters, register = Counters(context, desk), Register(context)
+    counters, register, signing = Counters(context, desk), Register(context), Signing(context, desk)
     decisions = Decisions(context, counters)
     return Service(
         context,
@@ -85,7 +87,7 @@ def serve_from(
         Resets(context, counters),
         Catalogues(context, desk),
         history,
-        Upkeep(context, history, counters, register, pause_s),
+        Upkeep(context, history, counters, register, signing, pause_s),
         desk,
         Operators(context, desk),
         Schedules(context, desk),
@@ -98,4 +100,5 @@ def serve_from(
         Plans(context, desk, counters),
         register,
         Sealing(context),
+        signing,
     )

@@ -57,10 +57,10 @@ class Catalogues:
         An application that it takes out loses all that it was given, also if it returns. Source: design decision 8.24.
         """
         now, id_ = self._context.clock(), self._context.act_id()
-        await self._context.prove_secret()
+        fresh = await self._fresh_keys(environment)
 
         def change(old: EnvironmentRecord | None) -> Amendment[Applied]:
-            applied, changed = self._applied(environment, old, new, now)
+            applied, changed = self._applied(environment, old, new, now, fresh)
             if changed is None:
                 return applied, None, None
             return applied, changed, _recorded(id_, now, actor, applied, description)
@@ -88,12 +88,15 @@ class Catalogues:
         Refuses: as Desk.act; what reading refused; VersionMoved.
         """
         id_ = self._context.act_id()
+        if not (await self._context.worlds.known(call.environment)).version:
+            await self._desk.check(call, Role.ADMIN)  # before a key is made
+        fresh = await self._fresh_keys(call.environment)
 
         def prepare(who: Admitted) -> Plan[AppliedOver]:
             world, new, why = who.world, given(asked), given(description)
             if world.version != given(over):
                 raise VersionMoved(f"The catalogue's version is {world.version} now; look at it again, and plan anew.")
-            applied, changed = self._applied(world.name, world.record if world.version else None, new, who.now)
+            applied, changed = self._applied(world.name, world.record if world.version else None, new, who.now, fresh)
             keys = Keys(world.name, world.version)
             if changed is None:
                 return keys, lambda _found: (AppliedOver(None, world.version, ()), NOTHING)
@@ -105,9 +108,12 @@ class Catalogues:
         return await self._desk.act(call, Role.ADMIN, AppliedOver, prepare)
 
     def _applied(
-        self, environment: str, old: EnvironmentRecord | None, new: Catalogue, now: int
+        self, environment: str, old: EnvironmentRecord | None, new: Catalogue, now: int, fresh: bytes
     ) -> tuple[Applied, EnvironmentRecord | None]:
-        """Answer what applying `new` does to an environment, and the environment then; None where nothing changes."""
+        """
+        Answer what applying `new` does to an environment, and the environment then; None where nothing changes. One
+        that comes into being has `fresh` keys.
+        """
         before = old or _NOT_YET
         if old is not None and new == old.catalogue:
             return Applied([], old.version), None
@@ -115,11 +121,7 @@ class Catalogues:
         # one that comes is past its epoch too: a program of before may have taken it out and left that as it was
         moved = before.catalogue.applications.keys() ^ new.applications.keys()
         epochs = {**before.epochs, **{name: before.epochs.get(name, 0) + 1 for name in moved}}
-        keys = (
-            self._with_chain(environment, before.sealed_keys)
-            if before.sealed_keys
-            else self._context.new_keys(environment)
-        )
+        keys = self._with_chain(environment, before.sealed_keys) if before.sealed_keys else fresh
         paused = {name: at for name, at in before.paused.items() if name in since}
         revoked = {name: at for name, at in before.revoked.items() if name in new.applications}
         changed = EnvironmentRecord(before.version + 1, new, since, epochs, keys, paused, revoked=revoked)
@@ -158,6 +160,11 @@ class Catalogues:
                 return None, replace(old, version=old.version + 1, sealed_keys=keys), None
 
             await self._context.store.amend(name, change)
+
+    async def _fresh_keys(self, environment: str) -> bytes:
+        """Make the keys of an environment that is not there yet; b"" for one that is, and environments stay."""
+        known = await self._context.worlds.known(environment)
+        return b"" if known.version else await self._context.new_keys(environment)
 
     def _with_chain(self, environment: str, sealed_keys: bytes) -> bytes:
         """Answer the keys of an environment with a key for its chain: the same where they have one."""

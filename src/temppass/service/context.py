@@ -17,10 +17,11 @@ from typing import NamedTuple, TypeVar
 from msgspec import Struct
 
 from temppass.core.catalogue import Application, Channel, Offer
+from temppass.core.keys import Pair, begun
 from temppass.core.model import Subject
 from temppass.core.refusal import Refusal
 from temppass.core.secret import Secret
-from temppass.core.tokens import ISSUER, generate_keys
+from temppass.core.tokens import ISSUER, make_pair
 from temppass.core.world import SCOPE_V2, World
 from temppass.service.worlds import Worlds
 from temppass.store import Keys, Store, StoreBusy
@@ -39,6 +40,10 @@ class Policy(Struct, frozen=True):
     sessions_per_s: int = 50
     #: how long records of acts are kept
     audit_ms: int = 400 * 86_400_000
+    #: how long others may keep a copy of the key set
+    jwks_ms: int = 300_000
+    #: how old the newest signing key becomes before the next is made; None makes none
+    rotation_ms: int | None = None
 
 
 class Caller(NamedTuple):
@@ -114,10 +119,21 @@ class Context:
             assert record is not None  # what there is stays
             self.secret.open(name, record.sealed_keys)
 
-    def new_keys(self, environment: str) -> bytes:
-        """Make the keys of an environment that comes into being, sealed."""
-        keys = generate_keys(
-            (secrets.token_hex(8), secrets.token_hex(8)),
+    async def new_pair(self) -> Pair:
+        """Make two signing keys, while others go on."""
+        return await asyncio.to_thread(make_pair, (secrets.token_hex(8), secrets.token_hex(8)))
+
+    async def new_keys(self, environment: str) -> bytes:
+        """Make the keys of an environment that is to come into being, sealed. Raises WrongSecret."""
+        pair = await self.new_pair()
+        await self.prove_secret()
+        return self.sealed_keys(environment, pair)
+
+    def sealed_keys(self, environment: str, pair: Pair) -> bytes:
+        """Answer what an environment keeps that begins with two signing keys."""
+        keys = begun(
+            pair,
+            self.clock(),
             pepper=secrets.token_bytes(32),
             client_key=secrets.token_bytes(32),
             chain_key=secrets.token_bytes(32),

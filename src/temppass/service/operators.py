@@ -106,12 +106,14 @@ class Operators:
 
     async def _found(self) -> None:
         """See to it that there is a house."""
-        await self._context.prove_secret()
+        if (await self._context.worlds.known(HOUSE)).version:
+            return
+        keys = await self._context.new_keys(HOUSE)
 
         def prepare(house: World) -> Plan[None]:
             if house.version:
                 return Keys(HOUSE, house.version), lambda _found: (None, NOTHING)
-            record = EnvironmentRecord(1, EMPTY, {}, {}, self._context.new_keys(HOUSE))
+            record = EnvironmentRecord(1, EMPTY, {}, {}, keys)
             return Keys(HOUSE, 0), lambda _found: (None, Changes(environment=rewritten(record)))
 
         await self._context.worlds.ask(HOUSE, prepare)

@@ -56,13 +56,14 @@ class Sealing:
         Raises NotYet, WrongSecret, StoreUnavailable.
         """
         now, id_ = self._context.clock(), self._context.act_id()
+        pair = await self._context.new_pair()
 
         def change(whole: Whole) -> AmendmentOfAll[Sealed]:
             sealed, changed = self._renewed(whole, holder)
             if not changed:
                 return sealed, {}, None
             if HOUSE not in whole.environments:
-                changed[HOUSE] = EnvironmentRecord(1, EMPTY, {}, {}, self._context.new_keys(HOUSE))
+                changed[HOUSE] = EnvironmentRecord(1, EMPTY, {}, {}, self._context.sealed_keys(HOUSE, pair))
             done = act.SecretRotate(tuple(name for name in sealed.names if name != HOUSE))
             return sealed, changed, act.recorded(act.Record(id_, now, actor, done))
 

@@ -1,6 +1,7 @@
 """
-What the service does by itself: recurring resets that nobody asks about, places in the chain for what was recorded,
-and clearing away what no answer can depend on any more, in small chunks with pauses, so that decisions do not notice.
+What the service does by itself: recurring resets that nobody asks about, signing keys that begin and end, places in
+the chain for what was recorded, and clearing away what no answer can depend on any more, in small chunks with pauses,
+so that decisions do not notice.
 
 A ledger below every floor that an undo could put back does not count and never will again: it goes. A ledger whose
 trial is over goes only where the pass declares a retention, because the viewer is new to the pass again from then on.
@@ -19,6 +20,7 @@ from temppass.service.context import Context, keys_of
 from temppass.service.counters import Counters
 from temppass.service.history import PAGE, History
 from temppass.service.register import SAY_S, Register
+from temppass.service.signing import Signing
 from temppass.service.worlds import Plan
 from temppass.store import IntegrationKey, Stale, Store
 
@@ -39,10 +41,17 @@ FORGET_EVERY_MS = 3_600_000
 
 class Upkeep:
     def __init__(
-        self, context: Context, history: History, counters: Counters, register: Register, pause_s: float = PAUSE_S
+        self,
+        context: Context,
+        history: History,
+        counters: Counters,
+        register: Register,
+        signing: Signing,
+        pause_s: float = PAUSE_S,
     ) -> None:
         self._context = context
         self._history = history
+        self._signing = signing
         self._counters = counters
         self._register = register
         self._pause_s = pause_s
@@ -54,7 +63,7 @@ class Upkeep:
         return [(TICK_S, self.tick), (SEAL_S, self.seal), (COUNT_S, self.count), (SAY_S, self._register.say)]
 
     async def tick(self) -> None:
-        """Fire the recurring resets that are due and that nobody has asked about, and sweep what is dead."""
+        """Fire the recurring resets that are due and that nobody has asked about, keep the keys, sweep what is dead."""
         context = self._context
         now = context.clock()
         retention_ms: dict[IntegrationKey, int] = {}
@@ -68,6 +77,7 @@ class Upkeep:
                     return keys_of(world, offer), lambda found: (None, reset.fire(found, offer, now))
 
                 await context.worlds.ask(environment, prepare)
+            await self._signing.keep(environment)
         await self.sweeper.sweep(now, retention_ms)
         await self._counters.sweep(now)
         await self._register.forget(now)

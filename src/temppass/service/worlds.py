@@ -14,10 +14,11 @@ from typing import NamedTuple, NoReturn, TypeVar
 from msgspec.structs import replace
 
 from temppass.core.catalogue import EMPTY
+from temppass.core.keys import StoredKeys
 from temppass.core.model import NOTHING, Changes, Found
 from temppass.core.refusal import InvalidToken, Refusal
 from temppass.core.secret import Secret
-from temppass.core.tokens import Grant, Keyring, StoredKeys
+from temppass.core.tokens import Grant, Keyring
 from temppass.core.world import HOUSE, EnvironmentRecord, World
 from temppass.store import Keys, Outdated, Store, StoreUnavailable
 
@@ -34,7 +35,7 @@ Plan = tuple[Keys, Callable[[Found], tuple[A, Changes]]]
 
 class _Known(NamedTuple):
     world: World
-    #: what its keyring was read from, sealed and not; to read one takes long (75 ms), and a new world seldom has others
+    #: what its keyring was read from, sealed and not; a new world seldom has others
     sealed_keys: bytes
     keys: StoredKeys
     #: by access token; a new world starts with none

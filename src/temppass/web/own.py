@@ -104,7 +104,8 @@ class Own:
     async def jwks(self, request: Request) -> Response:
         keyring = (await self._service.world(request.scope["environment"])).keyring
         document = keyring.jwks if keyring is not None else {"keys": []}
-        return Response(wire.encode(document), 200, {"Cache-Control": "public, max-age=300"}, JSON)
+        max_age_s = self._service.context.policy.jwks_ms // 1000
+        return Response(wire.encode(document), 200, {"Cache-Control": f"public, max-age={max_age_s}"}, JSON)
 
     async def openapi(self, _request: Request) -> Response:
         if not self._openapi:
