@@ -12,6 +12,8 @@ from temppass.service import Service
 
 ENVIRONMENTS = ("release-production", "release-staging", "prequal-production", "prequal-staging")
 APPLICATION = "demo"
+#: how long what it prints registers, in milliseconds: each start prints another
+STATEMENT_MS = 90 * 86_400_000
 
 
 async def prepare(service: Service, environment: str) -> str:
@@ -21,7 +23,8 @@ async def prepare(service: Service, environment: str) -> str:
     for name in dict.fromkeys([*ENVIRONMENTS, environment]):
         if await service.catalogues.catalogue(name) == EMPTY:
             await service.catalogues.apply(name, catalogue, "demo", ByShell("demo"))
-    return await service.credentials.mint(environment, APPLICATION, ByShell("demo"))
+    ends_at = service.context.clock() + STATEMENT_MS
+    return (await service.statements.mint(environment, APPLICATION, ByShell("demo"), ends_at)).statement
 
 
 def walk(url: str, statement: str, curl: str = "curl -s") -> str:

@@ -29,7 +29,7 @@ from temppass.core.model import (
     SubjectKind,
 )
 from temppass.core.reset import Aim, Tally
-from temppass.core.world import EnvironmentRecord
+from temppass.core.world import Environment, EnvironmentRecord
 
 A = TypeVar("A")
 
@@ -37,6 +37,8 @@ A = TypeVar("A")
 WAITING_MAX = 10_000
 #: steps in one commit
 BATCH_MAX = 256
+#: how long a statement that has ended is still listed, in milliseconds
+STATEMENT_KEPT_MS = 30 * 86_400_000
 #: titles of a ledger, as JSON, that are read in passing
 LEDGER_READ_BYTES_MAX = 32_768
 
@@ -100,6 +102,14 @@ class Keys(Struct, frozen=True):
 IntegrationKey = tuple[str, str, str]
 
 
+class Brood(Struct, frozen=True):
+    """The clients that registered with some statements of an application, in one of its epochs."""
+
+    application_id: str
+    epoch: int
+    statement_ids: tuple[str, ...]
+
+
 class Stale(Struct, frozen=True):
     """Which ledgers may go: those of an older generation, and those that expired before a moment, if one is given."""
 
@@ -159,7 +169,7 @@ class Store(Protocol):
         """
         ...
 
-    async def load(self, environment: str) -> EnvironmentRecord | None:
+    async def load(self, environment: str) -> Environment | None:
         """Answer the environment as it is now, None where it does not exist. Raises StoreUnavailable."""
         ...
 
@@ -204,16 +214,20 @@ class Store(Protocol):
         ...
 
     async def clients(
-        self, environment: str, application_id: str, epoch: int, limit: int, after: Registered | None = None
+        self, environment: str, brood: Brood, limit: int, after: Registered | None = None
     ) -> list[Registered]:
         """
-        Answer the next `limit` clients that an application registered in one of its epochs, the last to register first,
-        those of one moment by their ids; after one of them (None at first).
+        Answer the next `limit` clients of a brood, the last to register first, those of one moment by their ids; after
+        one of them (None at first).
         """
         ...
 
-    async def count_clients(self, environment: str, epochs: Mapping[str, int], limit: int) -> dict[str, int]:
-        """Answer how many clients each application registered in its epoch: no more than `limit` are counted."""
+    async def count_clients(self, environment: str, broods: Sequence[Brood], limit: int) -> list[int]:
+        """Answer how many clients each brood has, `limit` at most; no decision waits."""
+        ...
+
+    async def uses(self, environment: str) -> dict[str, int]:
+        """Answer the day (in milliseconds) on which each listed statement was used last, by id; 0 for never."""
         ...
 
     async def tally(
@@ -295,9 +309,10 @@ class Store(Protocol):
 
     async def sweep(self, now: int, raised_before: int, limit: int) -> int:
         """
-        Remove up to `limit` kept documents whose time is over, and as many `raises` from before `raised_before`.
+        Remove up to `limit` kept documents whose time is over, as many `raises` from before `raised_before`, and all
+        that was remembered as ended until now, with the statements that ended STATEMENT_KEPT_MS ago.
 
-        Answers how many went of the kind of which more did.
+        Answers how many documents or raises went, whichever were more.
         """
         ...
 

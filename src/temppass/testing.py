@@ -75,8 +75,8 @@ class Double:
 
     def mint(self, application_id: str, environment: str | None = None) -> str:
         """Answer a software statement. Raises UnknownApplication."""
-        credentials, where = self.application.service.credentials, environment or self.environment
-        return self._run(credentials.mint(where, application_id, ACTOR))
+        statements = self.application.service.statements
+        return self._run(statements.mint(environment or self.environment, application_id, ACTOR)).statement
 
     def operator(self, name: str, role: str, environments: Sequence[str] = (), channels: Sequence[str] = ()) -> str:
         """Create an operator of the control API, for 90 days; answer their token. Refuses: InvalidRequest."""
@@ -85,7 +85,7 @@ class Double:
 
     def revoke(self, application_id: str, environment: str | None = None) -> None:
         """End all that the application was given. Raises UnknownApplication."""
-        self._run(self.application.service.credentials.revoke(environment or self.environment, application_id, ACTOR))
+        self._run(self.application.service.statements.revoke(environment or self.environment, application_id, ACTOR))
 
 
 def build(catalogue: str | None = None, *, store: str = "memory:", now: int | None = None, **variables: str) -> Double:

@@ -695,4 +695,4 @@ def test_an_application_is_given_a_statement_and_its_clients_are_gone_through(
             return [each async for each in desk.clients("demo")]
 
     assert (len(found), len({each.id for each in found}), asyncio.run(work())) == (before + 3, before + 3, found)
-    assert (act.kind, act.reason, act.more) == ("statement.mint", "ticket 7", {"application": "demo"})
+    assert (act.kind, act.reason, act.more["application"]) == ("statement.mint", "ticket 7", "demo")

@@ -282,7 +282,7 @@ class Bench:
         ring = version.before if node == BEFORE else version.ring
         media = MediaToken("u", "REF", "P", "T", now_s, now_s + MEDIA_MS // 1000, MEDIA_MS, "n", ISSUER, HERE)
         grant = Grant("client", "ops", 0, frozenset(["api:client:v2"]), (now_s * 1000) + ACCESS_MS)
-        statement = write_statement(ring, Statement("app", 0), HERE, now_s, "jti", ISSUER)
+        statement = write_statement(ring, Statement("app", 0, "jti"), HERE, now_s, ISSUER)
         access = write_access_token(ring, grant, HERE, now_s, "jti", ISSUER)
         self.held.add(next(kid for kid in ring.by_kid if f'"{kid}"'.encode() in head(statement)))
         self.written += [

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from temppass.core.catalogue import Application, Catalogue, Channel
-from temppass.core.model import Client
+from temppass.core.model import Client, Listed
 from temppass.core.oauth import (
     FIELD_CHARACTERS_MAX,
     URL_CHARACTERS_MAX,
@@ -39,7 +39,7 @@ from temppass.core.refusal import (
     UnsupportedGrant,
 )
 from temppass.core.tokens import Grant, Keyring, Statement, hash_client_secret, write_access_token, write_statement
-from temppass.core.world import SCOPE_RESET, SCOPE_V2, EnvironmentRecord, World, application_sub
+from temppass.core.world import SCOPE_RESET, SCOPE_V2, Environment, EnvironmentRecord, World, application_sub
 
 T0 = 1_767_261_600_000
 HOUR = 3_600_000
@@ -57,7 +57,8 @@ def world_of(
     keyring: Keyring | None, *, epochs: dict[str, int] | None = None, catalogue: Catalogue = CATALOGUE
 ) -> World:
     record = EnvironmentRecord(1, catalogue, {}, epochs or {}, b"")
-    return World(ENVIRONMENT, record, keyring=keyring, pepper=b"p" * 32, client_key=b"c" * 32)
+    listed = tuple(Listed(id_, id_, record.epochs.get(id_, 0), "kid", T0, "shell:") for id_ in catalogue.applications)
+    return World(ENVIRONMENT, Environment(record, listed), keyring=keyring, pepper=b"p" * 32, client_key=b"c" * 32)
 
 
 @pytest.fixture
@@ -68,8 +69,8 @@ def world(keyring: Keyring) -> World:
 def statement(
     keyring: Keyring, application_id: str = "ops", epoch: int = 0, environment: str = ENVIRONMENT, minted_at: int = T0
 ) -> str:
-    said = Statement(application_sub(ENVIRONMENT, application_id), epoch)
-    return write_statement(keyring, said, environment, minted_at // 1000, "jti", "auth.adobe.com")
+    said = Statement(application_sub(ENVIRONMENT, application_id), epoch, application_id)
+    return write_statement(keyring, said, environment, minted_at // 1000, "auth.adobe.com")
 
 
 def registered(world: World, software_statement: str, redirect_uri: str | None = None) -> tuple[Registration, Client]:
@@ -83,7 +84,7 @@ def registered(world: World, software_statement: str, redirect_uri: str | None =
 def test_a_statement_is_exchanged_for_credentials(world: World, keyring: Keyring) -> None:
     assert registered(world, statement(keyring)) == (
         Registration("id", "secret", T0, ("https://acme.example", "https://tv.acme.example"), BOTH),
-        Client("id", "ops", 0, hash_client_secret("secret", b"c" * 32), T0),
+        Client("id", "ops", 0, hash_client_secret("secret", b"c" * 32), T0, "ops"),
     )
 
 
@@ -182,9 +183,9 @@ def test_an_unknown_or_revoked_application_is_unapproved(keyring: Keyring, appli
 
 def test_a_statement_of_another_environments_application_is_unapproved(world: World, keyring: Keyring) -> None:
     """The subject is the UUIDv5 of environment and application, so that one name is two applications."""
-    said = Statement(application_sub("prequal-staging", "ops"), 0)
+    said = Statement(application_sub("prequal-staging", "ops"), 0, "ops")
     with pytest.raises(UnapprovedStatement):
-        registered(world, write_statement(keyring, said, ENVIRONMENT, T0 // 1000, "jti", "auth.adobe.com"))
+        registered(world, write_statement(keyring, said, ENVIRONMENT, T0 // 1000, "auth.adobe.com"))
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ RANDOM: Any = {"pepper": b"p" * 32, "client_key": b"c" * 32, "chain_key": b"h" *
 HERE, ELSEWHERE = "release-production", "prequal-staging"
 
 GRANT = Grant("client", "ops", 3, frozenset(["api:client:v2", "temporary:passes:owner"]), (NOW_S + 21_600) * 1000)
-STATEMENT = Statement("7b1c…", 3)
+STATEMENT = Statement("7b1c…", 3, "jti")
 MEDIA = MediaToken(
     "temppass_14e8", "REF", "TempPassREF", "ACME-LIVE", NOW_S, NOW_S + 420, 420_000, "nonce", "auth.adobe.com", HERE
 )
@@ -94,11 +94,11 @@ def test_an_access_token_says_what_the_vendors_say(keyring: Keyring) -> None:
 
 
 def test_a_statement_says_what_the_vendors_say_and_never_expires(keyring: Keyring) -> None:
-    assert opened(write_statement(keyring, STATEMENT, HERE, NOW_S, "jti", "auth.adobe.com")) == (
+    assert opened(write_statement(keyring, STATEMENT, HERE, NOW_S, "auth.adobe.com")) == (
         {"alg": "RS256", "kid": "rsa", "typ": "software-statement+jwt"},
         {
             "sub": STATEMENT.sub, "iss": "auth.adobe.com", "nbf": NOW_S, "iat": NOW_S,
-            "aud": HERE, "jti": "jti", "epoch": 3,
+            "aud": HERE, "jti": "jti", "epoch": 3, "listed": True,
         },
     )  # fmt: skip
 
@@ -116,7 +116,7 @@ def test_a_media_token_is_the_base64_of_a_jws(stored_keys: StoredKeys, algorithm
 
 
 def test_what_is_written_is_read_again(keyring: Keyring) -> None:
-    statement = write_statement(keyring, STATEMENT, HERE, NOW_S, "jti", "auth.adobe.com")
+    statement = write_statement(keyring, STATEMENT, HERE, NOW_S, "auth.adobe.com")
     assert (
         read_access_token(keyring, access(keyring), HERE, NOW_S),
         read_statement(keyring, statement, HERE, NOW_S + 10**9),
@@ -143,7 +143,7 @@ def test_no_kind_of_token_is_taken_for_another(stored_keys: StoredKeys, algorith
         "media token": lambda token: verified(keyring, token)[1],
     }
     tokens = {
-        "statement": write_statement(keyring, STATEMENT, HERE, NOW_S, "jti", "auth.adobe.com"),
+        "statement": write_statement(keyring, STATEMENT, HERE, NOW_S, "auth.adobe.com"),
         "access token": access(keyring),
         "media token": base64.b64decode(write_media_token(keyring, MEDIA)).decode(),
     }

@@ -8,7 +8,7 @@ import msgspec
 
 from temppass.core.catalogue import Application, Catalogue, Channel, Pass
 from temppass.core.model import PassKind
-from temppass.core.world import EnvironmentRecord, World, read_environment, rewritten
+from temppass.core.world import Environment, EnvironmentRecord, World, read_environment, rewritten
 
 HERE, HALF_HOUR_MS = "release-production", 1_800_000
 
@@ -17,7 +17,7 @@ def world(*passes: Pass) -> World:
     channels = {id_: Channel(id_, "acme", id_) for id_ in ("REF", "REF30")}
     declared = Catalogue(channels=channels, passes={entry.id: entry for entry in passes})
     record = EnvironmentRecord(1, declared, {}, {}, b"")
-    return World(HERE, record, keyring=None, pepper=b"p", client_key=b"c")
+    return World(HERE, Environment(record), keyring=None, pepper=b"p", client_key=b"c")
 
 
 def test_only_enabled_integrations_reset_by_themselves() -> None:

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from temppass.core.act import ByShell, CatalogueApply, StatementRevoke
 from temppass.core.catalogue import EMPTY, Application, Catalogue
+from temppass.core.refusal import UnknownApplication
 from temppass.core.secret import Secret
 from temppass.core.tokens import read_statement
 from temppass.core.world import SCOPE_V2, EnvironmentRecord
 from temppass.service import Service, serve_from
-from temppass.service.credentials import UnknownApplication
 from temppass.testing import Clock
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def test_an_act_that_changes_something_leaves_a_record(place: Place) -> None:
         for catalogue, description in ((EMPTY, "bare"), (EMPTY, "again"), (CATALOGUE, "spring"), (CATALOGUE, "")):
             versions.append((await rooms.catalogues.apply(HERE, catalogue, description, ANN)).version)
             clock.advance(1)
-        await rooms.credentials.revoke(HERE, "ops", ANN)
+        await rooms.statements.revoke(HERE, "ops", ANN)
         return versions, [(record.at - T0, record.actor, record.act) async for _, record in rooms.history.records(HERE)]
 
     assert place.use(work) == (
@@ -81,12 +81,12 @@ def test_an_application_that_is_not_declared_is_neither_minted_for_nor_revoked(p
         rooms = service(store, Clock(T0))
         for _ in range(2):
             with pytest.raises(UnknownApplication):
-                await rooms.credentials.mint(HERE, "ops", ANN)
+                await rooms.statements.mint(HERE, "ops", ANN)
             with pytest.raises(UnknownApplication):
-                await rooms.credentials.revoke(HERE, "ops", ANN)
+                await rooms.statements.revoke(HERE, "ops", ANN)
             await rooms.catalogues.apply(HERE, EMPTY, "", ANN)
         loaded = await store.load(HERE)
-        return loaded.version if loaded else 0, len([record async for record in rooms.history.records(HERE)])
+        return loaded.record.version if loaded else 0, len([record async for record in rooms.history.records(HERE)])
 
     assert place.use(work) == (1, 1)
 
@@ -95,7 +95,7 @@ def test_a_statement_holds_from_the_moment_it_is_minted(place: Place) -> None:
     async def work(store: Store) -> int:
         rooms = service(store, Clock(T0))
         await rooms.catalogues.apply(HERE, CATALOGUE, "", ANN)
-        statement, world = await rooms.credentials.mint(HERE, "ops", ANN), await rooms.world(HERE)
+        statement, world = (await rooms.statements.mint(HERE, "ops", ANN)).statement, await rooms.world(HERE)
         assert world.keyring is not None
         return read_statement(world.keyring, statement, HERE, T0 // 1000).epoch - world.epoch("ops")
 

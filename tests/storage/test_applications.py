@@ -19,10 +19,10 @@ from temppass.core.refusal import AnsweredOnce, NotThere, RoleMissing
 from temppass.core.secret import Secret
 from temppass.core.world import SCOPE_V2
 from temppass.service import Service, serve_from
-from temppass.service.applications import Asked
+from temppass.service.applications import Asked, NewStatement
 from temppass.service.desk import Call, Once
 from temppass.service.operators import NewOperator
-from temppass.store import Keys
+from temppass.store import Brood, Keys
 from temppass.testing import Clock
 
 if TYPE_CHECKING:
@@ -105,12 +105,12 @@ def test_clients_are_those_of_the_application_that_were_not_revoked(place: Place
                     told.append((each.clients, each.revoked_at))
 
         for application in ("all", "one", "one"):
-            await register(rooms, await rooms.credentials.mint(HERE, application, ANN))
+            await register(rooms, (await rooms.statements.mint(HERE, application, ANN)).statement)
         await look()
         clock.advance(1)
-        await rooms.credentials.revoke(HERE, "one", ANN)
+        await rooms.statements.revoke(HERE, "one", ANN)
         await look()
-        await register(rooms, await rooms.credentials.mint(HERE, "one", ANN))
+        await register(rooms, (await rooms.statements.mint(HERE, "one", ANN)).statement)
         await look()
         return told
 
@@ -121,7 +121,7 @@ def test_what_was_revoked_is_forgotten_with_the_application(place: Place) -> Non
     async def work(store: Store) -> list[int | None]:
         rooms = await opened(store)
         call = await operator(rooms, Role.VIEWER)
-        await rooms.credentials.revoke(HERE, "two", ANN)
+        await rooms.statements.revoke(HERE, "two", ANN)
         other = replace(CATALOGUE, programmers={"acme": Programmer("acme", "Acme")})
         await rooms.catalogues.apply(HERE, other, "", ANN)
         kept = [each.revoked_at for each in await rooms.applications.all(call)]
@@ -147,19 +147,20 @@ def test_clients_come_page_by_page_the_last_to_register_first(place: Place) -> N
             page = await rooms.applications.clients(call, "one", Asked(2, after))
             pages.append([each.id for each in page.clients])
             after = page.next
-        rest = await store.clients(HERE, "one", world.epoch("one"), 9, Registered("c1", T0 + 2))
+        rest = await store.clients(HERE, Brood("one", world.epoch("one"), ("",)), 9, Registered("c1", T0 + 2))
         return [*pages, [each.id for each in rest]]
 
     assert place.use(work) == [["c2", "c1"], ["c3", "c0"], ["c3", "c0"]]
 
 
 def test_no_more_clients_are_counted_than_asked_for(place: Place) -> None:
-    async def work(store: Store) -> dict[str, int]:
-        for number in range(3):
-            await keep(store, Client(f"c{number}", "one", 1, b"", T0), 0)
-        return await store.count_clients(HERE, {"one": 1, "two": 1}, 2)
+    async def work(store: Store) -> list[int]:
+        for number, statement_id in enumerate(("", "s", "s")):
+            await keep(store, Client(f"c{number}", "one", 1, b"", T0, statement_id), 0)
+        broods = [Brood("one", 1, ("", "s")), Brood("two", 1, ("", "s")), Brood("one", 1, ("s",)), Brood("one", 1, ())]
+        return await store.count_clients(HERE, broods, 2)
 
-    assert place.use(work) == {"one": 2, "two": 0}
+    assert place.use(work) == [2, 0, 2, 0]
 
 
 def test_a_statement_that_was_minted_registers_and_is_on_record_without_itself(place: Place) -> None:
@@ -170,10 +171,10 @@ def test_a_statement_that_was_minted_registers_and_is_on_record_without_itself(p
         rooms = await opened(store, clock)
         call = await operator(rooms, Role.ADMIN)
         clock.advance(1)
-        minted = await rooms.applications.mint(call, "one", "ticket 7")
+        minted = await rooms.applications.mint(call, "one", NewStatement(reason="ticket 7"))
         await register(rooms, minted.statement)
         clock.advance(1)
-        shell = await rooms.credentials.mint(HERE, "one", ANN)
+        shell = (await rooms.statements.mint(HERE, "one", ANN)).statement
         await rooms.history.seal_all(HERE)
         found = await store.search(HERE, Wanted(kinds=("statement.mint",)), None, 9, newest_first=False)
         records = [read_record(each.document) for each in found]
@@ -193,9 +194,9 @@ def test_a_statement_is_shown_once(place: Place) -> None:
     async def work(store: Store) -> int:
         rooms = await opened(store)
         call = (await operator(rooms, Role.ADMIN))._replace(once=Once("k", "POST /x", b""))
-        await rooms.applications.mint(call, "one", None)
+        await rooms.applications.mint(call, "one", NewStatement())
         with pytest.raises(AnsweredOnce):
-            await rooms.applications.mint(call, "one", None)
+            await rooms.applications.mint(call, "one", NewStatement())
         await rooms.history.seal_all(HERE)
         acts = await store.search(HERE, Wanted(kinds=("statement.mint",)), None, 9, newest_first=False)
         return len(acts)
@@ -209,8 +210,8 @@ def test_statements_are_minted_by_admins_for_applications_that_there_are(place: 
         admin, lesser = await operator(rooms, Role.ADMIN), await operator(rooms, Role.OPERATOR)
         for call, id_, refusal in ((admin, "nobody", NotThere), (lesser, "one", RoleMissing)):
             with pytest.raises(refusal):
-                await rooms.applications.mint(call, id_, None)
+                await rooms.applications.mint(call, id_, NewStatement())
         with pytest.raises(NotThere):
-            await rooms.applications.mint(admin._replace(environment="nowhere"), "one", None)
+            await rooms.applications.mint(admin._replace(environment="nowhere"), "one", NewStatement())
 
     place.use(work)

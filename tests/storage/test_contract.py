@@ -32,7 +32,7 @@ from temppass.core.model import (
     SubjectKind,
 )
 from temppass.core.reset import Aim, Narrowing
-from temppass.core.world import EnvironmentRecord
+from temppass.core.world import Environment, EnvironmentRecord
 from temppass.store import (
     WAITING_MAX,
     IntegrationKey,
@@ -333,11 +333,11 @@ def test_one_who_stops_waiting_takes_nobody_along(place: Place) -> None:
 def test_an_environment_is_loaded_as_it_was_declared(place: Place) -> None:
     declared = replace(ENVIRONMENT, catalogue=replace(EMPTY, channels={"REF": Channel("REF", "acme", "Referenz ß")}))
 
-    async def work(store: Store) -> list[EnvironmentRecord | None]:
+    async def work(store: Store) -> list[Environment | None]:
         await declare(store, HERE, declared)
         return [await store.load(HERE), await store.load(ELSEWHERE)]
 
-    assert place.use(work) == [declared, None]
+    assert place.use(work) == [Environment(declared), None]
 
 
 def test_an_amendment_sees_the_present_state_and_answers(place: Place) -> None:
@@ -352,13 +352,13 @@ def test_an_amendment_that_raises_changes_nothing(place: Place) -> None:
     def failing(_old: EnvironmentRecord | None) -> tuple[None, EnvironmentRecord, Recorded]:
         raise KeyError("wrong")
 
-    async def work(store: Store) -> tuple[EnvironmentRecord | None, list[bytes]]:
+    async def work(store: Store) -> tuple[Environment | None, list[bytes]]:
         await declare(store, HERE, ENVIRONMENT)
         with pytest.raises(KeyError):
             await store.amend(HERE, failing)
         return await store.load(HERE), await store.unsealed(HERE, 10)
 
-    assert place.use(work) == (ENVIRONMENT, [])
+    assert place.use(work) == (Environment(ENVIRONMENT), [])
 
 
 def test_concurrent_amendments_lose_none(place: Place) -> None:
@@ -369,7 +369,7 @@ def test_concurrent_amendments_lose_none(place: Place) -> None:
     async def work(store: Store) -> tuple[list[int], int]:
         told = await asyncio.gather(*(store.amend(HERE, counting) for _ in range(20)))
         loaded = await store.load(HERE)
-        return sorted(told), loaded.version if loaded else 0
+        return sorted(told), loaded.record.version if loaded else 0
 
     assert place.use(work) == (list(range(1, 21)), 20)
 
@@ -578,11 +578,14 @@ def test_what_was_answered_is_found_after_reopening(place: Place) -> None:
         await store.transact(KEYS, writing(everything))
         await declare(store, HERE, ENVIRONMENT)
 
-    async def read(store: Store) -> tuple[Found, EnvironmentRecord | None]:
+    async def read(store: Store) -> tuple[Found, Environment | None]:
         return await store.transact(replace(KEYS, version=1), look), await store.load(HERE)
 
     place.use(write)
-    assert place.use(read) == (finding(Floors(1, 2, T0), (LEDGER, LEDGER), CLIENT, (KEPT,), (RAISE,)), ENVIRONMENT)
+    assert place.use(read) == (
+        finding(Floors(1, 2, T0), (LEDGER, LEDGER), CLIENT, (KEPT,), (RAISE,)),
+        Environment(ENVIRONMENT),
+    )
 
 
 def test_closing_finishes_what_waits(place: Place) -> None:

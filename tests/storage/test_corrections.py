@@ -151,7 +151,7 @@ async def rooms(store: Store) -> Rooms:
     clock = Clock(T0)
     service = serving(store, clock)
     await service.catalogues.apply(HERE, CATALOGUE, "", ANN)
-    statement = await service.credentials.mint(HERE, "ops", ANN)
+    statement = (await service.statements.mint(HERE, "ops", ANN)).statement
     client = await service.credentials.register(HERE, oauth.RegistrationRequest(statement, None))
     request = oauth.TokenRequest(client.client_id, client.client_secret, frozenset())
     caller = Caller(HERE, (await service.credentials.issue_token(HERE, request)).access_token, "REF")

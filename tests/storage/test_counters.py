@@ -60,7 +60,7 @@ class Desk:
         rooms = serve_from(store, SECRET, clock=clock)
         await rooms.catalogues.apply(HERE, CATALOGUE, "", ANN)
         operator = await rooms.operators.create_here(NewOperator("eve", Role.VIEWER, channels=tuple(channels)), ANN)
-        statement = await rooms.credentials.mint(HERE, "ops", ANN)
+        statement = (await rooms.statements.mint(HERE, "ops", ANN)).statement
         made = await rooms.credentials.register(HERE, RegistrationRequest(statement, None))
         asked = TokenRequest(made.client_id, made.client_secret, frozenset())
         return cls(rooms, operator.token, (await rooms.credentials.issue_token(HERE, asked)).access_token)

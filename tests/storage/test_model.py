@@ -88,7 +88,7 @@ class Party:
             await self.service.context.store.amend(HERE, lambda _old: (None, keys, None))
         await self.apply(catalogue(0, "first"))
         credentials = self.service.credentials
-        statement = await credentials.mint(HERE, "ops", ByShell())
+        statement = (await self.service.statements.mint(HERE, "ops", ByShell())).statement
         client = await credentials.register(HERE, oauth.RegistrationRequest(statement, None))
         request = oauth.TokenRequest(client.client_id, client.client_secret, frozenset())
         self.caller = Caller(HERE, (await credentials.issue_token(HERE, request)).access_token, "REF")
@@ -336,7 +336,8 @@ def test_every_adapter_decides_as_the_model_does(place: Place) -> None:
             Both.clock, Both.run = clock, staticmethod(runner.run)
             Both.model, Both.other = Party(MemoryStore(), clock), Party(store, clock)
             runner.run(Both.model.enter())
-            runner.run(Both.other.enter(runner.run(Both.model.service.context.store.load(HERE))))
+            model = runner.run(Both.model.service.context.store.load(HERE))
+            runner.run(Both.other.enter(model.record if model else None))
             run_state_machine_as_test(
                 Both,
                 settings=settings(

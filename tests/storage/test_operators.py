@@ -37,7 +37,7 @@ from temppass.core.refusal import (
     UnknownOperator,
 )
 from temppass.core.secret import Secret
-from temppass.core.world import HOUSE, EnvironmentRecord, rewritten
+from temppass.core.world import HOUSE, Environment, EnvironmentRecord, rewritten
 from temppass.service import Service, serve_from
 from temppass.service.desk import ONCE_MS, Call, Once
 from temppass.service.operators import NewOperator
@@ -198,7 +198,7 @@ def test_no_token_is_at_rest(place: Place) -> None:
         assert token is not None
         house = await store.load(HOUSE)
         assert house is not None
-        documents = [await store.unsealed(HOUSE, 10), rewritten(house).document]
+        documents = [await store.unsealed(HOUSE, 10), rewritten(house.record).document]
         return token[4:] in repr(documents)
 
     assert place.use(work) is False
@@ -240,7 +240,7 @@ def test_a_step_that_was_built_on_an_older_house_is_not_run(place: Place) -> Non
 
 
 def test_a_step_that_rewrites_an_environment_outdates_all_others(place: Place) -> None:
-    async def work(store: Store) -> EnvironmentRecord | None:
+    async def work(store: Store) -> Environment | None:
         for version in (0, 1):
             record = EnvironmentRecord(version + 1, EMPTY, {"a/b": version}, {}, b"k")
             await store.transact(Keys(HERE, version), always(Changes(environment=rewritten(record))))
@@ -248,7 +248,7 @@ def test_a_step_that_rewrites_an_environment_outdates_all_others(place: Place) -
                 await store.transact(Keys(HERE, version), lambda _found: (None, NOTHING))
         return await store.load(HERE)
 
-    assert place.use(work) == EnvironmentRecord(2, EMPTY, {"a/b": 1}, {}, b"k")
+    assert place.use(work) == Environment(EnvironmentRecord(2, EMPTY, {"a/b": 1}, {}, b"k"))
 
 
 def test_a_record_is_found_by_its_id_sealed_or_not(place: Place) -> None:

@@ -283,7 +283,7 @@ def test_an_amendment_rests_on_what_another_process_left(place: Place, postgres:
         for _ in range(before + 1):
             await store.amend(BOTH.environment, change)
         loaded = await store.load(BOTH.environment)
-        return loaded.version if loaded else 0, await store.unsealed(BOTH.environment, 10)
+        return loaded.record.version if loaded else 0, await store.unsealed(BOTH.environment, 10)
 
     assert place.use(work) == (before + 2, [b"%d" % version for version in range(1, before + 3)])
     assert seen == [*range(before + 1), before, before + 1]

@@ -18,7 +18,7 @@ from temppass.core.oauth import IntrospectionRequest, RegistrationRequest, Token
 from temppass.core.refusal import InvalidToken, RevokedApplication, UnapprovedStatement, UnknownChannel
 from temppass.core.reset import read_removed
 from temppass.core.secret import Secret, WrongSecret
-from temppass.core.world import SCOPE_RESET, SCOPE_V2, EnvironmentRecord, World
+from temppass.core.world import SCOPE_RESET, SCOPE_V2, Environment, EnvironmentRecord, World
 from temppass.service import narrowed, serve_from, worlds
 from temppass.service.context import Caller
 from temppass.service.decisions import Viewer
@@ -53,7 +53,7 @@ class Node:
         await self.service.catalogues.apply(HERE, catalogue, "", ByShell())
 
     async def token(self) -> str:
-        statement = await self.credentials.mint(HERE, "ops", ByShell())
+        statement = (await self.service.statements.mint(HERE, "ops", ByShell())).statement
         client = await self.credentials.register(HERE, RegistrationRequest(statement, None))
         request = TokenRequest(client.client_id, client.client_secret, frozenset())
         return (await self.credentials.issue_token(HERE, request)).access_token
@@ -83,9 +83,9 @@ def test_a_revocation_holds_on_every_node(place: Place) -> None:
     async def work(store: Store) -> list[str]:
         first, second = Node(store), Node(store)
         await first.apply(CATALOGUE)
-        token, statement = await first.token(), await first.credentials.mint(HERE, "ops", ByShell())
+        token, statement = await first.token(), (await first.service.statements.mint(HERE, "ops", ByShell())).statement
         await second.passes(token)
-        await first.credentials.revoke(HERE, "ops", ByShell())
+        await first.service.statements.revoke(HERE, "ops", ByShell())
         with pytest.raises(RevokedApplication):
             await second.passes(token)
         with pytest.raises(UnapprovedStatement):
@@ -101,7 +101,7 @@ def test_what_is_told_of_a_token_is_as_fresh_as_a_decision(place: Place) -> None
     async def work(store: Store) -> list[tuple[str, ...] | None]:
         first, second = Node(store), Node(store)
         await first.apply(CATALOGUE)
-        statement = await first.credentials.mint(HERE, "ops", ByShell())
+        statement = (await first.service.statements.mint(HERE, "ops", ByShell())).statement
         client = await first.credentials.register(HERE, RegistrationRequest(statement, None))
         named = (client.client_id, client.client_secret)
         issued = await first.credentials.issue_token(HERE, TokenRequest(*named, frozenset()))
@@ -132,7 +132,7 @@ def test_an_application_that_left_returns_without_what_it_was_given(place: Place
     async def work(store: Store) -> list[str]:
         first, second = Node(store), Node(store)
         await first.apply(CATALOGUE)
-        token, statement = await first.token(), await first.credentials.mint(HERE, "ops", ByShell())
+        token, statement = await first.token(), (await first.service.statements.mint(HERE, "ops", ByShell())).statement
         await second.passes(token)
         await (first.apply(EMPTY) if by == "this program" else store.amend(HERE, forget))
         await first.apply(CATALOGUE)
@@ -167,7 +167,7 @@ def test_a_change_leaves_the_keys_as_they_were_read(place: Place) -> None:
         first, second = Node(store), Node(store)
         await first.apply(CATALOGUE)
         worlds = [await second.service.world(HERE)]
-        await first.credentials.revoke(HERE, "ops", ByShell())
+        await first.service.statements.revoke(HERE, "ops", ByShell())
         return [*worlds, await second.service.world(HERE), await second.worlds.load(HERE)]
 
     before, after, loaded = place.use(work)
@@ -187,7 +187,7 @@ def test_other_keys_hold_for_the_next_request(place: Place) -> None:
         def rekeyed(old: EnvironmentRecord | None) -> Amendment[None]:
             assert old is not None
             assert other is not None
-            return None, replace(old, version=old.version + 1, sealed_keys=other.sealed_keys), None
+            return None, replace(old, version=old.version + 1, sealed_keys=other.record.sealed_keys), None
 
         await store.amend(HERE, rekeyed)
         with pytest.raises(InvalidToken):
@@ -218,7 +218,7 @@ class Counting(MemoryStore):
 
     loads = 0
 
-    async def load(self, environment: str) -> EnvironmentRecord | None:
+    async def load(self, environment: str) -> Environment | None:
         self.loads += 1
         await asyncio.sleep(0)
         return await super().load(environment)
@@ -230,7 +230,7 @@ def test_those_who_find_their_world_outdated_at_once_share_one_load() -> None:
         node = Node(store)
         await node.apply(CATALOGUE)
         await node.service.world(HERE)
-        await node.credentials.revoke(HERE, "ops", ByShell())
+        await node.service.statements.revoke(HERE, "ops", ByShell())
         store.loads = 0
         await asyncio.gather(*(node.service.world(HERE) for _ in range(10)))
         return store.loads
@@ -300,7 +300,8 @@ def test_a_narrowed_reset_goes_on_through_changes_of_the_catalogue(
             await node.service.decisions.authorize(Caller(HERE, token, "REF"), "P", (viewer, ["A"]))
         asked = ResetAsk("REF", "P", SubjectKind.DEVICE, EVERYBODY, "tv")
         reset = asyncio.create_task(node.service.resets.reset(HERE, token, asked))
-        keys = Keys(HERE, 1, ("REF", "P"), tuple(device(viewer.device_id, world.pepper) for viewer in viewers))
+        subjects = tuple(device(viewer.device_id, world.pepper) for viewer in viewers)
+        keys = Keys(HERE, world.version, ("REF", "P"), subjects)
         while not reset.done() and await store.transact(keys, lambda found: (None not in found.ledgers, NOTHING)):
             continue  # until the first chunk is gone
         for number in range(3):
@@ -325,7 +326,8 @@ def test_every_chunk_of_a_narrowed_reset_leaves_what_its_undo_needs(
             await node.service.decisions.authorize(Caller(HERE, token, "REF"), "P", (viewer, ["A"]))
         asked = ResetAsk("REF", "P", SubjectKind.DEVICE, EVERYBODY, "tv")
         done = await node.service.resets.reset(HERE, token, asked)
-        keys = Keys(HERE, 1, kept=(f"undo:{done.id}:1", f"undo:{done.id}:2"))
+        version = (await node.service.world(HERE)).version
+        keys = Keys(HERE, version, kept=(f"undo:{done.id}:1", f"undo:{done.id}:2"))
         kept = await store.transact(keys, lambda found: (found.kept, NOTHING))
         return [len(read_removed(each)) for each in kept if each is not None]
 
@@ -337,7 +339,7 @@ def test_a_step_that_finds_its_world_outdated_is_built_anew(place: Place) -> Non
         node, versions = Node(store), list[int]()
         await node.apply(CATALOGUE)
         await node.service.world(HERE)
-        await Node(store).credentials.revoke(HERE, "ops", ByShell())
+        await Node(store).service.statements.revoke(HERE, "ops", ByShell())
 
         def prepare(world: World) -> Plan[None]:
             versions.append(world.version)

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from temppass.core.world import EnvironmentRecord
-from temppass.store import Amendment
+from temppass.core.model import Changes
+from temppass.core.world import Environment, rewritten
+from temppass.store import Keys, Store
 from temppass.testing import Double, build
 
 #: 2026-01-01T10:00:00Z
@@ -179,16 +180,20 @@ def _token_of_ops(_first: Double) -> str:
     return _obtain(_first, TestClient(_first.app, base_url="http://double.test"), "ops")
 
 
+def adopt(store: Store, environment: Environment | None) -> None:
+    """Let a store that has no environment have the default one as it is in another."""
+    assert environment is not None
+    all_of_it = Changes(
+        environment=rewritten(environment.record), listed=environment.statements, ended=environment.ended
+    )
+    asyncio.run(store.transact(Keys(PRODUCTION, 0), lambda _found: (None, all_of_it)))
+
+
 @pytest.fixture
 def double(_first: Double, _token_of_ops: str) -> Double:
     """A whole service at T0, with the catalogue in its default environment."""
-    record = asyncio.run(_first.application.store.load(PRODUCTION))
-
-    def adopt(_old: EnvironmentRecord | None) -> Amendment[None]:
-        return None, record, None
-
     double = build(now=T0, TEMPPASS_SECRET=SECRET)
-    asyncio.run(double.application.store.amend(PRODUCTION, adopt))
+    adopt(double.application.store, asyncio.run(_first.application.store.load(PRODUCTION)))
     # to read the keys takes as long as to make them
     first, second = (each.application.service.context.worlds for each in (_first, double))
     second._known.update(first._known)

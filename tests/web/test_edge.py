@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from tests.web.conftest import adopt
 
 from temppass.core.secret import Secret
 from temppass.service import serve_from
@@ -303,8 +304,7 @@ class Away(MemoryStore):
 def away(client: TestClient, double: Double) -> TestClient:
     """The client of `client`, at a node whose store has just gone away."""
     store = Away()
-    record = asyncio.run(double.application.store.load("release-production"))
-    asyncio.run(store.amend("release-production", lambda _old: (None, record, None)))
+    adopt(store, asyncio.run(double.application.store.load("release-production")))
     secret = Secret(b"a secret of the tests, long enough to be one")
     service = serve_from(store, secret, clock=double.clock)
     there = TestClient(Edge(service), base_url="http://double.test", headers=dict(client.headers))

@@ -126,8 +126,8 @@ def administer(
 
 def run(work: Callable[[], Awaitable[A]], new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> A:
     """Do `work` on an event loop of its own; what a store or a use case raises is the failure of a command."""
+    from temppass.core.refusal import UnknownApplication  # noqa: PLC0415
     from temppass.core.secret import WrongSecret  # noqa: PLC0415
-    from temppass.service.credentials import UnknownApplication  # noqa: PLC0415
     from temppass.service.sealing import NotYet  # noqa: PLC0415
     from temppass.store import SchemaOutdated, StoreUnavailable  # noqa: PLC0415
 

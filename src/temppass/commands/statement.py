@@ -32,8 +32,9 @@ def mint(application: str, store: str | None, environment: str | None) -> None:
     """
     by = actor()
     # first only to look: where there is nothing to mint for, no store comes into being
-    administer(store, environment, lambda app, name: app.service.credentials.require(name, application), read_only=True)
-    click.echo(administer(store, environment, lambda app, name: app.service.credentials.mint(name, application, by)))
+    administer(store, environment, lambda app, name: app.service.statements.require(name, application), read_only=True)
+    minted = administer(store, environment, lambda app, name: app.service.statements.mint(name, application, by))
+    click.echo(minted.statement)
 
 
 @statement.command()
@@ -48,5 +49,5 @@ def revoke(application: str, store: str | None, environment: str | None) -> None
     temppass statement revoke ops
     """
     by = actor()
-    administer(store, environment, lambda app, name: app.service.credentials.revoke(name, application, by))
+    administer(store, environment, lambda app, name: app.service.statements.revoke(name, application, by))
     click.echo(f"revoked all that {application} was given; `temppass statement mint` starts afresh", err=True)

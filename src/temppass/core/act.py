@@ -201,15 +201,27 @@ class CatalogueApply(Struct, frozen=True, tag="catalogue.apply", tag_field="kind
 
 
 class StatementMint(Struct, frozen=True, tag="statement.mint", tag_field="kind"):
-    """The application was given a software statement, whose `jti` is the id of this act."""
+    """The application was given a statement, whose `jti` is the id of this act, until a moment, if any."""
 
     application_id: str
+    ends_at: int | None = None
 
 
 class StatementRevoke(Struct, frozen=True, tag="statement.revoke", tag_field="kind"):
-    """All that the application was given so far has ended."""
+    """
+    One statement of the application has ended, and all that came from it; OLDER is what was given by programs that list
+    no statements. None: all that the application was given so far.
+    """
 
     application_id: str
+    statement_id: str | None = None
+
+
+class ClientRevoke(Struct, frozen=True, tag="client.revoke", tag_field="kind"):
+    """One installation of the application has to register again."""
+
+    application_id: str
+    client_id: str
 
 
 class KeysRotate(Struct, frozen=True, tag="keys.rotate", tag_field="kind"):
@@ -279,6 +291,7 @@ Act = (
     | StatementMint
     | StatementRevoke
     | KeysRotate
+    | ClientRevoke
     | SchedulePause
     | ScheduleResume
     | OperatorCreate

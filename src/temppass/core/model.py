@@ -116,6 +116,10 @@ class Kept(Struct, frozen=True):
     document: bytes
 
 
+#: the statement of all that programs of before handed out, which list none; and of a client, when it was used
+OLDER, NEVER, UNKNOWN = "", 0, -1
+
+
 class Client(Struct, frozen=True):
     """Credentials handed out by register. The secret itself is never kept."""
 
@@ -125,13 +129,52 @@ class Client(Struct, frozen=True):
     epoch: int
     secret_hash: bytes
     issued_at: int
+    #: the id of the software statement that it registered with, or OLDER
+    statement_id: str = OLDER
+    #: when it asked for a token last, to thirty days; NEVER, or UNKNOWN of one that a program of before registered
+    used_at: int = NEVER
 
 
 class Registered(Struct, frozen=True):
-    """A client as it is shown, without its secret; `at` is the moment of its registration."""
+    """A client as it is shown, without its secret; `at` is the moment of its registration, the rest as of Client."""
 
     id: str
     at: int
+    statement_id: str = OLDER
+    used_at: int = NEVER
+
+
+class Listed(Struct, frozen=True):
+    """A software statement that counts: one that was minted and not revoked since. It ends at `ends_at`, if ever."""
+
+    id: str
+    application_id: str
+    #: the application's at minting, as of Client
+    epoch: int
+    #: the key that signed it
+    kid: str
+    minted_at: int
+    #: `kind:name`
+    minted_by: str
+    ends_at: int | None = None
+
+
+class EndedKind(StrEnum):
+    CLIENT = "client"
+    #: of an application: all that it was given by programs that list no statements
+    OLDER = "older"
+
+
+class Ended(Struct, frozen=True):
+    """
+    What was revoked and is remembered until a moment, because what it left behind speaks for itself: a client until
+    its last token has ended; for good what an application was given in one of its epochs.
+    """
+
+    kind: EndedKind
+    id: str
+    epoch: int = 0
+    until: int | None = None
 
 
 class Device(Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -246,6 +289,12 @@ class Changes(Struct, frozen=True):
     #: resets of everybody that do not stand any more
     undone: tuple[Raise, ...] = ()
     environment: Rewritten | None = None
+    #: only along with a rewritten environment, or other nodes would not hear of it: statements that count from now on,
+    #: ids of those that do not any more, what is remembered as ended, and the id of a client that is one no more
+    listed: tuple[Listed, ...] = ()
+    unlisted: tuple[str, ...] = ()
+    ended: tuple[Ended, ...] = ()
+    removed_client: str | None = None
 
 
 NOTHING = Changes()

@@ -98,16 +98,15 @@ def register(
     if world.keyring is None:
         raise InvalidStatement("Send a software statement that this environment issued.")
     statement = read_statement(world.keyring, request.software_statement, world.name, now // 1000)
-    application = world.approve(statement)
+    application = world.approve(statement, now)
     if request.redirect_uri is None:
         redirect_uris = tuple(f"https://{domain}" for domain in application.domains)
     elif leads_to(request.redirect_uri, application.domains, ("https",)):
         redirect_uris = (request.redirect_uri,)
     else:
         raise InvalidRedirect("redirect_uri is not an https URL on one of the application's domains.")
-    client = Client(
-        client_id, application.id, statement.epoch, hash_client_secret(client_secret, world.client_key), now
-    )
+    secret_hash = hash_client_secret(client_secret, world.client_key)
+    client = Client(client_id, application.id, statement.epoch, secret_hash, now, statement.id)
     return Registration(client_id, client_secret, now, redirect_uris, application.scopes), client
 
 
@@ -150,11 +149,12 @@ def grant(world: World, client: Client | None, request: TokenRequest, now: int, 
 
     Refuses: InvalidClient (unknown, wrong secret, revoked), UnauthorizedClient (its application has no scope at all).
     """
-    client, application = _authenticated(world, client, request.client_secret)
+    client, application = _authenticated(world, client, request.client_secret, now)
     if not application.scopes:
         raise UnauthorizedClient("The application has no scope, so there is nothing to grant.")
     scopes = request.scopes.intersection(application.scopes) or frozenset(application.scopes)
-    return Grant(client.id, application.id, client.epoch, scopes, now + lifetime_ms)
+    expires_at = min(now + lifetime_ms, world.ends_at(client.statement_id) or now + lifetime_ms)
+    return Grant(client.id, application.id, client.epoch, scopes, expires_at, client.statement_id)
 
 
 def introspect(world: World, client: Client | None, request: IntrospectionRequest, now: int) -> Introspected | None:
@@ -164,7 +164,7 @@ def introspect(world: World, client: Client | None, request: IntrospectionReques
 
     Refuses: InvalidClient, as `grant`. Source: RFC 7662 §2.2, §4.
     """
-    _, application = _authenticated(world, client, request.client_secret)
+    _, application = _authenticated(world, client, request.client_secret, now)
     try:
         found = world.read_token(request.token, now)
     except InvalidToken:
@@ -186,14 +186,14 @@ def _opens(world: World, found: Grant, scope: str, now: int) -> bool:
     return True
 
 
-def _authenticated(world: World, client: Client | None, client_secret: str) -> tuple[Client, Application]:
+def _authenticated(world: World, client: Client | None, client_secret: str, now: int) -> tuple[Client, Application]:
     """
     Answer a client that is who it says, and its application. The same time passes for an unknown client and a wrong
     secret. Refuses: InvalidClient.
     """
     offered = hash_client_secret(client_secret, world.client_key)
     genuine = same(offered, client.secret_hash if client is not None else bytes(len(offered)))
-    application = world.application(client.application_id, client.epoch) if client is not None else None
+    application = world.application(client, now) if client is not None else None
     if client is None or not genuine or application is None:
         raise InvalidClient("Unknown client, wrong secret, or revoked; register again.")
     return client, application

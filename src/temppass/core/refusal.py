@@ -32,10 +32,12 @@ Every way in which a request can be wrong or not allowed. The surfaces answer th
     ├── OutsideLimits                   the environment or channel is not the operator's
     ├── OwnApproval                     a second person is needed, and this is the first
     ├── NotThere                        what is named does not exist, or is not to be seen
+    │   └── UnknownApplication          the catalogue has no such application
     └── Conflict                        what is asked does not fit to what is there
         ├── KeyReused                   the idempotency key came with another body before
         ├── AnsweredOnce                the answer to it told a secret, and is not given again
         ├── AlreadySo                   what is asked for is the case
+        ├── TooManyIssued               as much as may be of what is asked for is there
         ├── VersionMoved                what is to be replaced is another version by now
         ├── VersionMissing              it is not said which version is to be replaced
         ├── NothingToUndo               nothing was matched, it was undone already, or its day is over
@@ -142,6 +144,9 @@ class OutsideLimits(Refusal): ...
 class NotThere(Refusal): ...
 
 
+class UnknownApplication(NotThere): ...
+
+
 class Conflict(Refusal): ...
 
 
@@ -152,6 +157,9 @@ class AnsweredOnce(Conflict): ...
 
 
 class AlreadySo(Conflict): ...
+
+
+class TooManyIssued(Conflict): ...
 
 
 class VersionMoved(Conflict): ...

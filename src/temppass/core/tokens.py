@@ -17,7 +17,7 @@ import hmac
 from collections.abc import Callable
 from enum import StrEnum
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from cryptography.hazmat.primitives import hashes
@@ -36,7 +36,10 @@ from joserfc.util import base64_to_int
 from msgspec import Struct
 
 from temppass.core.keys import Jwk, Pair, StoredKeys
+from temppass.core.model import OLDER
 from temppass.core.refusal import InvalidStatement, InvalidToken
+
+S = TypeVar("S")
 
 ISSUER = "auth.adobe.com"
 #: longer strings are refused unread; a real one has under 1 KiB, a media token of the longest title up to 18 KiB
@@ -95,15 +98,20 @@ class Keyring:
         self.by_kid = {str(key.kid): key for key in keys}
         self.jwks = {"keys": [dict(key.as_dict(private=False)) for key in keys]}
         signers = [
-            (stored.life(jwk).signs_from, jwk["kty"], _signer(key))
+            (stored.life(jwk).signs_from, jwk["kty"], _signer(key), str(key.kid))
             for jwk, key in zip(stored.keys, keys, strict=True)
             if key.is_private
         ]
         # the latest first; of two that came at once the one that servers of before would take
         signers.sort(key=itemgetter(0), reverse=True)
         media = "EC" if media_algorithm == "ES256" else "RSA"
-        self._signers = tuple((since, sign) for since, kind, sign in signers if kind == "RSA")
-        self._media_signers = tuple((since, sign) for since, kind, sign in signers if kind == media)
+        self._signers = tuple((since, sign) for since, kind, sign, _ in signers if kind == "RSA")
+        self._media_signers = tuple((since, sign) for since, kind, sign, _ in signers if kind == media)
+        self._kids = tuple((since, kid) for since, kind, _, kid in signers if kind == "RSA")
+
+    def statement_kid(self, now: int) -> str:
+        """Answer which key signs statements."""
+        return _at(self._kids, now)
 
     def sign_statement(self, claims: dict[str, Any], now: int) -> str:
         return _at(self._signers, now)(_STATEMENT, claims).decode()
@@ -123,11 +131,11 @@ class Keyring:
 _Sign = Callable[[str, Any], bytes]
 
 
-def _at(signers: tuple[tuple[int, _Sign], ...], now: int) -> _Sign:
+def _at(signers: tuple[tuple[int, S], ...], now: int) -> S:
     """Answer what signs at a moment: the last that has begun, or the first of all on a clock that is far behind."""
-    for since, sign in signers:
+    for since, signer in signers:
         if since <= now:
-            return sign
+            return signer
     return signers[-1][1]
 
 
@@ -209,17 +217,24 @@ def _verified(kind: str, token: str, key_of: Callable[[str], Any]) -> dict[str, 
 
 
 class Statement(Struct, frozen=True):
-    """Which application a software statement speaks for: `sub` is its UUIDv5, `epoch` its epoch at minting."""
+    """
+    Which application a software statement speaks for: `sub` is its UUIDv5, `epoch` its epoch at minting. `id` is its
+    `jti` where it is to be found on the list of those that count, OLDER where its program kept no list.
+    """
 
     sub: str
     epoch: int
+    id: str
 
 
-def write_statement(keyring: Keyring, statement: Statement, environment: str, now_s: int, jti: str, issuer: str) -> str:
-    """Mint a software statement; it has no `exp` and ends only by revocation."""
+def write_statement(
+    keyring: Keyring, statement: Statement, environment: str, now_s: int, issuer: str, ends_at: int | None = None
+) -> str:
+    """Mint a software statement that ends by revocation, or at a moment (milliseconds) too."""
+    end = {"exp": ends_at // 1000} if ends_at is not None else {}
     return keyring.sign_statement({
-        "sub": statement.sub, "iss": issuer, "nbf": now_s, "iat": now_s, "aud": environment, "jti": jti,
-        "epoch": statement.epoch,
+        "sub": statement.sub, "iss": issuer, "nbf": now_s, "iat": now_s, "aud": environment, "jti": statement.id,
+        "epoch": statement.epoch, "listed": True, **end,
     }, now_s * 1000)  # fmt: skip
 
 
@@ -229,8 +244,10 @@ def read_statement(keyring: Keyring, token: str, environment: str, now_s: int) -
     if claims is None or claims.get("aud") != environment or not _begun(claims, now_s):
         raise InvalidStatement("Send a software statement that this environment issued.")
     match claims:
-        case {"sub": str(sub), "epoch": int(epoch)}:
-            return Statement(sub, epoch)
+        case {"sub": str(sub), "epoch": int(epoch), "listed": True, "jti": str(id_)}:
+            return Statement(sub, epoch, id_)
+        case {"sub": str(sub), "epoch": int(epoch)} if "listed" not in claims:
+            return Statement(sub, epoch, OLDER)
     raise InvalidStatement("The software statement lacks a claim; mint a new one.")
 
 
@@ -245,13 +262,16 @@ class Grant(Struct, frozen=True):
     epoch: int
     scopes: frozenset[str]
     expires_at: int
+    #: of the client that asked for it
+    statement_id: str = OLDER
 
 
 def write_access_token(keyring: Keyring, grant: Grant, environment: str, now_s: int, jti: str, issuer: str) -> str:
+    listed = {"statement": grant.statement_id} if grant.statement_id != OLDER else {}
     return keyring.sign_access({
         "sub": grant.client_id, "iss": issuer, "iat": now_s, "nbf": now_s, "exp": grant.expires_at // 1000,
         "scopes": ",".join(sorted(grant.scopes)), "aud": environment, "jti": jti,
-        "app": grant.application_id, "epoch": grant.epoch,
+        "app": grant.application_id, "epoch": grant.epoch, **listed,
     }, now_s * 1000)  # fmt: skip
 
 
@@ -264,7 +284,9 @@ def read_access_token(keyring: Keyring, token: str, environment: str, now_s: int
         case {"sub": str(sub), "app": str(app), "epoch": int(epoch), "scopes": str(scopes), "exp": int(exp)}:
             if exp <= now_s:
                 raise InvalidToken("The access token has expired; ask /o/client/token for another.")
-            return Grant(sub, app, epoch, frozenset(scopes.split(",")), exp * 1000)
+            statement_id = claims.get("statement", OLDER)
+            if isinstance(statement_id, str):
+                return Grant(sub, app, epoch, frozenset(scopes.split(",")), exp * 1000, statement_id)
     raise InvalidToken("The access token lacks a claim; ask /o/client/token for another.")
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from temppass.core import catalogue as rules
 from temppass.core.catalogue import Application, Catalogue, Channel, Offer
-from temppass.core.model import Rewritten
+from temppass.core.model import OLDER, Client, Ended, EndedKind, Listed, Rewritten
 from temppass.core.operator import Operator
 from temppass.core.refusal import InvalidToken, MissingScope, RevokedApplication, UnapprovedStatement, UnassignedChannel
 from temppass.core.tokens import Grant, Keyring, Statement, read_access_token
@@ -45,6 +45,19 @@ class EnvironmentRecord(Struct, frozen=True):
     operators: tuple[Operator, ...] = ()
     #: when all that an application had been given was ended last, by application
     revoked: dict[str, int] = {}
+    #: the epoch of an application from which on all its statements are listed; without it there may be older ones
+    listing: dict[str, int] = {}
+
+
+class Environment(Struct, frozen=True):
+    """
+    An environment as it is now: its record and, beside that, where a program of before that rewrites the record does
+    not drop it, what was issued and counts, and what has ended and is remembered.
+    """
+
+    record: EnvironmentRecord
+    statements: tuple[Listed, ...] = ()
+    ended: tuple[Ended, ...] = ()
 
 
 _encode = msgspec.json.Encoder().encode
@@ -71,7 +84,7 @@ class World:
     def __init__(
         self,
         name: str,
-        record: EnvironmentRecord,
+        environment: Environment,
         *,
         keyring: Keyring | None,
         pepper: bytes = b"",
@@ -79,7 +92,8 @@ class World:
         chain_key: bytes = b"",
     ) -> None:
         self.name = name
-        self.record = record
+        self.environment = environment
+        self.record = record = environment.record
         self.version = record.version
         self.catalogue = catalogue = record.catalogue
         self.keyring = keyring
@@ -88,6 +102,11 @@ class World:
         self.chain_key = chain_key
         self._resets_since = record.resets_since
         self._epochs = record.epochs
+        #: statements that were not revoked, by id
+        self.listed = {each.id: each for each in environment.statements if self._is_present(each)}
+        ended = environment.ended
+        self._closed = {each.id for each in ended if each.kind is EndedKind.OLDER and each.epoch == self.epoch(each.id)}
+        self._gone = {each.id for each in ended if each.kind is EndedKind.CLIENT}
         self._by_sub = {application_sub(name, id_): entry for id_, entry in catalogue.applications.items()}
         self._offers: dict[tuple[str, str], Offer] = {}
         #: hosts that a browser's page may come from (design decision 8.17)
@@ -99,17 +118,54 @@ class World:
     def epoch(self, application_id: str) -> int:
         return self._epochs.get(application_id, 0)
 
-    def approve(self, statement: Statement) -> Application:
+    def _is_present(self, listed: Listed) -> bool:
+        application_id = listed.application_id
+        return application_id in self.catalogue.applications and listed.epoch == self.epoch(application_id)
+
+    def statements_of(self, application_id: str) -> list[Listed]:
+        """Answer what was minted for an application and not revoked since, the oldest first."""
+        found = [each for each in self.listed.values() if each.application_id == application_id]
+        return sorted(found, key=lambda each: (each.minted_at, each.id))
+
+    def older_counts(self, application_id: str) -> bool:
+        """Tell whether what programs that list no statements gave to an application counts, if they gave any."""
+        return application_id not in self._closed
+
+    def may_have_older(self, application_id: str) -> bool:
+        """Tell whether such programs can have minted statements of an application that count."""
+        listing = self.record.listing.get(application_id)
+        return self.older_counts(application_id) and listing != self.epoch(application_id)
+
+    def approve(self, statement: Statement, now: int) -> Application:
         """Answer the application of a good statement. Refuses: UnapprovedStatement."""
         application = self._by_sub.get(statement.sub)
-        if application is None or statement.epoch != self.epoch(application.id):
-            raise UnapprovedStatement("The application of this software statement is unknown here, or was revoked.")
+        if application is None or not self._stands(application.id, statement.epoch, statement.id, now):
+            raise UnapprovedStatement(
+                "The application of this software statement is unknown here, or the statement was revoked or has ended."
+            )
         return application
 
-    def application(self, application_id: str, epoch: int) -> Application | None:
-        """Answer the application that something was issued to in `epoch`, unless it is gone or revoked since."""
-        application = self.catalogue.applications.get(application_id)
-        return application if application is not None and epoch == self.epoch(application_id) else None
+    def application(self, to: Client | Grant, now: int) -> Application | None:
+        """Answer the application that credentials or a token were issued to, unless they have ended since."""
+        application = self.catalogue.applications.get(to.application_id)
+        stands = application is not None and self._stands(application.id, to.epoch, to.statement_id, now)
+        return application if stands else None
+
+    def ends_at(self, statement_id: str) -> int | None:
+        """Answer when what came from a statement ends, if it does by itself."""
+        listed = self.listed.get(statement_id)
+        return listed.ends_at if listed is not None else None
+
+    def _stands(self, application_id: str, epoch: int, statement_id: str, now: int) -> bool:
+        """Tell whether a statement counts that an application was given in `epoch`."""
+        if statement_id == OLDER:
+            return epoch == self.epoch(application_id) and self.older_counts(application_id)
+        listed = self.listed.get(statement_id)
+        return (
+            listed is not None
+            and (listed.application_id, listed.epoch) == (application_id, epoch)
+            and (listed.ends_at is None or now < listed.ends_at)
+        )
 
     def read_token(self, token: str, now: int) -> Grant:
         """Refuses: InvalidToken."""
@@ -126,9 +182,9 @@ class World:
         """
         if now >= grant.expires_at:
             raise InvalidToken("The access token has expired; ask /o/client/token for another.")
-        application = self.application(grant.application_id, grant.epoch)
-        if application is None:
-            raise RevokedApplication("The application of this access token was revoked; register again.")
+        application = self.application(grant, now)
+        if application is None or grant.client_id in self._gone:
+            raise RevokedApplication("What this access token came from was revoked; register again.")
         if scope not in grant.scopes or scope not in application.scopes:
             raise MissingScope(f"The access token does not carry the scope {scope}.")
         return application

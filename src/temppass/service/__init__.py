@@ -28,6 +28,7 @@ from temppass.service.schedules import Schedules
 from temppass.service.sealing import Sealing
 from temppass.service.sessions import Sessions
 from temppass.service.signing import Signing
+from temppass.service.statements import Statements
 from temppass.service.upkeep import PAUSE_S, Upkeep
 from temppass.store import Store
 
@@ -38,6 +39,7 @@ class Service(NamedTuple):
     context: Context
     decisions: Decisions
     sessions: Sessions
+    statements: Statements
     credentials: Credentials
     resets: Resets
     catalogues: Catalogues
@@ -83,6 +85,7 @@ def serve_from(
         context,
         decisions,
         Sessions(context, decisions),
+        Statements(context),
         Credentials(context),
         Resets(context, counters),
         Catalogues(context, desk),

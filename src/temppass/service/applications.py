@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 from temppass.core import act
 from temppass.core.catalogue import Application
-from temppass.core.model import Registered
+from temppass.core.model import OLDER, Registered
 from temppass.core.operator import Operator, Role
 from temppass.core.refusal import NotThere, Refusal
 from temppass.service.context import Context, given
-from temppass.service.credentials import Minted, UnknownApplication, minting
 from temppass.service.desk import Admitted, Call, Desk
+from temppass.service.statements import Minted, Revoked, Shown, brood_of, ending_client, listed, minting, revoking
 from temppass.service.worlds import Plan
+from temppass.store import Brood
 
 #: clients of one application that are counted
 COUNTED_MAX = 10_000
@@ -33,10 +34,18 @@ class Present(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A page of clients: so many, after one of them (None at first)."""
+    """A page of clients: so many, after one of them (None at first), of one statement or (None) of all that count."""
 
     limit: int = 100
     after: Registered | None = None
+    statement_id: str | None = None
+
+
+class NewStatement(NamedTuple):
+    """What a statement is to be: until a moment, if ever."""
+
+    ends_at: int | None = None
+    reason: str | None = None
 
 
 class Page(NamedTuple):
@@ -56,9 +65,10 @@ class Applications:
         who = await self._desk.check(call, Role.VIEWER)
         world = who.world
         seen = [each for each in world.catalogue.applications.values() if _is_seen(who.operator, each)]
-        epochs = {each.id: world.epoch(each.id) for each in seen}
-        counts = await self._context.store.count_clients(world.name, epochs, COUNTED_MAX)
-        return [Present(each, counts[each.id], world.record.revoked.get(each.id)) for each in seen]
+        broods = [brood_of(world, each.id) for each in seen]
+        counts = await self._context.store.count_clients(world.name, broods, COUNTED_MAX)
+        revoked = world.record.revoked
+        return [Present(each, n, revoked.get(each.id)) for each, n in zip(seen, counts, strict=True)]
 
     async def clients(self, call: Call, application_id: str, asked: Asked | Refusal) -> Page:
         """
@@ -66,27 +76,74 @@ class Applications:
 
         Refuses: as Desk.look; NotThere, also for an application that the operator does not see; what reading refused.
         """
+        who = await self._seeing(call, application_id)
+        page, brood = given(asked), brood_of(who.world, application_id)
+        if page.statement_id is not None:
+            counts = [id_ for id_ in brood.statement_ids if id_ == page.statement_id]
+            brood = Brood(application_id, brood.epoch, tuple(counts))
+        found = await self._context.store.clients(who.world.name, brood, page.limit + 1, page.after)
+        shown = found[: page.limit]
+        return Page(shown, shown[-1] if len(found) > page.limit else None)
+
+    async def statements(self, call: Call, application_id: str) -> list[Shown]:
+        """Answer what was minted for an application and not revoked. Refuses: as `clients`."""
+        who = await self._seeing(call, application_id)
+        return await listed(self._context, who.world, application_id)
+
+    async def mint(self, call: Call, application_id: str, asked: NewStatement | Refusal) -> Minted:
+        """Answer a new software statement; older ones stay. Refuses: as Desk.act; what reading refused; `minting`."""
+        id_, issuer = self._context.act_id(), self._context.policy.issuer
+
+        def prepare(who: Admitted) -> Plan[Minted]:
+            new = given(asked)
+            done = act.StatementMint(application_id, new.ends_at)
+            return minting(who.world, act.Record(id_, who.now, who.actor, done, new.reason), issuer)
+
+        return await self._desk.act(call, Role.ADMIN, Minted, prepare, is_secret=True)
+
+    async def revoke(self, call: Call, application_id: str, statement_id: str | None) -> Revoked:
+        """
+        End what came from one statement of an application, from OLDER, or (None) from all of them.
+
+        Refuses: as Desk.act; `revoking`.
+        """
+        id_ = self._context.act_id()
+
+        def prepare(who: Admitted) -> Plan[Revoked]:
+            done = act.StatementRevoke(application_id, statement_id)
+            return revoking(who.world, act.Record(id_, who.now, who.actor, done))
+
+        return await self._desk.act(call, Role.ADMIN, Revoked, prepare)
+
+    async def revoke_statement(self, call: Call, statement_id: str) -> Revoked:
+        """As `revoke`, by the statement's id alone."""
+        id_ = self._context.act_id()
+
+        def prepare(who: Admitted) -> Plan[Revoked]:
+            found = who.world.listed.get(statement_id)
+            if found is None or statement_id == OLDER:
+                raise NotThere(f"There is no statement {statement_id[:64]!r}, or it was revoked.")
+            done = act.StatementRevoke(found.application_id, statement_id)
+            return revoking(who.world, act.Record(id_, who.now, who.actor, done))
+
+        return await self._desk.act(call, Role.ADMIN, Revoked, prepare)
+
+    async def revoke_client(self, call: Call, client_id: str) -> Revoked:
+        """End one client. Refuses: as Desk.act; `ending_client`."""
+        id_, lasts_ms = self._context.act_id(), self._context.policy.access_token_ms
+
+        def prepare(who: Admitted) -> Plan[Revoked]:
+            return ending_client(who.world, client_id, (id_, who.now, who.actor, None), lasts_ms)
+
+        return await self._desk.act(call, Role.ADMIN, Revoked, prepare)
+
+    async def _seeing(self, call: Call, application_id: str) -> Admitted:
+        """Refuses: as Desk.look; NotThere, also for an application that the operator does not see."""
         who = await self._desk.check(call, Role.VIEWER)
         application = who.world.catalogue.applications.get(application_id)
         if application is None or not _is_seen(who.operator, application):
             raise NotThere(f"There is no application {application_id[:64]!r}.")
-        page, epoch = given(asked), who.world.epoch(application_id)
-        found = await self._context.store.clients(who.world.name, application_id, epoch, page.limit + 1, page.after)
-        shown = found[: page.limit]
-        return Page(shown, shown[-1] if len(found) > page.limit else None)
-
-    async def mint(self, call: Call, application_id: str, reason: str | Refusal | None) -> Minted:
-        """Answer a new software statement; older ones stay. Refuses: as Desk.act; what reading refused; NotThere."""
-        id_, issuer = self._context.act_id(), self._context.policy.issuer
-
-        def prepare(who: Admitted) -> Plan[Minted]:
-            record = act.Record(id_, who.now, who.actor, act.StatementMint(application_id), given(reason))
-            try:
-                return minting(who.world, record, issuer)
-            except UnknownApplication:
-                raise NotThere(f"There is no application {application_id[:64]!r}.") from None
-
-        return await self._desk.act(call, Role.ADMIN, Minted, prepare, is_secret=True)
+        return who
 
 
 def _is_seen(operator: Operator, application: Application) -> bool:

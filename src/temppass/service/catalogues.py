@@ -124,13 +124,18 @@ class Catalogues:
         keys = self._with_chain(environment, before.sealed_keys) if before.sealed_keys else fresh
         paused = {name: at for name, at in before.paused.items() if name in since}
         revoked = {name: at for name, at in before.revoked.items() if name in new.applications}
-        changed = EnvironmentRecord(before.version + 1, new, since, epochs, keys, paused, revoked=revoked)
+        # of one that comes every statement will be listed
+        listing = before.listing | {name: epochs[name] for name in moved}
+        changed = EnvironmentRecord(
+            before.version + 1, new, since, epochs, keys, paused, revoked=revoked,
+            listing={name: epoch for name, epoch in listing.items() if name in new.applications},
+        )  # fmt: skip
         return Applied(difference(before.catalogue, new), changed.version), changed
 
     async def catalogue(self, environment: str) -> Catalogue:
         """Answer what holds, EMPTY where nothing was ever applied."""
-        record = await self._context.store.load(environment)
-        return record.catalogue if record else EMPTY
+        found = await self._context.store.load(environment)
+        return found.record.catalogue if found else EMPTY
 
     async def check(self) -> list[str]:
         """

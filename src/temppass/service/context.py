@@ -115,9 +115,9 @@ class Context:
         See to it that what comes into being is sealed under the secret that opens what is there. Raises WrongSecret.
         """
         for name in (await self.store.environments())[:1]:
-            record = await self.store.load(name)
-            assert record is not None  # what there is stays
-            self.secret.open(name, record.sealed_keys)
+            found = await self.store.load(name)
+            assert found is not None  # what there is stays
+            self.secret.open(name, found.record.sealed_keys)
 
     async def new_pair(self) -> Pair:
         """Make two signing keys, while others go on."""

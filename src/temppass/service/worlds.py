@@ -19,7 +19,7 @@ from temppass.core.model import NOTHING, Changes, Found
 from temppass.core.refusal import InvalidToken, Refusal
 from temppass.core.secret import Secret
 from temppass.core.tokens import Grant, Keyring
-from temppass.core.world import HOUSE, EnvironmentRecord, World
+from temppass.core.world import HOUSE, Environment, EnvironmentRecord, World
 from temppass.store import Keys, Outdated, Store, StoreUnavailable
 
 A = TypeVar("A")
@@ -109,19 +109,19 @@ class Worlds:
         return await asyncio.shield(loading)
 
     async def _load(self, environment: str) -> World:
-        record = await self._store.load(environment)
+        found = await self._store.load(environment)
         known = self._known.get(environment)
-        if record is not None and known is not None and known.world.version == record.version:
+        if found is not None and known is not None and known.world.version == found.record.version:
             return known.world
-        if record is None:  # so that the names in requests cannot make anything grow
+        if found is None:  # so that the names in requests cannot make anything grow
             self._known.pop(environment, None)
-            return World(environment, EnvironmentRecord(0, EMPTY, {}, {}, b""), keyring=None)
-        if known is not None and known.sealed_keys == record.sealed_keys:
+            return World(environment, Environment(EnvironmentRecord(0, EMPTY, {}, {}, b"")), keyring=None)
+        if known is not None and known.sealed_keys == found.record.sealed_keys:
             keys = known.keys
         else:
-            keys = self._secret.open(environment, record.sealed_keys)
-        world = self._world(environment, record, keys)
-        self._known[environment] = _Known(world, record.sealed_keys, keys, {})
+            keys = self._secret.open(environment, found.record.sealed_keys)
+        world = self._world(environment, found, keys)
+        self._known[environment] = _Known(world, found.record.sealed_keys, keys, {})
         return world
 
     def grant(self, world: World, token: str | None, now: int) -> Grant:
@@ -143,7 +143,7 @@ class Worlds:
             known.verified[token] = grant
         return grant
 
-    def _world(self, environment: str, record: EnvironmentRecord, keys: StoredKeys) -> World:
+    def _world(self, environment: str, found: Environment, keys: StoredKeys) -> World:
         known = self._known.get(environment)
         if known is not None and known.keys == keys:  # also where they were sealed anew
             keyring = known.world.keyring
@@ -152,7 +152,7 @@ class Worlds:
             keyring = Keyring(keys, self._media_algorithm) if keys.keys else None
         return World(
             environment,
-            record,
+            found,
             keyring=keyring,
             pepper=keys.pepper,
             client_key=keys.client_key,

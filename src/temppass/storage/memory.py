@@ -5,7 +5,7 @@ It is the model that the other adapters are tested against, and a quick store fo
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -17,10 +17,12 @@ from temppass.core.model import (
     Changes,
     Client,
     Count,
+    Ended,
     Floors,
     Found,
     Kept,
     Ledger,
+    Listed,
     Raise,
     Recorded,
     Registered,
@@ -29,11 +31,13 @@ from temppass.core.model import (
     SubjectKind,
 )
 from temppass.core.reset import Aim, tally
-from temppass.core.world import HOUSE, EnvironmentRecord, read_environment
+from temppass.core.world import HOUSE, Environment, EnvironmentRecord, read_environment
 from temppass.store import (
     LEDGER_READ_BYTES_MAX,
+    STATEMENT_KEPT_MS,
     Amendment,
     AmendmentOfAll,
+    Brood,
     IntegrationKey,
     Keys,
     LargeLedger,
@@ -61,6 +65,8 @@ class MemoryStore:
         self._raises: dict[IntegrationKey, tuple[Raise, ...]] = {}
         self._ledgers: dict[tuple[IntegrationKey, Subject], Ledger] = {}
         self._clients: dict[tuple[str, str], Client] = {}
+        self._statements: dict[tuple[str, str], Listed] = {}
+        self._ended: dict[tuple[str, str, str], Ended] = {}
         self._kept: dict[tuple[str, str], Kept] = {}
         self._records: list[tuple[str, Recorded]] = []
         self._counts: dict[tuple[str, int, str, str, str], int] = {}
@@ -104,11 +110,25 @@ class MemoryStore:
             self._raises[integration] = tuple(sorted(standing, key=lambda each: (each.kind, each.generation)))
         if changes.environment is not None:
             self._environments[keys.environment] = read_environment(changes.environment.document)
+        self._write_issued(keys.environment, changes)
         self._records += [(keys.environment, record) for record in changes.records]
         return answer
 
-    async def load(self, environment: str) -> EnvironmentRecord | None:
-        return self._environments.get(environment)
+    def _write_issued(self, environment: str, changes: Changes) -> None:
+        for listed in changes.listed:
+            self._statements[environment, listed.id] = listed
+        for id_ in changes.unlisted:
+            self._statements.pop((environment, id_), None)
+        for ended in changes.ended:
+            self._ended[environment, ended.kind, ended.id] = ended
+        if changes.removed_client is not None:
+            self._clients.pop((environment, changes.removed_client), None)
+
+    async def load(self, environment: str) -> Environment | None:
+        record = self._environments.get(environment)
+        statements = tuple(listed for (name, _), listed in self._statements.items() if name == environment)
+        ended = tuple(ended for (name, _, _), ended in self._ended.items() if name == environment)
+        return Environment(record, statements, ended) if record is not None else None
 
     async def amend(self, environment: str, change: Callable[[EnvironmentRecord | None], Amendment[A]]) -> A:
         answer, changed, record = change(self._environments.get(environment))
@@ -149,21 +169,22 @@ class MemoryStore:
         return [(subject, self._ledgers[integration, subject]) for subject in subjects]
 
     async def clients(
-        self, environment: str, application_id: str, epoch: int, limit: int, after: Registered | None = None
+        self, environment: str, brood: Brood, limit: int, after: Registered | None = None
     ) -> list[Registered]:
-        found = sorted(
-            [
-                (client.issued_at, client.id)
-                for (name, _), client in self._clients.items()
-                if (name, client.application_id, client.epoch) == (environment, application_id, epoch)
-            ],
-            reverse=True,
-        )
-        beyond = [(at, id_) for at, id_ in found if after is None or (at, id_) < (after.at, after.id)]
-        return [Registered(id_, at) for at, id_ in beyond[:limit]]
+        found = [
+            Registered(client.id, client.issued_at, client.statement_id, client.used_at)
+            for (name, _), client in self._clients.items()
+            if (name, client.application_id, client.epoch) == (environment, brood.application_id, brood.epoch)
+            and client.statement_id in brood.statement_ids
+        ]
+        beyond = [each for each in found if after is None or (each.at, each.id) < (after.at, after.id)]
+        return sorted(beyond, key=lambda each: (each.at, each.id), reverse=True)[:limit]
 
-    async def count_clients(self, environment: str, epochs: Mapping[str, int], limit: int) -> dict[str, int]:
-        return {id_: len(await self.clients(environment, id_, epoch, limit)) for id_, epoch in epochs.items()}
+    async def count_clients(self, environment: str, broods: Sequence[Brood], limit: int) -> list[int]:
+        return [len(await self.clients(environment, brood, limit)) for brood in broods]
+
+    async def uses(self, environment: str) -> dict[str, int]:
+        return {id_: 0 for name, id_ in self._statements if name == environment}
 
     async def tally(
         self, integration: IntegrationKey, kind: SubjectKind, aim: Aim, after: bytes, limit: int
@@ -255,6 +276,14 @@ class MemoryStore:
         dead = [key for key, kept in self._kept.items() if now >= kept.expires_at][:limit]
         for key in dead:
             del self._kept[key]
+        forgotten = [key for key, ended in self._ended.items() if ended.until is not None and now >= ended.until]
+        for name in forgotten:
+            del self._ended[name]
+        self._statements = {
+            key: each
+            for key, each in self._statements.items()
+            if each.ends_at is None or now < each.ends_at + STATEMENT_KEPT_MS
+        }
         old = {each for raises in self._raises.values() for each in raises if each.at < raised_before}
         for integration, raises in self._raises.items():
             self._raises[integration] = tuple(each for each in raises if each not in old)

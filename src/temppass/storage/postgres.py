@@ -8,9 +8,10 @@ Source: design §4.1; the driver and the shape of the statements were chosen by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 from msgspec.structs import astuple
 
 from temppass.core.act import NO_LINK, Link, Sealed, Wanted
@@ -18,9 +19,12 @@ from temppass.core.anchor import NO_ANCHOR, Anchor
 from temppass.core.model import (
     Changes,
     Count,
+    Ended,
+    EndedKind,
     Floors,
     Found,
     Ledger,
+    Listed,
     Recorded,
     Registered,
     Server,
@@ -28,7 +32,7 @@ from temppass.core.model import (
     SubjectKind,
 )
 from temppass.core.reset import Aim, Tally
-from temppass.core.world import HOUSE, EnvironmentRecord, read_environment, rewritten
+from temppass.core.world import HOUSE, Environment, EnvironmentRecord, read_environment, rewritten
 from temppass.storage import postgres_sql as sql
 from temppass.storage.postgres_lane import Lane
 from temppass.storage.postgres_link import NAMES_OF_BEFORE, Line
@@ -38,8 +42,10 @@ from temppass.storage.schema import migrations
 from temppass.storage.search import AFTER_ALL, BEFORE_ALL, anchor_of, recorded_of, search
 from temppass.storage.titles import Titles
 from temppass.store import (
+    STATEMENT_KEPT_MS,
     Amendment,
     AmendmentOfAll,
+    Brood,
     IntegrationKey,
     Keys,
     SchemaOutdated,
@@ -81,12 +87,14 @@ class PostgresStore:
 
     # --- what is asked seldom, on a connection of its own
 
-    async def load(self, environment: str) -> EnvironmentRecord | None:
-        async def load(connection: Connection) -> EnvironmentRecord | None:
-            document = await connection.fetchval(sql.ENVIRONMENT, environment)
-            return read_environment(document) if document is not None else None
-
-        return await self._others.once(load)
+    async def load(self, environment: str) -> Environment | None:
+        for document, statements, ended in await self._fetch(sql.ENVIRONMENT_WHOLE, environment):
+            return Environment(
+                read_environment(document),
+                tuple(Listed(*row) for row in msgspec.json.decode(statements)),
+                tuple(Ended(EndedKind(kind), *row) for kind, *row in msgspec.json.decode(ended)),
+            )
+        return None
 
     async def amend(self, environment: str, change: Callable[[EnvironmentRecord | None], Amendment[A]]) -> A:
         async def amend(connection: Connection) -> A:
@@ -154,15 +162,24 @@ class PostgresStore:
         ]
 
     async def clients(
-        self, environment: str, application_id: str, epoch: int, limit: int, after: Registered | None = None
+        self, environment: str, brood: Brood, limit: int, after: Registered | None = None
     ) -> list[Registered]:
         last = after or AFTER_ALL
-        asked = (environment, application_id, epoch, limit, last.at, last.id)
-        return [Registered(*row) for row in await self._fetch(sql.APPLICATION_CLIENTS, *asked)]
+        asked = (brood.application_id, brood.epoch, limit, last.at, last.id, [*brood.statement_ids])
+        return [Registered(*row) for row in await self._fetch(sql.APPLICATION_CLIENTS, environment, *asked)]
 
-    async def count_clients(self, environment: str, epochs: Mapping[str, int], limit: int) -> dict[str, int]:
-        asked = (environment, [*epochs], [*epochs.values()], limit)
-        return {row["application"]: row["n"] for row in await self._fetch(sql.COUNT_CLIENTS, *asked)}
+    async def count_clients(self, environment: str, broods: Sequence[Brood], limit: int) -> list[int]:
+        rows = [
+            (n, brood.application_id, brood.epoch, id_) for n, brood in enumerate(broods) for id_ in brood.statement_ids
+        ]
+        found = await self._counting.once(
+            lambda connection: connection.fetch(sql.COUNT_CLIENTS, environment, *columns(rows, 4), limit)
+        )
+        counts = {row["n"]: row["count"] for row in found}
+        return [min(limit, counts.get(n, 0)) for n in range(len(broods))]
+
+    async def uses(self, environment: str) -> dict[str, int]:
+        return {row["id"]: row["used_at"] for row in await self._fetch(sql.USES, environment)}
 
     async def tally(
         self, integration: IntegrationKey, kind: SubjectKind, aim: Aim, after: bytes, limit: int
@@ -262,6 +279,7 @@ class PostgresStore:
 
     async def sweep(self, now: int, raised_before: int, limit: int) -> int:
         async def sweep(connection: Connection) -> int:
+            await connection.execute(sql.SWEEP_ISSUED, now, now - STATEMENT_KEPT_MS)
             kept = await connection.fetchval(sql.SWEEP_KEPT, now, limit)
             return max(int(kept), int(await connection.fetchval(sql.SWEEP_RAISES, raised_before, limit)))
 

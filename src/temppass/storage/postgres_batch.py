@@ -101,6 +101,8 @@ class Batch:
         self.new_raises: list[tuple[IntegrationKey, Raise]] = []
         self.undone: list[tuple[IntegrationKey, Raise]] = []
         self.rewritten: dict[str, Rewritten] = {}
+        #: what is issued and ended along with that
+        self.issued: list[tuple[str, Changes]] = []
 
     def may_read(self, key: LedgerKey, used: bytes | None) -> bool:
         """
@@ -211,4 +213,6 @@ class Batch:
         if changes.environment is not None:
             self.versions[environment] = changes.environment.version
             self.rewritten[environment] = changes.environment
+            if changes.listed or changes.unlisted or changes.ended or changes.removed_client is not None:
+                self.issued.append((environment, changes))
         self.records += [(environment, record) for record in changes.records]

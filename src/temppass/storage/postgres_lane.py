@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
+from msgspec.structs import astuple
 
 from temppass.core.model import Changes, Client, Floors, Found, Kept
 from temppass.core.world import HOUSE
@@ -22,7 +23,6 @@ from temppass.storage.postgres_batch import NO_KEY, Batch, Integration, Job, Kep
 from temppass.storage.postgres_link import ANSWER_WAIT_S, connect, let_go, reason_of
 from temppass.storage.postgres_rows import (
     REMOVED,
-    client_row,
     columns,
     floors_row,
     integration_id,
@@ -216,14 +216,13 @@ class Lane:
             for key in sorted(batch.changed_integrations)
         ]
         kept = [kept_row(key[0], batch.kept[key]) for key in sorted(batch.changed_kept)]
-        await connection.fetchval(
-            sql.WRITE_ALL,
+        everything = (
             *columns(ledgers, sql.LEDGER_COLUMNS),
             *columns(moved, 7),
             *columns([(ids[key], *raise_row(each)) for key, each in batch.new_raises], 6),
             *columns([(ids[key], *raise_row(each)[:2]) for key, each in batch.undone], 3),
             *columns(kept, 6),
-            *columns([(environment, *client_row(client)) for environment, client in batch.new_clients], 6),
+            *columns([(environment, *astuple(client)) for environment, client in batch.new_clients], 8),
             *columns([record_row(environment, record) for environment, record in batch.records], 8),
             *columns([(environment, digest, r.id) for environment, r in batch.records for digest in r.subjects], 3),
             *columns([(name, each.version, each.document) for name, each in batch.rewritten.items()], 3),
@@ -231,7 +230,24 @@ class Lane:
             sorted(ids[key] for key in batch.changed_integrations),
             len(ledgers) + len(moved) + len(kept) + len(held) + len(batch.rewritten),
         )
+        if not batch.issued:
+            await connection.fetchval(sql.WRITE_ALL, *everything)
+            return True
+        async with connection.transaction():
+            await connection.fetchval(sql.WRITE_ALL, *everything)
+            await connection.execute(sql.WRITE_ISSUED, *_issued(batch))
         return True
+
+
+def _issued(batch: Batch) -> list[list[Any]]:
+    """Write down what is issued and ended, for WRITE_ISSUED."""
+    gone = [(name, each.removed_client) for name, each in batch.issued if each.removed_client is not None]
+    return [
+        *columns([(name, *astuple(listed)) for name, each in batch.issued for listed in each.listed], 8),
+        *columns([(name, id_) for name, each in batch.issued for id_ in each.unlisted], 2),
+        *columns([(name, *astuple(ended)) for name, each in batch.issued for ended in each.ended], 5),
+        *columns(gone, 2),
+    ]
 
 
 def _settle(outcomes: list[tuple[Job, Any, Exception | None]]) -> None:

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from temppass.core.model import ANYWHERE, Client, Floors, Ledger, Origin, Raise, Recorded, Subject, SubjectKind
+from temppass.core.model import ANYWHERE, Floors, Ledger, Origin, Raise, Recorded, Subject, SubjectKind
 from temppass.storage.postgres_batch import KeptRow, Row
 from temppass.storage.titles import Titles
 from temppass.store import IntegrationKey
@@ -96,10 +96,6 @@ def kept_row(environment: str, row: KeptRow) -> tuple[Any, ...]:
 def raises_of(rows: Iterable[Sequence[Any]]) -> tuple[Raise, ...]:
     """Answer the resets that stand, of rows as a LEFT JOIN has them: all of them empty where none does."""
     return tuple(Raise(SubjectKind(kind), *row) for kind, *row in rows if kind is not None)
-
-
-def client_row(client: Client) -> tuple[Any, ...]:
-    return client.id, client.application_id, client.epoch, client.secret_hash, client.issued_at
 
 
 def record_row(environment: str, record: Recorded) -> tuple[Any, ...]:

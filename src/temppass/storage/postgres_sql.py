@@ -9,6 +9,15 @@ from temppass.store import LEDGER_READ_BYTES_MAX
 
 ENVIRONMENTS = "SELECT name FROM temppass.environment ORDER BY name"
 ENVIRONMENT = "SELECT document FROM temppass.environment WHERE name = $1"
+# with what was issued, of one moment
+ENVIRONMENT_WHOLE = """
+SELECT document, (
+    SELECT coalesce(json_agg(json_build_array(id, application, epoch, kid, minted_at, minted_by, ends_at)), '[]')
+    FROM temppass.statement WHERE environment = $1
+), (
+    SELECT coalesce(json_agg(json_build_array(kind, id, epoch, until)), '[]') FROM temppass.ended WHERE environment = $1
+) FROM temppass.environment WHERE name = $1
+"""
 WRITE_ENVIRONMENT = """
 INSERT INTO temppass.environment AS present (name, version, document) VALUES ($1, $2, $3)
 ON CONFLICT (name) DO UPDATE SET version = excluded.version, document = excluded.document
@@ -117,7 +126,7 @@ FROM unnest($3::smallint[], $4::integer[], $5::smallint[], $6::bytea[])
 JOIN temppass.ledgers USING (slot, integration, kind, subject)
 """  # noqa: S608 - what is put in is our own
 CLIENTS = """
-SELECT environment, id, application, epoch, secret_hash, issued_at FROM temppass.client
+SELECT environment, id, application, epoch, secret_hash, issued_at, statement, used_at FROM temppass.client
 JOIN unnest($1::text[], $2::text[]) AS k (environment, id) USING (environment, id)
 """
 KEPT = """
@@ -134,18 +143,26 @@ WHERE id = ANY ($1::integer[]) ORDER BY id, raised.kind, generation
 # --- clients of an application
 
 APPLICATION_CLIENTS = """
-SELECT id, issued_at FROM temppass.client
-WHERE environment = $1 AND application = $2 AND epoch = $3 AND (issued_at, id) < ($5, $6)
+SELECT id, issued_at, statement, used_at FROM temppass.client
+WHERE environment = $1 AND application = $2 AND epoch = $3 AND (issued_at, id) < ($5, $6) AND statement = ANY ($7)
 ORDER BY environment DESC, application DESC, epoch DESC, issued_at DESC, id DESC LIMIT $4
 """
+# n says which brood a statement is of
 COUNT_CLIENTS = """
-SELECT k.application, counted.n FROM unnest($2::text[], $3::integer[]) AS k (application, epoch), LATERAL (
-    SELECT count(*) AS n FROM (
-        SELECT 1 FROM temppass.client
-        WHERE environment = $1 AND client.application = k.application AND client.epoch = k.epoch LIMIT $4
-    ) AS clients
-) AS counted
+SELECT k.n, sum(counted.n)::bigint AS count FROM unnest($2::integer[], $3::text[], $4::integer[], $5::text[])
+    AS k (n, application, epoch, statement), LATERAL (
+        SELECT count(*) AS n FROM (
+            SELECT 1 FROM temppass.client
+            WHERE environment = $1 AND client.application = k.application AND client.epoch = k.epoch
+                AND client.statement = k.statement LIMIT $6
+        ) AS clients
+    ) AS counted
+GROUP BY k.n
 """
+
+# --- statements
+
+USES = "SELECT id, used_at FROM temppass.statement WHERE environment = $1"
 
 # --- what a batch writes
 
@@ -196,29 +213,49 @@ WITH {_UPSERT_LEDGERS}, moved AS (
     WHERE present.version = excluded.version - 1
     RETURNING 1
 ), registered AS (
-    INSERT INTO temppass.client (environment, id, application, epoch, secret_hash, issued_at)
-    SELECT * FROM unnest($35::text[], $36::text[], $37::text[], $38::integer[], $39::bytea[], $40::bigint[])
+    INSERT INTO temppass.client (environment, id, application, epoch, secret_hash, issued_at, statement, used_at)
+    SELECT * FROM unnest(
+        $35::text[], $36::text[], $37::text[], $38::integer[], $39::bytea[], $40::bigint[], $41::text[], $42::bigint[]
+    )
 ), recorded AS (
     INSERT INTO temppass.audit (id, at, environment, document, kind, actor, channel, pass)
     SELECT * FROM unnest(
-        $41::text[], $42::bigint[], $43::text[], $44::bytea[], $45::text[], $46::text[], $47::text[], $48::text[]
+        $43::text[], $44::bigint[], $45::text[], $46::bytea[], $47::text[], $48::text[], $49::text[], $50::text[]
     )
 ), named AS (
     INSERT INTO temppass.target (environment, subject, act)
-    SELECT * FROM unnest($49::text[], $50::bytea[], $51::text[]) ON CONFLICT DO NOTHING
+    SELECT * FROM unnest($51::text[], $52::bytea[], $53::text[]) ON CONFLICT DO NOTHING
 ), rewritten AS (
     INSERT INTO temppass.environment AS present (name, version, document)
-    SELECT * FROM unnest($52::text[], $53::bigint[], $54::bytea[])
+    SELECT * FROM unnest($54::text[], $55::bigint[], $56::bytea[])
     ON CONFLICT (name) DO UPDATE SET version = excluded.version, document = excluded.document
     WHERE present.version = excluded.version - 1
     RETURNING 1
 )
 SELECT temppass.expect(
     {_UPSERTED} + (SELECT count(*) FROM moved) + (SELECT count(*) FROM kept) + (SELECT count(*) FROM rewritten)
-        + temppass.hold($55, $56, $57),
-    $58
+        + temppass.hold($57, $58, $59),
+    $60
 )
 """  # noqa: S608 - what is put in is our own
+# beside it, in one transaction, where an environment is rewritten
+WRITE_ISSUED = """
+WITH listed AS (
+    INSERT INTO temppass.statement (environment, id, application, epoch, kid, minted_at, minted_by, ends_at)
+    SELECT * FROM unnest(
+        $1::text[], $2::text[], $3::text[], $4::integer[], $5::text[], $6::bigint[], $7::text[], $8::bigint[]
+    )
+), unlisted AS (
+    DELETE FROM temppass.statement USING unnest($9::text[], $10::text[]) AS k (environment, id)
+    WHERE statement.environment = k.environment AND statement.id = k.id
+), ended AS (
+    INSERT INTO temppass.ended (environment, kind, id, epoch, until)
+    SELECT * FROM unnest($11::text[], $12::text[], $13::text[], $14::integer[], $15::bigint[])
+    ON CONFLICT (environment, kind, id) DO UPDATE SET epoch = excluded.epoch, until = excluded.until
+)
+DELETE FROM temppass.client USING unnest($16::text[], $17::text[]) AS k (environment, id)
+WHERE client.environment = k.environment AND client.id = k.id
+"""
 
 # --- upkeep
 
@@ -277,6 +314,9 @@ WITH swept AS (
     ) RETURNING 1
 )
 SELECT count(*) FROM swept
+"""
+SWEEP_ISSUED = """
+WITH swept AS (DELETE FROM temppass.ended WHERE until <= $1) DELETE FROM temppass.statement WHERE ends_at <= $2
 """
 SWEEP_RAISES = """
 WITH swept AS (

@@ -15,7 +15,7 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -34,7 +34,7 @@ from temppass.core.model import (
     SubjectKind,
 )
 from temppass.core.reset import Aim
-from temppass.core.world import EnvironmentRecord
+from temppass.core.world import Environment, EnvironmentRecord
 from temppass.storage import sqlite_file
 from temppass.storage.sqlite_transaction import Transaction
 from temppass.store import (
@@ -42,6 +42,7 @@ from temppass.store import (
     WAITING_MAX,
     Amendment,
     AmendmentOfAll,
+    Brood,
     IntegrationKey,
     Keys,
     Stale,
@@ -79,7 +80,7 @@ class _Asks(ABC):
     async def transact(self, keys: Keys, step: Callable[[Found], tuple[A, Changes]]) -> A:
         return await self._submit(lambda transaction: transaction.transact(keys, step))
 
-    async def load(self, environment: str) -> EnvironmentRecord | None:
+    async def load(self, environment: str) -> Environment | None:
         return await self._submit(lambda transaction: transaction.load(environment))
 
     async def amend(self, environment: str, change: Callable[[EnvironmentRecord | None], Amendment[A]]) -> A:
@@ -106,14 +107,15 @@ class _Asks(ABC):
         return await self._submit(lambda transaction: transaction.ledgers(integration, kind, after, limit))
 
     async def clients(
-        self, environment: str, application_id: str, epoch: int, limit: int, after: Registered | None = None
+        self, environment: str, brood: Brood, limit: int, after: Registered | None = None
     ) -> list[Registered]:
-        return await self._submit(
-            lambda transaction: transaction.clients(environment, application_id, epoch, limit, after)
-        )
+        return await self._submit(lambda transaction: transaction.clients(environment, brood, limit, after))
 
-    async def count_clients(self, environment: str, epochs: Mapping[str, int], limit: int) -> dict[str, int]:
-        return await self._submit(lambda transaction: transaction.count_clients(environment, epochs, limit))
+    async def count_clients(self, environment: str, broods: Sequence[Brood], limit: int) -> list[int]:
+        return await self._submit(lambda transaction: transaction.count_clients(environment, broods, limit))
+
+    async def uses(self, environment: str) -> dict[str, int]:
+        return await self._submit(lambda transaction: transaction.uses(environment))
 
     async def tally(
         self, integration: IntegrationKey, kind: SubjectKind, aim: Aim, after: bytes, limit: int
@@ -237,13 +239,20 @@ class SqliteStore(_Asks):
     async def tally(
         self, integration: IntegrationKey, kind: SubjectKind, aim: Aim, after: bytes, limit: int
     ) -> Tallied:
-        def look(connection: sqlite3.Connection) -> Tallied:
-            return Transaction(connection).tally(integration, kind, aim, after, limit)
+        return await self._count(lambda transaction: transaction.tally(integration, kind, aim, after, limit))
 
+    async def count_clients(self, environment: str, broods: Sequence[Brood], limit: int) -> list[int]:
+        return await self._count(lambda transaction: transaction.count_clients(environment, broods, limit))
+
+    async def _count(self, work: Callable[[Transaction], A]) -> A:
+        """Read beside the writer, in a thread that steps back."""
         if self._closed:
             raise StoreUnavailable("the store is closed")
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._counter, sqlite_file.beside, self._path, look)
+
+        def look(connection: sqlite3.Connection) -> A:
+            return work(Transaction(connection))
+
+        return await asyncio.get_running_loop().run_in_executor(self._counter, sqlite_file.beside, self._path, look)
 
     async def migrate(self, *, distributed: bool = False) -> bool:
         """Nothing is left to do: opening the file has done it."""

@@ -66,16 +66,38 @@ DELETE FROM raised WHERE (integration, kind, generation) IN (
     SELECT integration, kind, generation FROM raised WHERE at < ? LIMIT ?
 )
 """
-CLIENT = "SELECT id, application, epoch, secret_hash, issued_at FROM client WHERE environment = ? AND id = ?"
-ADD_CLIENT = """
-INSERT INTO client (environment, id, application, epoch, secret_hash, issued_at) VALUES (?, ?, ?, ?, ?, ?)
+CLIENT = """
+SELECT id, application, epoch, secret_hash, issued_at, statement, used_at FROM client WHERE environment = ? AND id = ?
 """
+ADD_CLIENT = """
+INSERT INTO client (environment, id, application, epoch, secret_hash, issued_at, statement, used_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+REMOVE_CLIENT = "DELETE FROM client WHERE environment = ? AND id = ?"
 CLIENTS = """
-SELECT id, issued_at FROM client WHERE environment = ? AND application = ? AND epoch = ? AND (issued_at, id) < (?, ?)
+SELECT id, issued_at, statement, used_at FROM client
+WHERE environment = ? AND application = ? AND epoch = ? AND (issued_at, id) < (?, ?)
+    AND statement IN (SELECT value FROM json_each(?))
 ORDER BY issued_at DESC, id DESC LIMIT ?
 """
 COUNT_CLIENTS = """
-SELECT count(*) FROM (SELECT 1 FROM client WHERE environment = ? AND application = ? AND epoch = ? LIMIT ?)
+SELECT count(*) FROM (
+    SELECT 1 FROM client WHERE environment = ? AND application = ? AND epoch = ? AND statement = ? LIMIT ?
+)
+"""
+STATEMENTS = """
+SELECT id, application, epoch, kid, minted_at, minted_by, ends_at FROM statement WHERE environment = ? ORDER BY id
+"""
+ADD_STATEMENT = """
+INSERT INTO statement (environment, id, application, epoch, kid, minted_at, minted_by, ends_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+REMOVE_STATEMENT = "DELETE FROM statement WHERE environment = ? AND id = ?"
+USES = "SELECT id, used_at FROM statement WHERE environment = ?"
+ENDED = "SELECT kind, id, epoch, until FROM ended WHERE environment = ? ORDER BY kind, id"
+ADD_ENDED = """
+INSERT INTO ended (environment, kind, id, epoch, until) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (environment, kind, id) DO UPDATE SET epoch = excluded.epoch, until = excluded.until
 """
 KEPT = "SELECT kind, key, expires_at, document FROM kept WHERE environment = ? AND key = ?"
 WRITE_KEPT = """
@@ -86,6 +108,8 @@ ON CONFLICT (environment, key) DO UPDATE SET
 SWEEP_KEPT = """
 DELETE FROM kept WHERE (environment, key) IN (SELECT environment, key FROM kept WHERE expires_at <= ? LIMIT ?)
 """
+SWEEP_ENDED = "DELETE FROM ended WHERE until <= ?"
+SWEEP_STATEMENTS = "DELETE FROM statement WHERE ends_at <= ?"
 ADD_COUNT = """
 INSERT INTO counter (environment, minute, channel, pass, what, n) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (environment, minute, channel, pass, what) DO UPDATE SET n = n + excluded.n

@@ -2,8 +2,9 @@
 What one transaction of SQLite answers and writes: the port, in rows. It knows nothing of threads and of waiting.
 """
 
+import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from msgspec.structs import astuple
@@ -16,10 +17,13 @@ from temppass.core.model import (
     Changes,
     Client,
     Count,
+    Ended,
+    EndedKind,
     Floors,
     Found,
     Kept,
     Ledger,
+    Listed,
     Origin,
     Raise,
     Recorded,
@@ -30,14 +34,16 @@ from temppass.core.model import (
     SubjectKind,
 )
 from temppass.core.reset import Aim, Tally
-from temppass.core.world import HOUSE, EnvironmentRecord, read_environment, rewritten
+from temppass.core.world import HOUSE, Environment, EnvironmentRecord, read_environment, rewritten
 from temppass.storage import sqlite_sql as sql
 from temppass.storage.search import AFTER_ALL, BEFORE_ALL, anchor_of, recorded_of, search
 from temppass.storage.titles import Titles
 from temppass.store import (
     LEDGER_READ_BYTES_MAX,
+    STATEMENT_KEPT_MS,
     Amendment,
     AmendmentOfAll,
+    Brood,
     IntegrationKey,
     Keys,
     LargeLedger,
@@ -92,8 +98,7 @@ class Transaction:
             else:
                 self._execute(sql.WRITE_LEDGER, (integration, subject.kind, subject.digest, *self._ledger_row(ledger)))
         if (client := changes.client) is not None:
-            row = (client.id, client.application_id, client.epoch, client.secret_hash, client.issued_at)
-            self._execute(sql.ADD_CLIENT, (keys.environment, *row))
+            self._execute(sql.ADD_CLIENT, (keys.environment, *astuple(client)))
         for kept in changes.kept:
             self._execute(sql.WRITE_KEPT, (keys.environment, kept.key, kept.kind, kept.expires_at, kept.document))
         for raised in changes.raises:
@@ -103,15 +108,34 @@ class Transaction:
             self._execute(sql.REMOVE_RAISE, (integration, raised.kind, raised.generation))
         if changes.environment is not None:
             self._rewrite(keys.environment, changes.environment)
+            self._write_issued(keys.environment, changes)
         for record in changes.records:
             self._add_record(keys.environment, record)
 
-    def load(self, environment: str) -> EnvironmentRecord | None:
+    def _write_issued(self, environment: str, changes: Changes) -> None:
+        for listed in changes.listed:
+            self._execute(sql.ADD_STATEMENT, (environment, *astuple(listed)))
+        for id_ in changes.unlisted:
+            self._execute(sql.REMOVE_STATEMENT, (environment, id_))
+        for ended in changes.ended:
+            self._execute(sql.ADD_ENDED, (environment, *astuple(ended)))
+        if changes.removed_client is not None:
+            self._execute(sql.REMOVE_CLIENT, (environment, changes.removed_client))
+
+    def load(self, environment: str) -> Environment | None:
+        record = self._record(environment)
+        if record is None:
+            return None
+        statements = tuple(Listed(*row) for row in self._execute(sql.STATEMENTS, (environment,)))
+        ended = tuple(Ended(EndedKind(kind), *row) for kind, *row in self._execute(sql.ENDED, (environment,)))
+        return Environment(record, statements, ended)
+
+    def _record(self, environment: str) -> EnvironmentRecord | None:
         row = self._execute("SELECT document FROM environment WHERE name = ?", (environment,)).fetchone()
         return read_environment(row[0]) if row else None
 
     def amend(self, environment: str, change: Callable[[EnvironmentRecord | None], Amendment[A]]) -> A:
-        answer, changed, record = change(self.load(environment))
+        answer, changed, record = change(self._record(environment))
         if changed is not None:
             self._rewrite(environment, rewritten(changed))
         if record is not None:
@@ -147,18 +171,23 @@ class Transaction:
         rows = self._execute(sql.LEDGERS_AFTER, (id_, kind, after, limit))
         return [(Subject(kind, row[0]), self._ledger_of(row[1:])) for row in rows]
 
-    def clients(
-        self, environment: str, application_id: str, epoch: int, limit: int, after: Registered | None
-    ) -> list[Registered]:
-        last = after or AFTER_ALL
-        rows = self._execute(sql.CLIENTS, (environment, application_id, epoch, last.at, last.id, limit))
-        return [Registered(*row) for row in rows]
+    def clients(self, environment: str, brood: Brood, limit: int, after: Registered | None) -> list[Registered]:
+        last, statements = after or AFTER_ALL, json.dumps(brood.statement_ids)
+        asked = (environment, brood.application_id, brood.epoch, last.at, last.id, statements, limit)
+        return [Registered(*row) for row in self._execute(sql.CLIENTS, asked)]
 
-    def count_clients(self, environment: str, epochs: Mapping[str, int], limit: int) -> dict[str, int]:
-        return {
-            id_: self._execute(sql.COUNT_CLIENTS, (environment, id_, epoch, limit)).fetchone()[0]
-            for id_, epoch in epochs.items()
-        }
+    def count_clients(self, environment: str, broods: Sequence[Brood], limit: int) -> list[int]:
+        def count(brood: Brood) -> int:
+            found = 0
+            for statement_id in brood.statement_ids:
+                asked = (environment, brood.application_id, brood.epoch, statement_id, limit - found)
+                found += self._execute(sql.COUNT_CLIENTS, asked).fetchone()[0]
+            return found
+
+        return [count(brood) for brood in broods]
+
+    def uses(self, environment: str) -> dict[str, int]:
+        return dict(self._execute(sql.USES, (environment,)))
 
     def tally(self, integration: IntegrationKey, kind: SubjectKind, aim: Aim, after: bytes, limit: int) -> Tallied:
         id_, _ = self._row(integration)
@@ -245,6 +274,8 @@ class Transaction:
         return self._execute(sql.FORGET_COUNTS, (before, limit)).rowcount
 
     def sweep(self, now: int, raised_before: int, limit: int) -> int:
+        self._execute(sql.SWEEP_ENDED, (now,))
+        self._execute(sql.SWEEP_STATEMENTS, (now - STATEMENT_KEPT_MS,))
         kept = self._execute(sql.SWEEP_KEPT, (now, limit)).rowcount
         return max(kept, self._execute(sql.SWEEP_RAISES, (raised_before, limit)).rowcount)
 

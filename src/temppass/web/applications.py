@@ -16,7 +16,7 @@ from temppass.core.model import Registered
 from temppass.core.operator import Role
 from temppass.core.refusal import InvalidRequest
 from temppass.service import Service
-from temppass.service.applications import Asked, Present
+from temppass.service.applications import Asked, NewStatement, Present
 from temppass.web.desk import IN, LIMITED, call_of, decode, environment_of, ok, operation, read, route
 from temppass.web.openapi import GuardedRoute
 from temppass.web.request import attempt, form_pairs, single
@@ -46,7 +46,7 @@ _MINT = operation(
     wire_control.StatementMinted,
     Role.ADMIN,
     status=201,
-    refusals=(*LIMITED, r.NotThere, r.KeyReused, r.AnsweredOnce),
+    refusals=(*LIMITED, r.NotThere, r.KeyReused, r.AnsweredOnce, r.TooManyIssued),
     body=wire_control.StatementBody,
     parameters=("Idempotency-Key",),
 )
@@ -80,8 +80,7 @@ class ApplicationDoors:
 
     async def mint(self, request: Request) -> Response:
         raw, call = await read(request, environment_of(request))
-        reason = attempt(_reason, raw)
-        minted = await self._applications.mint(call, request.path_params["application"], reason)
+        minted = await self._applications.mint(call, request.path_params["application"], attempt(_new, raw))
         return ok(wire_control.StatementMinted(minted.id, minted.statement, None), 201)
 
 
@@ -101,9 +100,9 @@ def _asked(query: bytes) -> Asked:
     return Asked(int(limit), Registered(found[2], int(found[1])))
 
 
-def _reason(raw: bytes) -> str | None:
-    """Read why a statement is minted; no body is an empty one. Refuses: InvalidRequest."""
-    return reason_of(decode(wire_control.StatementBody, raw or b"{}").reason)
+def _new(raw: bytes) -> NewStatement:
+    """Read what a statement is to be; no body is an empty one. Refuses: InvalidRequest."""
+    return NewStatement(None, reason_of(decode(wire_control.StatementBody, raw or b"{}").reason))
 
 
 def _shape(present: Present) -> wire_control.ApplicationShape:

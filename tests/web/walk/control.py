@@ -12,6 +12,8 @@ from tests.web.walk.guards import guards
 from tests.web.walk.plans import plans
 from tests.web.walk.walker import CATALOGUE, GENERIC, JSON, PAIR, RESET, Headers, Walker
 
+from temppass.service.statements import LISTED_MAX
+
 CONTROL = "/control/v1"
 
 
@@ -122,6 +124,9 @@ def applications(walker: Walker, roles: dict[str, Headers]) -> None:
         mint(f"minted with {body}", admin, body)
     mint("too long", admin | {"Content-Length": "65537"})
     mint("of nobody", admin, application="nobody")
+    for _ in range(LISTED_MAX):
+        double.mint("nothing", "spring")
+    mint("one too many", admin, application="nothing")
     walker.ask("clients of nobody", f"GET {inside}/nobody/clients", admin)
     two = {"Authorization": f"Bearer {double.operator('of-acme2', 'viewer', ['spring'], ['ACME2'])}"}
     walker.ask("applications: of a channel", f"GET {inside}", two)
