@@ -9,7 +9,7 @@ alone and changes nothing. Because steps are pure, an adapter may run one more t
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -68,11 +68,13 @@ class StoreMissing(Exception):
 
 
 class StoreHeld(Exception):
-    """The store has its one server already; the message names it. `process` is its number, if that is known."""
+    """The store has its one server already; the message names it."""
 
-    def __init__(self, message: str, process: int | None) -> None:
-        super().__init__(message)
-        self.process = process
+
+class Holder(NamedTuple):
+    """Who serves an embedded store: its process, None where that is not known."""
+
+    process: int | None
 
 
 class Keys(Struct, frozen=True):

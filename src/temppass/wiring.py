@@ -17,14 +17,13 @@ from temppass.core.secret import Secret, Source, WrongSecret
 from temppass.failure import install
 from temppass.service import Service, serve_from
 from temppass.service.context import Policy, wall_clock
-from temppass.service.sealing import Holder
 from temppass.settings import Settings, SettingsError
 from temppass.storage import sqlite_file
-from temppass.storage.hold import Hold
+from temppass.storage.hold import Hold, holder_of
 from temppass.storage.memory import MemoryStore
 from temppass.storage.secret_file import SecretFile, SecretUnusable
 from temppass.storage.sqlite import SqliteReader, SqliteStore
-from temppass.store import SchemaOutdated, Store, StoreHeld, StoreMissing
+from temppass.store import Holder, SchemaOutdated, Store, StoreMissing
 from temppass.web.app import Edge
 
 _SQLITE = "sqlite:///"
@@ -91,13 +90,7 @@ def hold(url: str) -> Hold | None:
 
 def holder(url: str) -> Holder | None:
     """Answer who serves an embedded store, if anybody does. Raises SettingsError, StoreUnavailable."""
-    if not _is_embedded(url):
-        return None
-    try:
-        Hold(_path(url)).let_go()
-    except StoreHeld as held:
-        return Holder(held.process)
-    return None
+    return holder_of(_path(url)) if _is_embedded(url) else None
 
 
 def _is_embedded(url: str) -> bool:

@@ -3,9 +3,12 @@ Who says that it serves the store, and another secret that takes the place of th
 know both, nothing that was issued ends, nobody becomes new, and the old one opens nothing afterwards.
 """
 
+import asyncio
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 from msgspec.structs import replace
 
@@ -17,8 +20,9 @@ from temppass.core.secret import Secret, Source, WrongSecret
 from temppass.core.world import HOUSE, SCOPE_V2, EnvironmentRecord
 from temppass.service import Service, serve_from
 from temppass.service.register import GONE_MS, Process
-from temppass.service.sealing import Holder, NotYet
-from temppass.store import AmendmentOfAll, Store, Whole
+from temppass.service.sealing import NotYet
+from temppass.storage.postgres import PostgresStore
+from temppass.store import AmendmentOfAll, Holder, Store, StoreUnavailable, Whole
 from temppass.testing import Clock
 
 if TYPE_CHECKING:
@@ -335,3 +339,51 @@ def test_whoever_holds_the_file_has_to_say_what_it_knows(place: "Place", process
         return await refused(store, holder=Holder(process))
 
     assert place.use(work) == behind
+
+
+@pytest.mark.parametrize("name", ["temppass", "temppass 2"])
+def test_a_program_of_a_version_before_knows_one_secret_only(postgres: str, name: str) -> None:
+    """It says nothing of itself but its name, to the database."""
+
+    async def work() -> tuple[str, str]:
+        store = PostgresStore(postgres)
+        try:
+            await made(store)
+            older = await asyncpg.connect(postgres, server_settings={"application_name": name})
+            beside = await refused(store)
+            await older.close()
+            return beside.partition(" from ")[0].removesuffix(" (of a version before)"), await refused(store)
+        finally:
+            await store.close()
+
+    assert asyncio.run(work()) == (name, "")
+
+
+def test_a_server_that_comes_up_while_the_secret_changes_finds_it_changed(postgres: str) -> None:
+    """It waits, or the change would not know of it, and it would have looked before."""
+    said: list[object] = []
+
+    async def come_up() -> None:
+        store = PostgresStore(postgres)
+        try:
+            await entered(serving(store, OLD))
+        except (StoreUnavailable, WrongSecret) as error:
+            said.append(type(error))
+        finally:
+            await store.close()
+
+    async def work() -> int:
+        store = PostgresStore(postgres)
+
+        def change(found: Whole) -> AmendmentOfAll[int]:
+            with ThreadPoolExecutor(1) as other:
+                other.submit(lambda: asyncio.run(come_up())).result()
+            return len(found.servers), {}, None
+
+        try:
+            await made(store)
+            return await store.amend_all(change)
+        finally:
+            await store.close()
+
+    assert (asyncio.run(work()), said) == (0, [StoreUnavailable])

@@ -17,9 +17,8 @@ from temppass.failure import Failure
 if TYPE_CHECKING:
     from temppass.core.act import ByShell
     from temppass.core.secret import Secret
-    from temppass.service.sealing import Holder
     from temppass.settings import Settings
-    from temppass.store import Store
+    from temppass.store import Holder, Store
     from temppass.wiring import Application as Application  # noqa: PLC0414 - the commands on a store have it from here
 
 A = TypeVar("A")

@@ -15,19 +15,13 @@ from temppass.core.catalogue import EMPTY
 from temppass.core.world import HOUSE, EnvironmentRecord
 from temppass.service.context import Context
 from temppass.service.register import up
-from temppass.store import AmendmentOfAll, Whole
+from temppass.store import AmendmentOfAll, Holder, Whole
 
 
 class NotYet(Exception):
     """Servers are up that would not open the store any more; the message names them, `hint` says what to do."""
 
     hint = "stop them, or restart them with the new secret and that of before; then run this again"
-
-
-class Holder(NamedTuple):
-    """Who holds the lock of an embedded store: its process, None where that is not known."""
-
-    process: int | None
 
 
 class Sealed(NamedTuple):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from temppass import private
 from temppass.storage.sqlite_file import real
-from temppass.store import StoreHeld, StoreUnavailable
+from temppass.store import Holder, StoreHeld, StoreUnavailable
 
 _WHO = re.compile(rb"(\d+) (\S*)\n")
 _WHO_BYTES_MAX = 512
@@ -21,8 +21,7 @@ class Hold:
 
     def __init__(self, path: Path) -> None:
         """Take it, or raise StoreHeld with the process that has it. Never waits. Raises StoreUnavailable."""
-        file = real(path)
-        lock = file.with_name(f"{file.name}.lock")
+        lock = _lock(path)
         try:
             self._handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, private.FILE)
             os.fchmod(self._handle, private.FILE)
@@ -31,10 +30,9 @@ class Hold:
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            who = _WHO.match(os.pread(self._handle, _WHO_BYTES_MAX, 0))
+            who = _who(self._handle)
             os.close(self._handle)
-            process = int(who[1]) if who is not None else None
-            raise StoreHeld(f"{path} is served by {_named(who)} already", process) from None
+            raise StoreHeld(f"{path} is served by {_named(who)} already") from None
         self.tell("")
 
     def tell(self, url: str) -> None:
@@ -43,6 +41,34 @@ class Hold:
 
     def let_go(self) -> None:
         os.close(self._handle)
+
+
+def holder_of(path: Path) -> Holder | None:
+    """Answer who serves a file, if anybody does, and leave no trace. Raises StoreUnavailable."""
+    lock = _lock(path)
+    try:
+        handle = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreUnavailable(f"cannot read {lock}: {error.strerror}") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        who = _who(handle)
+        return Holder(int(who[1]) if who is not None else None)
+    finally:
+        os.close(handle)
+    return None
+
+
+def _lock(path: Path) -> Path:
+    file = real(path)
+    return file.with_name(f"{file.name}.lock")
+
+
+def _who(handle: int) -> re.Match[bytes] | None:
+    return _WHO.match(os.pread(handle, _WHO_BYTES_MAX, 0))
 
 
 def _named(who: re.Match[bytes] | None) -> str:
