@@ -15,10 +15,12 @@ import warnings
 from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
-from joserfc._rfc7518.rsa_key import RSABinding
+from cryptography.hazmat.primitives.asymmetric import rsa
+from joserfc.jwk import RSAKey
 
 from temppass.storage.postgres import PostgresStore
 
@@ -83,9 +85,13 @@ def rsa_keys_are_at_hand() -> Iterator[None]:
     To make an RSA key takes 70 ms, in OpenSSL, and nearly every test needs an environment: eight go round, so that no
     environment has the key of the one before. Processes make their own.
     """
-    made = itertools.cycle([functools.cache(partial(RSABinding.generate_private_key, 2048)) for _ in range(8)])
+    made = itertools.cycle([functools.cache(partial(rsa.generate_private_key, 65537, 2048)) for _ in range(8)])
+
+    def generate_key(_size: int, parameters: Any) -> RSAKey:
+        return RSAKey(private := next(made)(), private, parameters)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RSABinding, "generate_private_key", lambda _size: next(made)())
+        patch.setattr(RSAKey, "generate_key", generate_key)
         yield
 
 

@@ -153,7 +153,8 @@ def _imported(jwk: Jwk) -> RSAKey | ECKey:
         d, p, q, dp, dq, qi = private
         numbers = RSAPrivateNumbers(p, q, d, dp, dq, qi, public)
         key = numbers.private_key(unsafe_skip_rsa_key_validation=True)
-    return RSAKey.import_key(key, {"kid": jwk["kid"], "use": jwk["use"], "alg": jwk["alg"]})
+    # not by import_key, which takes no such object in joserfc 1.0
+    return RSAKey(key, key, {"kid": jwk["kid"], "use": jwk["use"], "alg": jwk["alg"]})
 
 
 def _signer(key: RSAKey | ECKey) -> _Sign:
