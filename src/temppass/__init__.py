@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         VaultError,
     )
     from temppass.client.flow import ALL_DEVICES, ALL_KEYS, Deny, Everybody, Permit, ProfileState, ResetDone, Viewer
+    from temppass.client.keys import KeysRotated, MintAnew, SigningKey
     from temppass.client.place import ENVIRONMENTS, Place, place_at
     from temppass.client.vault import FileVault, Held, KeyringVault, MemoryVault, Vault
     from temppass.core.tokens import MediaToken, MediaTokenStatus, MediaTokenVerifier
@@ -77,11 +78,13 @@ __all__ = [
     "Help",
     "InvalidTarget",
     "KeyringVault",
+    "KeysRotated",
     "LedgerState",
     "MediaToken",
     "MediaTokenStatus",
     "MediaTokenVerifier",
     "MemoryVault",
+    "MintAnew",
     "NewOperator",
     "NewStatement",
     "NotPermitted",
@@ -98,6 +101,7 @@ __all__ = [
     "ResetDone",
     "Schedule",
     "ServerFault",
+    "SigningKey",
     "Target",
     "TempPassError",
     "Throttled",
@@ -119,6 +123,7 @@ _MODULES = (
     "client.answers",
     "client.control",
     "client.applications",
+    "client.keys",
     "client.desk",
     "core.tokens",
 )

@@ -113,6 +113,7 @@ SERVER_COMMANDS = {
     "serve": ("serve:serve", "Answer requests until interrupted."),
     "catalogue": ("catalogue:catalogue", "Plan, apply and show the catalogue of an environment."),
     "statement": ("statement:statement", "Mint and revoke the software statements of applications."),
+    "keys": ("keys:keys", "List the signing keys of an environment, and rotate them."),
     "operator": (
         "operator:operator",
         "Create, list and revoke the operators of a store: who may use the control API, and for what.",

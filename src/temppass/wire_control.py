@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, convert, field, to_builtins
 from temppass.core.act import Actor, Record, actor_word, kind_word
 from temppass.core.calendar import Effect
 from temppass.core.explain import State
+from temppass.core.keys import KeyState
 from temppass.core.model import Subject, SubjectKind, TrialState
 from temppass.core.operator import Role
 from temppass.core.viewer import WORDS
@@ -326,6 +327,51 @@ class StatementMinted(Struct, frozen=True):
     id: str
     statement: str
     ends_at: str | None
+
+
+# --- signing keys
+
+
+class KeyShape(Struct, frozen=True):
+    """
+    A key of the key set. Moments are null where nobody knows, as of keys of before; `until` is when it verifies no
+    token any more, null while it may sign. A statement that it signed keeps it for longer.
+    """
+
+    kid: str
+    kind: str
+    alg: str
+    state: KeyState
+    made_at: str | None
+    signs_from: str | None
+    until: str | None
+
+
+class KeysShape(Struct, frozen=True):
+    keys: list[KeyShape]
+
+
+class RotationBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why keys are rotated; with `compromised` every present one ends at once, with all that it signed."""
+
+    compromised: bool = False
+    reason: str = ""
+
+
+class MintAnewShape(Struct, frozen=True):
+    """A statement that ended with its key; `id` is null for all that were minted before ids were kept."""
+
+    application: str
+    id: str | None
+
+
+class KeysRotated(Struct, frozen=True):
+    """`id` is the act's, `kids` are the new keys, which sign from a moment on."""
+
+    id: str
+    kids: tuple[str, ...]
+    signs_from: str
+    mint_anew: list[MintAnewShape]
 
 
 # --- explain

@@ -33,7 +33,7 @@ from temppass import (
     Wanted,
     place_at,
 )
-from temppass.client import applications, control, setup
+from temppass.client import applications, control, keys, setup
 from temppass.client.answers import (
     Act,
     Approval,
@@ -56,6 +56,7 @@ from temppass.client.answers import (
 from temppass.client.applications import Application, NewStatement, Registration
 from temppass.client.control import PAGE_ACTS_MAX
 from temppass.client.exchange import TRIES_MAX, Answer, Effect, Flow, Lost, Send, Wait
+from temppass.client.keys import KeysRotated, MintAnew, SigningKey
 from temppass.testing import Double, serving
 
 TOKEN = "tpo_hush-hush"
@@ -183,6 +184,17 @@ CALLS: dict[str, tuple[Callable[[], Flow[Any]], str, Any]] = {
         f"POST {IN}/applications/ops/statements",
         {"reason": "ticket 7"},
     ),
+    "keys": (lambda: keys.keys(SEAT), f"GET {IN}/keys", None),
+    "rotate_keys": (
+        lambda: keys.rotate_keys(SEAT, None, compromised=False, once="1"),
+        f"POST {IN}/keys/rotate",
+        {"compromised": False},
+    ),
+    "rotate_keys that are compromised": (
+        lambda: keys.rotate_keys(SEAT, "ticket 7", compromised=True, once="1"),
+        f"POST {IN}/keys/rotate",
+        {"compromised": True, "reason": "ticket 7"},
+    ),
     "schedules": (lambda: setup.schedules(SEAT), f"GET {IN}/schedules", None),
     "pause": (
         lambda: setup.set_schedule(SEAT, "REF", "P", paused=True, once="1"),
@@ -239,7 +251,8 @@ CALLS: dict[str, tuple[Callable[[], Flow[Any]], str, Any]] = {
 #: those that change something, which are named
 WRITES = {
     "create_operator", "revoke_operator", "reset", "reset of a list", "plan", "plan of a part", "reset_everybody",
-    "approve", "decline", "pause", "resume", "apply_catalogue", "grant", "undo", "mint_statement",
+    "approve", "decline", "pause", "resume", "apply_catalogue", "grant", "undo", "mint_statement", "rotate_keys",
+    "rotate_keys that are compromised",
 }  # fmt: skip
 
 
@@ -304,6 +317,8 @@ WAITING = {"id": "ask-1", **EVERYBODY, "only": {"over": True, "started_before": 
 SCHEDULE = {"channel": "REF", "pass": "P", "cron": "0 0 * * *", "timezone": "Europe/Paris", "paused_at": None,
             "next": [{"at": MOMENT, "local": "2026-01-01 11:00", "effect": "twice"}],
             "last": [{"id": "act-1", "at": MOMENT, "due_at": MOMENT}]}  # fmt: skip
+KEY = {"kid": "k", "kind": "RSA", "alg": "RS256", "state": "next", "made_at": MOMENT, "signs_from": MOMENT,
+       "until": None}  # fmt: skip
 POINT = {"at": MOMENT, "channel": "REF", "pass": "P", "counts": {"permit": 5}}
 CHANGE = {"id": "act-1", "version": 8, "differences": ["+ pass P"]}
 
@@ -360,6 +375,13 @@ CHANGE = {"id": "act-1", "version": 8, "differences": ["+ pass P"]}
          ([Registration("c", AT)], "1.c")),
         ("clients", 200, {"clients": [], "next": None}, ([], "")),
         ("mint_statement", 201, {"id": "1", "statement": "e.y.J", "ends_at": None}, NewStatement("1", "e.y.J")),
+        ("keys", 200, {"keys": [KEY, {**KEY, "made_at": None, "signs_from": None, "until": MOMENT}]},
+         [SigningKey("k", "RSA", "RS256", "next", AT, AT), SigningKey("k", "RSA", "RS256", "next", until=AT)]),
+        ("rotate_keys", 201, {"id": "act-1", "kids": ["k", "l"], "signs_from": MOMENT, "mint_anew": []},
+         KeysRotated("act-1", ("k", "l"), AT)),
+        ("rotate_keys that are compromised", 201, {"id": "act-1", "kids": ["k", "l"], "signs_from": MOMENT,
+          "mint_anew": [{"application": "ops", "id": "s"}, {"application": "ops", "id": None}]},
+         KeysRotated("act-1", ("k", "l"), AT, (MintAnew("ops", "s"), MintAnew("ops")))),
         ("act", 200, RECORD, ACT),
     ],
 )  # fmt: skip
@@ -675,6 +697,26 @@ def test_nothing_of_an_operator_shows_the_token(double: Double) -> None:
         if closed is not None:
             asyncio.run(closed)
     assert [text for text in shown if TOKEN in text] == []
+
+
+def test_keys_are_rotated_and_listed(double: Double, root: str) -> None:
+    with Control(double.url, root) as desk:
+        done = desk.rotate_keys(reason="each quarter")
+        with pytest.raises(RequestRefused) as refused:
+            desk.rotate_keys()
+        desk.rotate_keys(compromised=True)
+        found, act = desk.keys(), desk.act(done.id)
+
+    async def work() -> list[SigningKey]:
+        async with AsyncControl(double.url, root) as desk:
+            return await desk.keys()
+
+    assert (refused.value.code, [each.state for each in found], asyncio.run(work())) == (
+        "already_so", ["signing", "signing"], found
+    )  # fmt: skip
+    assert (act.kind, act.reason, act.more) == (
+        "keys.rotate", "each quarter", {"kids": [*done.kids], "compromised": False, "ended": []}
+    )  # fmt: skip
 
 
 def test_an_application_is_given_a_statement_and_its_clients_are_gone_through(

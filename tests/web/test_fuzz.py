@@ -140,6 +140,7 @@ BODIES = {
     "introspect": [CREDENTIALS + b"&token=" + TOKEN],
     "plan_catalogue": [CATALOGUE],
     "apply_catalogue": [CATALOGUE],
+    "rotate_keys": [b"", b'{"reason":"ticket 3"}'],
     "mint_statement": [b"", b'{"reason":"ticket 3"}'],
     "set_schedule": [b'{"paused":true}'],
     "explain": [

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 import httpx2
 
-from temppass.client import applications, control, setup
+from temppass.client import applications, control, keys, setup
 from temppass.client.answers import (
     Act,
     Approval,
@@ -25,6 +25,7 @@ from temppass.client.answers import (
 )
 from temppass.client.applications import Application, NewStatement, Registration
 from temppass.client.control import ALL, ENVIRONMENT, Kinds, Target, Wanted, seat
+from temppass.client.keys import KeysRotated, SigningKey
 from temppass.client.place import place_at
 from temppass.client.shell import ANSWER_WAIT_S, AsyncShell, Shell
 
@@ -274,6 +275,16 @@ class Control(Shell):
         """Mint a software statement. Older ones stay good; this one is shown once."""
         return self.play(applications.mint_statement(self._seat, application, reason, once=_once(once)))
 
+    def keys(self) -> list[SigningKey]:
+        """Answer the signing keys, those that sign first."""
+        return self.play(keys.keys(self._seat))
+
+    def rotate_keys(
+        self, *, compromised: bool = False, reason: str | None = None, once: str | None = None
+    ) -> KeysRotated:
+        """Publish the next signing keys; for an admin. Compromised ones end at once, with all that they signed."""
+        return self.play(keys.rotate_keys(self._seat, reason, compromised=compromised, once=_once(once)))
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._seat.place.name!r}, environment={self._seat.environment!r})"
 
@@ -471,6 +482,16 @@ class AsyncControl(AsyncShell):
     ) -> NewStatement:
         """As Control.mint_statement."""
         return await self.play(applications.mint_statement(self._seat, application, reason, once=_once(once)))
+
+    async def keys(self) -> list[SigningKey]:
+        """As Control.keys."""
+        return await self.play(keys.keys(self._seat))
+
+    async def rotate_keys(
+        self, *, compromised: bool = False, reason: str | None = None, once: str | None = None
+    ) -> KeysRotated:
+        """As Control.rotate_keys."""
+        return await self.play(keys.rotate_keys(self._seat, reason, compromised=compromised, once=_once(once)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._seat.place.name!r}, environment={self._seat.environment!r})"

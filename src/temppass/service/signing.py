@@ -73,9 +73,13 @@ class Signing:
     async def all_here(self, environment: str) -> list[Shown]:
         return self._shown(await self._context.worlds.load(environment), self._context.clock())
 
+    async def require(self, environment: str) -> None:
+        """Refuses: NotThere."""
+        _require(await self._context.worlds.load(environment))
+
     async def rotate_here(self, environment: str, asked: Rotation, actor: act.Actor) -> Rotated:
         """Refuses: NotThere, AlreadySo."""
-        _require(await self._context.worlds.load(environment))
+        await self.require(environment)
         pair, id_, now = await self._context.new_pair(), self._context.act_id(), self._context.clock()
         return await self._context.worlds.ask(
             environment, lambda world: self._rotating(world, pair, asked, actor, id_, now)

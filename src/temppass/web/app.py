@@ -31,6 +31,7 @@ from temppass.web.own import Own
 from temppass.web.plans import PlanDoors
 from temppass.web.problems import CONTROL_SURFACE, OWN_SURFACE, PLAIN, answer, plain, problem
 from temppass.web.reset import Resetter
+from temppass.web.signing import SigningDoors
 from temppass.web.v2 import RestV2
 
 Scope = MutableMapping[str, Any]
@@ -97,6 +98,7 @@ class Edge:
         self.routes += CorrectionDoors(service).routes()
         self.routes += ApplicationDoors(service).routes()
         self.routes += PlanDoors(service).routes()
+        self.routes += SigningDoors(service).routes()
         self.routes += Own(service, self._metrics, self.routes).routes()
         #: those of a port of which others have not the same
         self._at_port: dict[int | None, list[GuardedRoute]] = {}

@@ -36,6 +36,7 @@ def control(walker: Walker) -> None:
     guards(walker, roles)
     plans(desk)
     applications(walker, roles)
+    keys(walker, roles)
 
 
 def strangers(walker: Walker, admin: Headers) -> None:
@@ -134,6 +135,34 @@ def applications(walker: Walker, roles: dict[str, Headers]) -> None:
     double.revoke("player", "spring")
     walker.ask("applications: one was revoked", f"GET {inside}", admin)
     walker.ask("applications: of no environment", f"GET {CONTROL}/environments/nowhere/applications", admin)
+
+
+def keys(walker: Walker, roles: dict[str, Headers]) -> None:
+    inside, admin = f"{CONTROL}/environments/spring/keys", roles["admin"]
+
+    def rotate(name: str, headers: Headers, body: str = "") -> None:
+        walker.ask(f"keys: {name}", f"POST {inside}/rotate", JSON | headers, body)
+
+    def look(name: str, headers: Headers = admin) -> None:
+        walker.ask(f"keys: {name}", f"GET {inside}", headers)
+
+    for role, headers in roles.items():
+        look(role, headers)
+        rotate(f"rotated by {role}", headers, '{"reason":"ticket 3"}')
+    look("the next ones wait")
+    once = {"Idempotency-Key": "k1"} | admin
+    rotate("compromised", once, '{"compromised":true}')
+    rotate("compromised, again", once, '{"compromised":true}')
+    rotate("compromised, otherwise", once, '{"compromised":false}')
+    look("they are new")
+    rotate("without a body", admin)
+    rotate("while others wait", admin)
+    for body in ("[]", '{"at":1}', '{"compromised":1}', '{"reason":"anna@acme.example"}'):
+        rotate(f"rotated with {body}", admin, body)
+    rotate("too long", admin | {"Content-Length": "65537"})
+    nowhere = f"{CONTROL}/environments/nowhere/keys"
+    walker.ask("keys: of no environment", f"GET {nowhere}", admin)
+    walker.ask("keys: of no environment, rotated", f"POST {nowhere}/rotate", JSON | admin)
 
 
 def counters(walker: Walker, roles: dict[str, Headers]) -> None:

@@ -24,6 +24,7 @@ _SHAPES = {
     "operator token": r"\btpo_[\w-]{43}",
     "viewer": r"\btemppass_[0-9a-f]{40}\b",
     "digest": r"\b[0-9a-f]{32}\b",
+    "kid": r"(?<=\"kids\":\[\")[0-9a-f]{16}(?=\")|(?<=\",\")[0-9a-f]{16}(?=\"\])",
     "digits": r"(?<=\"subject\":\")[0-9a-f]{8}(?=\")",
 }
 _TOKEN = r"\beyJ[\w-]+\.eyJ[\w-]+\.[\w-]+"
