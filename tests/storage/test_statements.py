@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from temppass.core.act import ByOperator, ByShell, ClientRevoke, StatementRevoke, Wanted, read_record
 from temppass.core.catalogue import EMPTY, Application, Catalogue, Channel, Pass
 from temppass.core.model import OLDER, PassKind
-from temppass.core.oauth import RegistrationRequest, TokenRequest
+from temppass.core.oauth import IntrospectionRequest, RegistrationRequest, TokenRequest
 from temppass.core.operator import Role
 from temppass.core.refusal import (
     AlreadySo,
@@ -185,6 +185,23 @@ def test_a_client_is_ended_alone_and_remembered_as_long_as_a_token_of_its_lives(
         return told, remembered[1:]
 
     assert place.use(work) == ([["", InvalidClient.__name__, RevokedApplication.__name__], GOOD], [[]])
+
+
+def test_introspection_tells_of_a_token_what_a_call_would_find(place: Place) -> None:
+    """Of a revoked statement, of a client that was ended, of a statement whose end has come, and of one that stays."""
+
+    async def work(store: Store) -> list[bool]:
+        nodes = await Nodes(store).open()
+        minted = [await nodes.mint(), await nodes.mint(), await nodes.mint(T0 + HOUR), await nodes.mint()]
+        given = [await nodes.install(each.statement) for each in minted]
+        asking = given[-1].request
+        await nodes.first.statements.revoke(HERE, "one", ANN, minted[0].id)
+        await nodes.first.statements.revoke_client(HERE, given[1].request.client_id, ANN)
+        nodes.clock.now = T0 + HOUR
+        asked = [IntrospectionRequest(asking.client_id, asking.client_secret, each.token) for each in given]
+        return [await nodes.second.credentials.introspect(HERE, each) is not None for each in asked]
+
+    assert place.use(work) == [False, False, False, True]
 
 
 def test_what_a_program_of_before_writes_drops_no_statement(place: Place) -> None:
