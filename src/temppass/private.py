@@ -28,26 +28,31 @@ def make_folder(path: Path) -> None:
     path.chmod(FOLDER)  # the umask may have taken the owner's rights, too
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file, in the place of one of that name. Raises OSError."""
-    _draft(path, content).replace(path)
+def write(path: Path, content: bytes, *, like: Path | None = None) -> None:
+    """Write a file, in the place of one of that name; its owner is that of `like`, else ours. Raises OSError."""
+    _draft(path, content, like).replace(path)
 
 
-def create(path: Path, content: bytes) -> None:
-    """Write a new file. Raises FileExistsError where the name is taken, also by a link to nowhere; OSError."""
-    draft = _draft(path, content)
+def create(path: Path, content: bytes, *, like: Path | None = None) -> None:
+    """
+    Write a new file; its owner is that of `like`, else ours. Raises FileExistsError where the name is taken, also by a
+    link to nowhere; OSError.
+    """
+    draft = _draft(path, content, like)
     try:
         os.link(draft, path)
     finally:
         draft.unlink()
 
 
-def _draft(path: Path, content: bytes) -> Path:
+def _draft(path: Path, content: bytes, like: Path | None) -> Path:
     draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE)
     try:
         with os.fdopen(handle, "wb") as file:
             os.fchmod(handle, FILE)
+            if like is not None and (owner := like.stat()).st_uid != os.geteuid():
+                os.fchown(handle, owner.st_uid, owner.st_gid)  # root's alone would be closed to the service
             file.write(content)
             file.flush()
             os.fsync(handle)  # or its name might outlive a loss of power, and it would be found empty

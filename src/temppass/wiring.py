@@ -147,8 +147,9 @@ def another_secret(settings: Settings, *, dry_run: bool = False) -> Iterator[Sec
     Answer the new secret, with that of before beside it. Where an embedded store keeps its own, it takes the place of
     that in the end, unless something is raised meanwhile or it is a dry run.
 
-    Raises SettingsError.
+    Raises SettingsError, StoreMissing.
     """
+    _require(settings.store)
     if settings.secret is None and _is_embedded(settings.store):
         file = SecretFile(_path(settings.store))
         try:

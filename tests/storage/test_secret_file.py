@@ -3,6 +3,7 @@ The files of a secret that an embedded store keeps beside itself, at every step 
 server or a command makes of them, or of the variables.
 """
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,6 +58,24 @@ def test_a_change_that_was_broken_off_between_its_last_two_steps_is_finished(fil
     (file.path.parent / "store.db.secret.previous").chmod(0o600)
     file.finish()
     assert files(file) == {".secret": NEW, ".secret.previous": OLD}
+
+
+def test_all_of_them_are_for_whoever_owns_the_present_one(file: SecretFile) -> None:
+    """Root may change what another user serves."""
+    with contextlib.suppress(PermissionError):
+        os.chown(file.path, 4711, 4712)
+    owner = file.path.stat()
+    file.prepare(NEW)
+    file.finish()
+    owners = {(each.stat().st_uid, each.stat().st_gid) for each in file.path.parent.iterdir()}
+    assert owners == {(owner.st_uid, owner.st_gid)}
+
+
+def test_without_a_secret_there_is_none_to_be_changed(file: SecretFile) -> None:
+    file.path.unlink()
+    with pytest.raises(SecretUnusable) as refused:
+        file.expected(NEW)
+    assert str(refused.value) == (f"there is no secret {file.path} to be changed; restore it, or set TEMPPASS_SECRET")
 
 
 def test_a_second_change_forgets_the_secret_before_the_last(file: SecretFile) -> None:
@@ -176,7 +195,7 @@ def test_a_secret_of_before_that_cannot_be_one_is_refused(secret: bytes, previou
             ),
         ),
         (
-            "sqlite:///store.db",
+            "sqlite:///{}",
             NEW,
             (
                 "TEMPPASS_SECRET_PREVIOUS is missing; "
@@ -185,8 +204,11 @@ def test_a_secret_of_before_that_cannot_be_one_is_refused(secret: bytes, previou
         ),
     ],
 )
-def test_where_there_is_no_other_secret_the_change_says_which_is_missing(store: str, secret: bytes, told: str) -> None:
-    settings = read_settings({"TEMPPASS_SECRET": secret.decode()}, store=store)
+def test_where_there_is_no_other_secret_the_change_says_which_is_missing(
+    tmp_path: Path, store: str, secret: bytes, told: str
+) -> None:
+    (tmp_path / "store.db").write_bytes(b"there")
+    settings = read_settings({"TEMPPASS_SECRET": secret.decode()}, store=store.format(tmp_path / "store.db"))
     with pytest.raises(SettingsError) as refused, another_secret(settings):
         raise AssertionError
     assert str(refused.value) == told

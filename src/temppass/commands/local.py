@@ -127,7 +127,7 @@ def run(work: Callable[[], Awaitable[A]], new_loop: Callable[[], asyncio.Abstrac
     """Do `work` on an event loop of its own; what a store or a use case raises is the failure of a command."""
     from temppass.core.refusal import UnknownApplication  # noqa: PLC0415
     from temppass.core.secret import WrongSecret  # noqa: PLC0415
-    from temppass.service.sealing import NotYet  # noqa: PLC0415
+    from temppass.service.renewal import NotYet  # noqa: PLC0415
     from temppass.store import SchemaOutdated, StoreUnavailable  # noqa: PLC0415
 
     async def main() -> A:

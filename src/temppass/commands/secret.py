@@ -10,7 +10,7 @@ from temppass.commands.group import EXIT_CODES, Group
 from temppass.commands.local import actor, another_secret, assemble, closing, run, settings_of, store_option
 
 if TYPE_CHECKING:
-    from temppass.service.sealing import Sealed
+    from temppass.service.renewal import Renewed
 
 
 @click.group(cls=Group, epilog=EXIT_CODES)
@@ -50,19 +50,19 @@ def rotate(store: str | None, dry_run: bool) -> None:  # noqa: FBT001 - click pa
         click.echo(f"nothing is left to do: TEMPPASS_SECRET opens everything ({done.of} environments)", err=True)
 
 
-def _renew(store: str | None, *, dry_run: bool) -> "Sealed":
+def _renew(store: str | None, *, dry_run: bool) -> "Renewed":
     """Seal everything anew, or look what that would be. Raises Failure."""
     settings, by = settings_of(store), actor()
     with another_secret(settings, dry_run=dry_run) as (new, holder):
         application = assemble(settings, read_only=dry_run, secret=new)
-        sealing = application.service.sealing
+        renewal = application.service.renewal
 
-        async def work() -> "Sealed":
+        async def work() -> "Renewed":
             async with closing(application.store):
-                return await (sealing.look(holder) if dry_run else sealing.renew(holder, by))
+                return await (renewal.look(holder) if dry_run else renewal.renew(holder, by))
 
         return run(work)
 
 
-def _names(sealed: "Sealed") -> str:
+def _names(sealed: "Renewed") -> str:
     return ", ".join(name or "the store itself" for name in sealed.names) or "nothing"

@@ -23,9 +23,9 @@ from temppass.service.history import History
 from temppass.service.operators import Operators
 from temppass.service.plans import Plans
 from temppass.service.register import Register
+from temppass.service.renewal import Renewal
 from temppass.service.resets import Resets
 from temppass.service.schedules import Schedules
-from temppass.service.sealing import Sealing
 from temppass.service.sessions import Sessions
 from temppass.service.signing import Signing
 from temppass.service.statements import Statements
@@ -56,7 +56,7 @@ class Service(NamedTuple):
     applications: Applications
     plans: Plans
     register: Register
-    sealing: Sealing
+    renewal: Renewal
     signing: Signing
 
     async def world(self, environment: str) -> World:
@@ -102,6 +102,6 @@ def serve_from(
         Applications(context, desk),
         Plans(context, desk, counters),
         register,
-        Sealing(context),
+        Renewal(context),
         signing,
     )

@@ -75,22 +75,24 @@ class SecretFile:
         """
         with _writing(self._next):
             with contextlib.suppress(FileExistsError):
-                private.create(self._next, value)
+                private.create(self._next, value, like=self.path)
             private.settle(self._next.parent)
         return self.expected(b"")
 
     def expected(self, value: bytes) -> list[bytes]:
         """Answer what `prepare` would, and write nothing."""
+        if not self.path.exists():
+            raise SecretUnusable(f"there is no secret {self.path} to be changed; restore it, or set TEMPPASS_SECRET")
         coming = _read(self._next)
-        present = [each for each in self.values() if each != coming]
-        return [coming if coming is not None else value, *present]
+        others = [each for each in self.values() if each != coming]
+        return [coming if coming is not None else value, *others]
 
     def finish(self) -> None:
         """Put the next secret into the place of the present one, now that everything is sealed under it."""
         with _reading(self.path):
             before = private.read(self.path)
         with _writing(self._previous):
-            private.write(self._previous, before)
+            private.write(self._previous, before, like=self.path)
             private.settle(self.path.parent)
         with _writing(self.path):
             self._next.replace(self.path)

@@ -24,7 +24,7 @@ class NotYet(Exception):
     hint = "stop them, or restart them with the new secret and that of before; then run this again"
 
 
-class Sealed(NamedTuple):
+class Renewed(NamedTuple):
     """What is sealed anew, or would be: the names of environments, the house among them, in their order."""
 
     names: tuple[str, ...]
@@ -32,17 +32,17 @@ class Sealed(NamedTuple):
     of: int
 
 
-class Sealing:
+class Renewal:
     """The secret of the context is the new one, with that of before beside it."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def look(self, holder: Holder | None) -> Sealed:
+    async def look(self, holder: Holder | None) -> Renewed:
         """Answer what `renew` would do, and change nothing. Raises as that does."""
         return await self._context.store.amend_all(lambda whole: (self._renewed(whole, holder)[0], {}, None))
 
-    async def renew(self, holder: Holder | None, actor: act.Actor) -> Sealed:
+    async def renew(self, holder: Holder | None, actor: act.Actor) -> Renewed:
         """
         Seal everything under the present secret that is not yet. That is an act, on record in the chain of the house,
         which comes into being if there is none. `holder` has the lock of an embedded store, if anybody has.
@@ -52,7 +52,7 @@ class Sealing:
         now, id_ = self._context.clock(), self._context.act_id()
         pair = await self._context.new_pair()
 
-        def change(whole: Whole) -> AmendmentOfAll[Sealed]:
+        def change(whole: Whole) -> AmendmentOfAll[Renewed]:
             sealed, changed = self._renewed(whole, holder)
             if not changed:
                 return sealed, {}, None
@@ -63,7 +63,7 @@ class Sealing:
 
         return await self._context.store.amend_all(change)
 
-    def _renewed(self, whole: Whole, holder: Holder | None) -> tuple[Sealed, dict[str, EnvironmentRecord]]:
+    def _renewed(self, whole: Whole, holder: Holder | None) -> tuple[Renewed, dict[str, EnvironmentRecord]]:
         """Answer what has to change, and to what. Raises NotYet, WrongSecret."""
         secret, changed = self._context.secret, dict[str, EnvironmentRecord]()
         for name, each in sorted(whole.environments.items()):
@@ -72,7 +72,7 @@ class Sealing:
                 changed[name] = replace(each, version=each.version + 1, sealed_keys=sealed_keys)
         if changed and (behind := self._behind(whole, holder)):
             raise NotYet(", ".join(behind))
-        return Sealed(tuple(changed), len(whole.environments)), changed
+        return Renewed(tuple(changed), len(whole.environments)), changed
 
     def _behind(self, whole: Whole, holder: Holder | None) -> list[str]:
         """Name who would not open anything any more."""

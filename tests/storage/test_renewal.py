@@ -20,7 +20,7 @@ from temppass.core.secret import Secret, Source, WrongSecret
 from temppass.core.world import HOUSE, SCOPE_V2, EnvironmentRecord
 from temppass.service import Service, serve_from
 from temppass.service.register import GONE_MS, Process
-from temppass.service.sealing import NotYet
+from temppass.service.renewal import NotYet
 from temppass.storage.postgres import PostgresStore
 from temppass.store import AmendmentOfAll, Holder, Store, StoreUnavailable, Whole
 from temppass.testing import Clock
@@ -168,7 +168,7 @@ def test_everything_opens_with_the_new_secret_alone_and_holds_the_same(place: "P
     async def work(store: Store) -> tuple[dict[str, StoredKeys], dict[str, StoredKeys], list[str]]:
         await made(store)
         before = {name: Secret(OLD).open(name, each) for name, each in (await sealed(store)).items()}
-        await serving(store, NEW, OLD).sealing.renew(None, ANN)
+        await serving(store, NEW, OLD).renewal.renew(None, ANN)
         after, refused = {}, []
         for name, each in (await sealed(store)).items():
             after[name] = Secret(NEW).open(name, each)
@@ -184,7 +184,7 @@ def test_everything_opens_with_the_new_secret_alone_and_holds_the_same(place: "P
 def test_every_environment_has_another_version_so_that_every_server_notices(place: "Place") -> None:
     async def work(store: Store) -> dict[str, int]:
         await made(store)
-        await serving(store, NEW, OLD).sealing.renew(None, ANN)
+        await serving(store, NEW, OLD).renewal.renew(None, ANN)
         return {name: each.version for name, each in (await whole(store)).environments.items()}
 
     assert place.use(work) == {HOUSE: 1, HERE: 2, THERE: 2}
@@ -197,7 +197,7 @@ def test_a_token_of_before_and_the_keys_that_sign_stay(place: "Place") -> None:
         service = serving(store, NEW, OLD)
         await made(store)
         before = await service.world(HERE)
-        await serving(store, NEW, OLD).sealing.renew(None, ANN)
+        await serving(store, NEW, OLD).renewal.renew(None, ANN)
         after = await service.world(HERE)
         return (before.version, before.keyring) == (after.version - 1, after.keyring)
 
@@ -209,7 +209,7 @@ def test_it_is_an_act_of_the_house_and_both_chains_hold(place: "Place") -> None:
         before = await made(store)
         await before.history.seal()
         after = serving(store, NEW, OLD)
-        await after.sealing.renew(None, ANN)
+        await after.renewal.renew(None, ANN)
         await after.history.seal()
         acts = [read_record(each.document) for each in await store.records(HOUSE, 0, 9)]
         faults = [fault for name in (HOUSE, HERE, THERE) async for fault in after.history.faults(name, None)]
@@ -221,8 +221,8 @@ def test_it_is_an_act_of_the_house_and_both_chains_hold(place: "Place") -> None:
 def test_once_all_is_done_there_is_nothing_left_to_do_and_to_record(place: "Place") -> None:
     async def work(store: Store) -> tuple[tuple[str, ...], tuple[str, ...], int]:
         await made(store)
-        first = await serving(store, NEW, OLD).sealing.renew(None, ANN)
-        second = await serving(store, NEW, OLD).sealing.renew(None, ANN)
+        first = await serving(store, NEW, OLD).renewal.renew(None, ANN)
+        second = await serving(store, NEW, OLD).renewal.renew(None, ANN)
         return first.names, second.names, len(await store.unsealed(HOUSE, 9))
 
     assert place.use(work) == ((HERE, THERE), (), 1)
@@ -233,10 +233,10 @@ def test_what_a_broken_off_change_left_is_sealed_later(place: "Place") -> None:
 
     async def work(store: Store) -> tuple[str, ...]:
         await serving(store, OLD).catalogues.apply(HERE, CATALOGUE, "", ANN)
-        await serving(store, NEW, OLD).sealing.renew(None, ANN)
+        await serving(store, NEW, OLD).renewal.renew(None, ANN)
         late = EnvironmentRecord(1, EMPTY, {}, {}, Secret(OLD).seal(THERE, StoredKeys((), pepper=b"p"), b"n" * 12))
         await store.amend(THERE, lambda _old: (None, late, None))
-        return (await serving(store, NEW, OLD).sealing.renew(None, ANN)).names
+        return (await serving(store, NEW, OLD).renewal.renew(None, ANN)).names
 
     assert place.use(work) == (THERE,)
 
@@ -245,7 +245,7 @@ def test_a_look_tells_the_same_and_changes_nothing(place: "Place") -> None:
     async def work(store: Store) -> tuple[tuple[str, ...], bool]:
         await made(store)
         before = await whole(store)
-        looked = await serving(store, NEW, OLD).sealing.look(None)
+        looked = await serving(store, NEW, OLD).renewal.look(None)
         return looked.names, await whole(store) == before
 
     assert place.use(work) == ((HERE, THERE), True)
@@ -279,7 +279,7 @@ async def refused(store: Store, *, source: Source | None = None, holder: Holder 
     """Try to change the secret; answer who is named, "" where it is done. Where it is not, nothing has changed."""
     before = await sealed(store)
     try:
-        await serving(store, NEW, OLD, source=source).sealing.renew(holder, ANN)
+        await serving(store, NEW, OLD, source=source).renewal.renew(holder, ANN)
     except NotYet as error:
         assert await sealed(store) == before
         return str(error)
