@@ -15,12 +15,14 @@ from temppass.core import act
 from temppass.core.act import BySchedule, ByShell, KeysRotate
 from temppass.core.catalogue_file import parse
 from temppass.core.keys import Shown
-from temppass.core.refusal import AlreadySo, InvalidToken, NotThere
+from temppass.core.model import OLDER
+from temppass.core.oauth import RegistrationRequest, TokenRequest
+from temppass.core.refusal import AlreadySo, InvalidStatement, InvalidToken, NotThere
 from temppass.core.secret import Secret
 from temppass.core.tokens import Grant, write_access_token
 from temppass.service import Service, serve_from
 from temppass.service.context import Policy
-from temppass.service.signing import Rotation
+from temppass.service.signing import MintAnew, Rotation
 from temppass.storage.memory import MemoryStore
 from temppass.testing import Clock
 
@@ -98,8 +100,97 @@ def test_a_rotation_runs_its_course(place: Place) -> None:
         return seen
 
     rest = ["RSA verifying", "EC verifying"]
-    # the RSA key may have signed a statement
-    assert place.use(work) == [[*ONE, "RSA next", "EC next"], [*ONE, *rest], [*ONE, *rest], [*ONE, "RSA verifying"]]
+    assert place.use(work) == [[*ONE, "RSA next", "EC next"], [*ONE, *rest], [*ONE, *rest], ONE]
+
+
+@pytest.mark.parametrize(
+    ("ends", "left"),
+    [("never", ["RSA verifying"] * 3), ("in a week", ["RSA verifying"] * 2), ("revoked", []), ("all revoked", [])],
+)
+def test_a_key_stays_as_long_as_a_statement_counts_that_it_signed(place: Place, ends: str, left: list[str]) -> None:
+    """Also on a clock a minute behind; looked at after six days, at the end of the week, and a minute later."""
+
+    async def work(store: Store) -> list[list[str]]:
+        clock = Clock(T0)
+        one, other = await begun(store, clock)
+        minted = await one.statements.mint(HERE, "app", ANN, T0 + 7 * DAY if ends == "in a week" else None)
+        await one.signing.rotate_here(HERE, Rotation(), ANN)
+        await one.upkeep.tick()
+        clock.advance(HOUR)
+        await one.upkeep.tick()
+        if "revoked" in ends:
+            await one.statements.revoke(HERE, "app", ANN, minted.id if ends == "revoked" else None)
+        seen = []
+        for wait_ms in (6 * DAY, DAY - HOUR, MINUTE):
+            clock.advance(wait_ms)
+            await one.upkeep.tick()
+            seen.append([word for word in await told(other) if word not in ONE])
+        return seen
+
+    assert [word for seen in place.use(work) for word in seen] == left
+
+
+def lifeless(old: EnvironmentRecord | None) -> Amendment[None]:
+    """Bring an environment to where a server of before left it: keys without lives, statements that are not listed."""
+    assert old is not None
+    keys = SECRET.seal(HERE, replace(SECRET.open(HERE, old.sealed_keys), lives={}), b"n" * 12)
+    return None, replace(old, version=old.version + 1, sealed_keys=keys, listing={}), None
+
+
+def test_a_key_of_before_stays_as_long_as_a_statement_of_before_may_count(place: Place) -> None:
+    """Nobody knows which of them it signed; once all that the application was given of before is ended, it goes."""
+
+    async def work(store: Store) -> list[list[str]]:
+        clock = Clock(T0)
+        one, _ = await begun(store, clock)
+        await store.amend(HERE, lifeless)
+        await one.signing.rotate_here(HERE, Rotation(), ANN)
+        seen = []
+        for ended in (False, True):
+            for wait_ms in (HOUR, DAY):
+                clock.advance(wait_ms)
+                await one.upkeep.tick()
+            seen.append(await told(one))
+            if not ended:
+                await one.statements.revoke(HERE, "app", ANN, OLDER)
+        return seen
+
+    assert place.use(work) == [[*ONE, "RSA verifying"], ONE]
+
+
+def test_what_has_to_be_minted_anew_is_told_once(place: Place) -> None:
+    """Statements that count and that one of the lost keys signed; clients that registered with them live on."""
+
+    async def work(store: Store) -> None:
+        clock = Clock(T0)
+        one, other = await begun(store, clock)
+        old = await one.statements.mint(HERE, "app", ANN)
+        await one.statements.mint(HERE, "app", ANN, T0 + MINUTE)
+        await one.statements.revoke(HERE, "app", ANN, (await one.statements.mint(HERE, "app", ANN)).id)
+        client = await other.credentials.register(HERE, RegistrationRequest(old.statement, None))
+        clock.advance(MINUTE)
+        lost = await one.signing.rotate_here(HERE, Rotation(compromised=True), ANN)
+        with pytest.raises(InvalidStatement):
+            await other.credentials.register(HERE, RegistrationRequest(old.statement, None))
+        token = await other.credentials.issue_token(
+            HERE, TokenRequest(client.client_id, client.client_secret, frozenset())
+        )
+        new = await other.statements.mint(HERE, "app", ANN)
+        again = await one.signing.rotate_here(HERE, Rotation(compromised=True), ANN)
+        assert (lost.mint_anew, again.mint_anew, len(token.access_token) > 0) == (
+            (MintAnew("app", old.id),), (MintAnew("app", new.id),), True
+        )  # fmt: skip
+
+    place.use(work)
+
+
+def test_statements_of_before_are_named_together(place: Place) -> None:
+    async def work(store: Store) -> tuple[MintAnew, ...]:
+        _, other = await begun(store, Clock(T0))
+        await store.amend(HERE, lifeless)
+        return (await other.signing.rotate_here(HERE, Rotation(compromised=True), ANN)).mint_anew
+
+    assert place.use(work) == (MintAnew("app", None),)
 
 
 def test_every_token_is_good_on_every_node_through_a_rotation(place: Place) -> None:
@@ -199,12 +290,6 @@ def test_keys_of_before_are_rotated_like_any_other(place: Place) -> None:
     async def work(store: Store) -> tuple[list[str], list[int | None]]:
         clock = Clock(T0)
         one, _ = await begun(store, clock)
-
-        def lifeless(old: EnvironmentRecord | None) -> Amendment[None]:
-            assert old is not None
-            keys = SECRET.seal(HERE, replace(SECRET.open(HERE, old.sealed_keys), lives={}), b"n" * 12)
-            return None, replace(old, version=old.version + 1, sealed_keys=keys), None
-
         await store.amend(HERE, lifeless)
         before = [each.made_at for each in await one.signing.all_here(HERE)]
         await node(store, clock, DAILY).upkeep.tick()

@@ -36,6 +36,11 @@ class Life(Struct, frozen=True):
     lasts_ms: int = 21_600_000
 
     @property
+    def is_of_before(self) -> bool:
+        """Tell whether it was made by a program that listed no statements."""
+        return not self.made_at
+
+    @property
     def until(self) -> int | None:
         """
         The moment when all tokens that it signed have ended, on every clock: the one that stamped the token, that of

@@ -31,7 +31,7 @@ class Rotation(Struct, frozen=True):
 
 
 class MintAnew(Struct, frozen=True):
-    """A statement that nobody can register with any more; `id` is None for those of before ids were kept."""
+    """A statement that nobody can register with any more; `id` is None for those of before, which were not listed."""
 
     application_id: str
     id: str | None
@@ -146,7 +146,7 @@ class Signing:
             signs_from = now + 2 * self._context.policy.jwks_ms
             after = keys.added(stored, pair, now, signs_from=signs_from)
         kids = tuple(jwk["kid"] for jwk in pair)
-        mint_anew = _unverifiable(world, now) if asked.compromised else ()
+        mint_anew = _unverifiable(world, stored, now) if asked.compromised else ()
         done = act.KeysRotate(kids, compromised=asked.compromised, ended=ended)
         record = act.recorded(act.Record(id_, now, actor, done, asked.reason))
         changes = replace(self._changed(world, after), records=(record,))
@@ -173,11 +173,27 @@ def _nothing(world: World) -> Plan[None]:
     return Keys(world.name, world.version), lambda _found: (None, NOTHING)
 
 
-def _holds(_world: World, _kid: str, _life: Life, _now: int) -> bool:
-    """Tell whether a statement counts that a key signed, or may: nobody knows which key signed one of before."""
-    return True
+def _holds(world: World, kid: str, life: Life, now: int) -> bool:
+    """Tell whether a statement counts that a key signed, or may: nobody knows which one of before signed what."""
+    signed = [each for each in world.listed.values() if each.kid == kid]
+    if any(each.ends_at is None or now < each.ends_at + keys.CLOCK_MS for each in signed):
+        return True
+    return life.is_of_before and any(map(world.may_have_older, world.catalogue.applications))
 
 
-def _unverifiable(_world: World, _now: int) -> tuple[MintAnew, ...]:
-    """Answer the statements that end with every key."""
-    return ()
+def _unverifiable(world: World, stored: StoredKeys, now: int) -> tuple[MintAnew, ...]:
+    """
+    Answer the statements that count and end with these keys. They stay on the list, because the clients that registered
+    with them live on.
+    """
+    kids = {jwk["kid"] for jwk in stored.keys}
+    found = []
+    for application_id in world.catalogue.applications:
+        if any(stored.life(jwk).is_of_before for jwk in stored.keys) and world.may_have_older(application_id):
+            found.append(MintAnew(application_id, None))
+        found += [
+            MintAnew(application_id, each.id)
+            for each in world.statements_of(application_id)
+            if each.kid in kids and (each.ends_at is None or now < each.ends_at)
+        ]
+    return tuple(found)
