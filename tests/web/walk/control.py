@@ -138,7 +138,7 @@ def applications(walker: Walker, roles: dict[str, Headers]) -> None:
 
 
 def keys(walker: Walker, roles: dict[str, Headers]) -> None:
-    inside, admin = f"{CONTROL}/environments/spring/keys", roles["admin"]
+    inside, admin = f"{CONTROL}/environments/acme/keys", roles["admin"]
 
     def rotate(name: str, headers: Headers, body: str = "") -> None:
         walker.ask(f"keys: {name}", f"POST {inside}/rotate", JSON | headers, body)
