@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from temppass.core import act
 from temppass.core.catalogue import EMPTY, Catalogue, carry_resets
 from temppass.core.catalogue_file import difference
+from temppass.core.keys import Pair
 from temppass.core.model import NOTHING, Changes, Recorded
 from temppass.core.operator import Role
 from temppass.core.refusal import Refusal, VersionMoved
@@ -57,7 +58,7 @@ class Catalogues:
         An application that it takes out loses all that it was given, also if it returns. Source: design decision 8.24.
         """
         now, id_ = self._context.clock(), self._context.act_id()
-        fresh = await self._fresh_keys(environment)
+        fresh = await self._fresh_pair(environment)
 
         def change(old: EnvironmentRecord | None) -> Amendment[Applied]:
             applied, changed = self._applied(environment, old, new, now, fresh)
@@ -90,7 +91,7 @@ class Catalogues:
         id_ = self._context.act_id()
         if not (await self._context.worlds.known(call.environment)).version:
             await self._desk.check(call, Role.ADMIN)  # before a key is made
-        fresh = await self._fresh_keys(call.environment)
+        fresh = await self._fresh_pair(call.environment)
 
         def prepare(who: Admitted) -> Plan[AppliedOver]:
             world, new, why = who.world, given(asked), given(description)
@@ -108,11 +109,11 @@ class Catalogues:
         return await self._desk.act(call, Role.ADMIN, AppliedOver, prepare)
 
     def _applied(
-        self, environment: str, old: EnvironmentRecord | None, new: Catalogue, now: int, fresh: bytes
+        self, environment: str, old: EnvironmentRecord | None, new: Catalogue, now: int, fresh: Pair | None
     ) -> tuple[Applied, EnvironmentRecord | None]:
         """
         Answer what applying `new` does to an environment, and the environment then; None where nothing changes. One
-        that comes into being has `fresh` keys.
+        that comes into being has `fresh` signing keys, and is sealed no sooner: the secret may change meanwhile.
         """
         before = old or _NOT_YET
         if old is not None and new == old.catalogue:
@@ -121,7 +122,11 @@ class Catalogues:
         # one that comes is past its epoch too: a program of before may have taken it out and left that as it was
         moved = before.catalogue.applications.keys() ^ new.applications.keys()
         epochs = {**before.epochs, **{name: before.epochs.get(name, 0) + 1 for name in moved}}
-        keys = self._with_chain(environment, before.sealed_keys) if before.sealed_keys else fresh
+        if before.sealed_keys:
+            keys = self._with_chain(environment, before.sealed_keys)
+        else:
+            assert fresh is not None  # environments stay
+            keys = self._context.sealed_keys(environment, fresh)
         paused = {name: at for name, at in before.paused.items() if name in since}
         revoked = {name: at for name, at in before.revoked.items() if name in new.applications}
         # of one that comes every statement will be listed
@@ -166,10 +171,13 @@ class Catalogues:
 
             await self._context.store.amend(name, change)
 
-    async def _fresh_keys(self, environment: str) -> bytes:
-        """Make the keys of an environment that is not there yet; b"" for one that is, and environments stay."""
-        known = await self._context.worlds.known(environment)
-        return b"" if known.version else await self._context.new_keys(environment)
+    async def _fresh_pair(self, environment: str) -> Pair | None:
+        """Make the signing keys of an environment that is not there yet; None for one that is. Raises WrongSecret."""
+        if (await self._context.worlds.known(environment)).version:
+            return None
+        pair = await self._context.new_pair()
+        await self._context.prove_secret()
+        return pair
 
     def _with_chain(self, environment: str, sealed_keys: bytes) -> bytes:
         """Answer the keys of an environment with a key for its chain: the same where they have one."""
