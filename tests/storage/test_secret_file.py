@@ -3,6 +3,7 @@ The files of a secret that an embedded store keeps beside itself, at every step 
 server or a command makes of them, or of the variables.
 """
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Mapping
@@ -143,8 +144,9 @@ def test_who_serves_a_file_is_told_without_a_trace(tmp_path: Path) -> None:
 
 
 def secret_of(environ: Mapping[str, str], store: str) -> tuple[str, ...]:
-    settings = read_settings(environ, store=store)
-    return assemble(settings).service.context.secret.fingerprints()
+    application = assemble(read_settings(environ, store=store))
+    asyncio.run(application.store.close())
+    return application.service.context.secret.fingerprints()
 
 
 def test_both_secrets_of_the_variables_are_known_the_new_one_first() -> None:
