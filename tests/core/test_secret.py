@@ -124,6 +124,16 @@ def test_an_environment_of_before_is_sealed_anew_with_what_was_derived_for_it() 
     assert Secret(NEW).open(HERE, renewed) == Secret(OLD).open(HERE, before)
 
 
+def test_of_an_environment_of_before_the_secret_of_before_still_derives_what_it_derived() -> None:
+    """Its pepper and client key, and nothing that is sealed: docs/operate.md says so."""
+    renewed = Secret(NEW, OLD).renewed(HERE, sealed_before(OLD, HERE, b'{"keys":[]}'), b"m" * 12)
+    assert renewed is not None
+    kept = Secret(NEW).open(HERE, renewed)
+    assert (kept.pepper, kept.client_key) == tuple(
+        hkdf(OLD, f"temppass:{purpose}:{HERE}") for purpose in ("pepper", "client-secret")
+    )
+
+
 def test_secrets_are_read_again_where_a_seal_does_not_open() -> None:
     secret = Secret(OLD, source=Source("here", lambda: [NEW, OLD]))
     assert (secret.open(HERE, Secret(NEW).seal(HERE, KEYS, NONCE)), secret.fingerprints()) == (

@@ -4,9 +4,9 @@ know both, nothing that was issued ends, nobody becomes new, and the old one ope
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import asyncpg
 import pytest
@@ -15,18 +15,23 @@ from msgspec.structs import replace
 from temppass.core.act import ByShell, SecretRotate, read_record
 from temppass.core.catalogue import EMPTY, Application, Catalogue
 from temppass.core.keys import StoredKeys
-from temppass.core.model import Recorded, Server
+from temppass.core.model import Changes, Found, Recorded, Server
+from temppass.core.operator import Role
 from temppass.core.secret import Secret, Source, WrongSecret
 from temppass.core.world import HOUSE, SCOPE_V2, EnvironmentRecord
 from temppass.service import Service, serve_from
+from temppass.service.desk import Call, Once
+from temppass.service.operators import NewOperator
 from temppass.service.register import GONE_MS, Process
 from temppass.service.renewal import NotYet
 from temppass.storage.postgres import PostgresStore
-from temppass.store import AmendmentOfAll, Holder, Store, StoreUnavailable, Whole
+from temppass.store import AmendmentOfAll, Holder, Keys, Store, StoreUnavailable, Whole
 from temppass.testing import Clock
 
 if TYPE_CHECKING:
     from tests.storage.conftest import Place
+
+A = TypeVar("A")
 
 T0, HERE, THERE = 1_767_261_600_000, "release-production", "release-staging"
 OLD, NEW, OTHER = b"s" * 32, b"t" * 32, b"u" * 32
@@ -270,6 +275,33 @@ def test_no_environment_comes_into_being_under_a_secret_that_opens_no_other(plac
         return await store.environments()
 
     assert place.use(work) == [HERE]
+
+
+class Meanwhile:
+    """A store on which something happens before a step of an operator: the second one, which is to change something."""
+
+    def __init__(self, store: Store, happens: Callable[[], Awaitable[object]]) -> None:
+        self._store, self._happens, self._steps = store, happens, 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    async def transact(self, keys: Keys, step: Callable[[Found], tuple[A, Changes]]) -> A:
+        self._steps += keys.house is not None
+        if self._steps == 2:
+            await self._happens()
+        return await self._store.transact(keys, step)
+
+
+def test_an_environment_that_an_operator_makes_while_the_secret_changes_is_under_the_new_one(place: "Place") -> None:
+    async def work(store: Store) -> list[str]:
+        root = await serving(store, OLD).operators.create_here(NewOperator("root", Role.ADMIN), ANN)
+        meanwhile = Meanwhile(store, lambda: serving(store, NEW, OLD).renewal.renew(None, ANN))
+        beside = serving(cast("Store", meanwhile), NEW, OLD)
+        await beside.catalogues.apply_over(Call(THERE, root.token, Once("1", "/catalogue", b"")), CATALOGUE, "", 0)
+        return await serving(store, NEW).catalogues.check()
+
+    assert place.use(work) == [THERE]
 
 
 # --- who would be left behind
