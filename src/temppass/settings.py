@@ -45,6 +45,8 @@ class Settings(Struct, frozen=True):
     jwks_s: int
     #: how old the newest signing key becomes, in days; None makes no other by itself
     key_rotation_days: int | None
+    #: how long a client is kept that asks for no token, in days
+    client_idle_days: int
     #: a log line for each request
     log_requests: bool
 
@@ -69,6 +71,7 @@ VARIABLES = (
     Variable("TEMPPASS_HTTPS", "0", "1 where a proxy ends TLS, so that URLs begin with https"),
     Variable("TEMPPASS_JWKS_SECONDS", "300", "how long a copy of the key set is kept"),
     Variable("TEMPPASS_KEY_ROTATION", "off", "off, or days after which signing keys are rotated"),
+    Variable("TEMPPASS_CLIENT_IDLE_DAYS", "400", "how long a client is kept that asks for no token"),
     Variable("TEMPPASS_LOG_REQUESTS", "0", "1 writes a line for each request"),
 )
 
@@ -115,6 +118,9 @@ def read_settings(environ: Mapping[str, str], *, store: str | None = None) -> Se
         https=text("TEMPPASS_HTTPS") == "1",
         jwks_s=_count("TEMPPASS_JWKS_SECONDS", text("TEMPPASS_JWKS_SECONDS"), _JWKS_SECONDS_MAX, "number of seconds"),
         key_rotation_days=_rotation(text("TEMPPASS_KEY_ROTATION")),
+        client_idle_days=_count(
+            "TEMPPASS_CLIENT_IDLE_DAYS", text("TEMPPASS_CLIENT_IDLE_DAYS"), _DAYS_MAX, "number of days"
+        ),
         log_requests=text("TEMPPASS_LOG_REQUESTS") == "1",
     )
 

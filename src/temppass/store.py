@@ -27,6 +27,7 @@ from temppass.core.model import (
     Server,
     Subject,
     SubjectKind,
+    Use,
 )
 from temppass.core.reset import Aim, Tally
 from temppass.core.world import Environment, EnvironmentRecord
@@ -110,6 +111,37 @@ class Brood(Struct, frozen=True):
     application_id: str
     epoch: int
     statement_ids: tuple[str, ...]
+
+
+class Arrivals(NamedTuple):
+    """The clients of an application, in one of its epochs, that registered after a moment."""
+
+    application_id: str
+    epoch: int
+    since: int
+
+
+class Fading(Struct, frozen=True):
+    """
+    Which clients of an environment go: those of no brood, those that never asked for a token and registered before a
+    moment, and those that asked last before another. One of which nobody knows when it did has done so `now`.
+    """
+
+    broods: tuple[Brood, ...]
+    unused_before: int
+    idle_before: int
+    now: int
+
+
+class Faded(NamedTuple):
+    """
+    How many clients went and why, of one page; the last that was looked at, None at the end.
+    """
+
+    ended: int
+    unused: int
+    idle: int
+    last: str | None
 
 
 class Stale(Struct, frozen=True):
@@ -228,6 +260,23 @@ class Store(Protocol):
         """Answer how many clients each brood has, `limit` at most; no decision waits."""
         ...
 
+    async def count_arrivals(self, environment: str, since: Sequence[Arrivals], limit: int) -> list[int]:
+        """Answer how many clients of each have registered, `limit` at most; no decision waits."""
+        ...
+
+    async def count_page(
+        self, environment: str, brood: Brood, until: int, after: Registered | None, limit: int
+    ) -> tuple[int, Registered | None]:
+        """
+        Count the next `limit` clients of one statement that registered until a moment, the first to register first,
+        after one of them (None at first); no decision waits. Answers how many, and the last of them, None at the end.
+        """
+        ...
+
+    async def use(self, clients: Sequence[Use], statements: Sequence[Use]) -> None:
+        """Keep when clients and statements were used last. A later use stays, and who has gone stays away."""
+        ...
+
     async def uses(self, environment: str) -> dict[str, int]:
         """Answer the day (in milliseconds) on which each listed statement was used last, by id; 0 for never."""
         ...
@@ -315,6 +364,13 @@ class Store(Protocol):
         that was remembered as ended until now, with the statements that ended STATEMENT_KEPT_MS ago.
 
         Answers how many documents or raises went, whichever were more.
+        """
+        ...
+
+    async def sweep_clients(self, environment: str, version: int, fading: Fading, after: str, limit: int) -> Faded:
+        """
+        Of the next `limit` clients by their ids, after one ("" at first), remove those that go, and keep a use of those
+        of which nobody knows any. Raises Outdated, and nothing goes, where the environment has another version.
         """
         ...
 

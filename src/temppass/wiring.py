@@ -58,6 +58,7 @@ def assemble(
         audit_ms=settings.audit_days * 86_400_000,
         jwks_ms=settings.jwks_s * 1000,
         rotation_ms=settings.key_rotation_days * 86_400_000 if settings.key_rotation_days is not None else None,
+        client_idle_ms=settings.client_idle_days * 86_400_000,
     )
     service = serve_from(store, secret, policy, clock)
     edge = Edge(

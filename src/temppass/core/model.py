@@ -118,6 +118,8 @@ class Kept(Struct, frozen=True):
 
 #: the statement of all that programs of before handed out, which list none; and of a client, when it was used
 OLDER, NEVER, UNKNOWN = "", 0, -1
+#: how exactly a client's last use is kept
+GRAIN_MS = 30 * 86_400_000
 
 
 class Client(Struct, frozen=True):
@@ -133,6 +135,14 @@ class Client(Struct, frozen=True):
     statement_id: str = OLDER
     #: when it asked for a token last, to thirty days; NEVER, or UNKNOWN of one that a program of before registered
     used_at: int = NEVER
+
+
+class Use(Struct, frozen=True, gc=False):
+    """That a client or a statement, by its id, was used last at a moment."""
+
+    environment: str
+    id: str
+    at: int
 
 
 class Registered(Struct, frozen=True):

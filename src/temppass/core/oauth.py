@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from temppass.core.catalogue import Application
-from temppass.core.model import Client
+from temppass.core.model import GRAIN_MS, Client
 from temppass.core.refusal import (
     InvalidClient,
     InvalidRedirect,
@@ -155,6 +155,17 @@ def grant(world: World, client: Client | None, request: TokenRequest, now: int, 
     scopes = request.scopes.intersection(application.scopes) or frozenset(application.scopes)
     expires_at = min(now + lifetime_ms, world.ends_at(client.statement_id) or now + lifetime_ms)
     return Grant(client.id, application.id, client.epoch, scopes, expires_at, client.statement_id)
+
+
+def last_use(client: Client, now: int) -> int | None:
+    """
+    Answer the last use that is to be kept of a client that asks for a token now; None where what is kept says as much.
+
+    It is the use, or before it by less than GRAIN_MS. The grains are counted from the registration, or all clients
+    would have to be written on one day of the month.
+    """
+    grain = client.issued_at + max(0, now - client.issued_at) // GRAIN_MS * GRAIN_MS
+    return grain if grain > client.used_at else None
 
 
 def introspect(world: World, client: Client | None, request: IntrospectionRequest, now: int) -> Introspected | None:

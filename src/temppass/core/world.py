@@ -104,6 +104,8 @@ class World:
         self._epochs = record.epochs
         #: statements that were not revoked, by id
         self.listed = {each.id: each for each in environment.statements if self._is_present(each)}
+        #: ids of those that were, together with all of their application, and are on the list still
+        self.unlisted = tuple(each.id for each in environment.statements if each.id not in self.listed)
         ended = environment.ended
         self._closed = {each.id for each in ended if each.kind is EndedKind.OLDER and each.epoch == self.epoch(each.id)}
         self._gone = {each.id for each in ended if each.kind is EndedKind.CLIENT}

@@ -30,6 +30,7 @@ from temppass.service.sessions import Sessions
 from temppass.service.signing import Signing
 from temppass.service.statements import Statements
 from temppass.service.upkeep import PAUSE_S, Upkeep
+from temppass.service.uses import Uses
 from temppass.store import Store
 
 
@@ -80,17 +81,17 @@ def serve_from(
     context = Context(store, secret, policy, clock)
     history, desk = History(context), Desk(context)
     counters, register, signing = Counters(context, desk), Register(context), Signing(context, desk)
-    decisions = Decisions(context, counters)
+    decisions, uses = Decisions(context, counters), Uses(context.store)
     return Service(
         context,
         decisions,
         Sessions(context, decisions),
         Statements(context),
-        Credentials(context),
+        Credentials(context, uses),
         Resets(context, counters),
         Catalogues(context, desk),
         history,
-        Upkeep(context, history, counters, register, signing, pause_s),
+        Upkeep(context, history, counters, register, signing, uses, pause_s),
         desk,
         Operators(context, desk),
         Schedules(context, desk),

@@ -44,6 +44,8 @@ class Policy(Struct, frozen=True):
     jwks_ms: int = 300_000
     #: how old the newest signing key becomes before the next is made; None makes none
     rotation_ms: int | None = None
+    #: how long a client is kept that asks for no token
+    client_idle_ms: int = 400 * 86_400_000
 
 
 class Caller(NamedTuple):

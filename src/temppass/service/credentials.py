@@ -12,10 +12,11 @@ import uuid
 from typing import NamedTuple
 
 from temppass.core import oauth
-from temppass.core.model import NOTHING, Changes
+from temppass.core.model import NOTHING, Changes, Client
 from temppass.core.tokens import Grant, write_access_token
 from temppass.core.world import World
 from temppass.service.context import Context, keys_of, new_id
+from temppass.service.uses import Uses
 from temppass.service.worlds import Plan
 from temppass.store import Keys
 
@@ -31,8 +32,9 @@ class Issued(NamedTuple):
 
 
 class Credentials:
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, uses: Uses) -> None:
         self._context = context
+        self._uses = uses
 
     async def register(self, environment: str, request: oauth.RegistrationRequest) -> oauth.Registration:
         """Refuses: as core.oauth.register."""
@@ -49,14 +51,19 @@ class Credentials:
         context = self._context
         now, jti, lifetime_ms = context.clock(), context.nonce(), context.policy.access_token_ms
 
-        def prepare(world: World) -> Plan[tuple[World, Grant]]:
+        def prepare(world: World) -> Plan[tuple[World, Grant, Client | None]]:
             return (
                 Keys(world.name, world.version, client_id=request.client_id),
-                lambda found: ((world, oauth.grant(world, found.client, request, now, lifetime_ms)), NOTHING),
+                lambda found: (
+                    (world, oauth.grant(world, found.client, request, now, lifetime_ms), found.client),
+                    NOTHING,
+                ),
             )
 
-        world, grant = await context.worlds.ask(environment, prepare)
+        world, grant, client = await context.worlds.ask(environment, prepare)
         assert world.keyring is not None
+        assert client is not None  # who was granted something
+        self._uses.note(environment, client, now)
         token = write_access_token(world.keyring, grant, environment, now // 1000, jti, context.policy.issuer)
         # the id names a record that nobody keeps: a random number that costs no system call will do (contract §3.3)
         id_ = str(uuid.UUID(int=random.getrandbits(128), version=4))

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from temppass.core import act
 from temppass.core.catalogue import Application
-from temppass.core.model import OLDER, Changes, Ended, EndedKind, Found, Listed
+from temppass.core.model import NOTHING, OLDER, Changes, Ended, EndedKind, Found, Listed
 from temppass.core.refusal import AlreadySo, InvalidRequest, NotThere, TooManyIssued, UnknownApplication
 from temppass.core.tokens import Statement, write_statement
 from temppass.core.world import EnvironmentRecord, World, application_sub, rewritten
@@ -121,9 +121,11 @@ async def listed(context: Context, world: World, application_id: str) -> list[Sh
     return [Shown(OLDER, None, None, None, 0, older), *shown] if is_open else shown
 
 
-def brood_of(world: World, application_id: str) -> Brood:
-    """Answer the clients of an application that may ask for tokens."""
-    statement_ids = [each.id for each in world.statements_of(application_id)]
+def brood_of(world: World, application_id: str, now: int = 0) -> Brood:
+    """Answer the clients of an application that may ask for tokens; before `now` nothing has ended by itself."""
+    statement_ids = [
+        each.id for each in world.statements_of(application_id) if each.ends_at is None or now < each.ends_at
+    ]
     older = [OLDER] if world.older_counts(application_id) else []
     return Brood(application_id, world.epoch(application_id), (*older, *statement_ids))
 
@@ -209,6 +211,13 @@ def ending_client(
         return Revoked(id_), _changing(world, world.record, act.Record(id_, at, actor, done, reason), change)
 
     return Keys(world.name, world.version, client_id=client_id), step
+
+
+def unlisting(world: World) -> Plan[None]:
+    """Plan what takes off the list the statements of applications that have left, or that were given in the past."""
+    environment = rewritten(replace(world.record, version=world.version + 1))
+    changes = Changes(environment=environment, unlisted=world.unlisted) if world.unlisted else NOTHING
+    return keys_of(world), lambda _found: (None, changes)
 
 
 def application_of(world: World, application_id: str) -> Application:

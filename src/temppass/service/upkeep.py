@@ -16,11 +16,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from temppass.core import reset
 from temppass.core.model import SubjectKind
 from temppass.core.world import World
+from temppass.service.clients import ClientSweeper
 from temppass.service.context import Context, keys_of
 from temppass.service.counters import Counters
 from temppass.service.history import PAGE, History
 from temppass.service.register import SAY_S, Register
 from temppass.service.signing import Signing
+from temppass.service.statements import unlisting
+from temppass.service.uses import Uses
 from temppass.service.worlds import Plan
 from temppass.store import IntegrationKey, Stale, Store
 
@@ -47,6 +50,7 @@ class Upkeep:
         counters: Counters,
         register: Register,
         signing: Signing,
+        uses: Uses,
         pause_s: float = PAUSE_S,
     ) -> None:
         self._context = context
@@ -54,13 +58,21 @@ class Upkeep:
         self._signing = signing
         self._counters = counters
         self._register = register
+        self._uses = uses
         self._pause_s = pause_s
         self._forgot_at: int | None = None
         self.sweeper = Sweeper(context.store, pause_s)
+        self.clients = ClientSweeper(context, pause_s)
 
     def rhythms(self) -> list[tuple[float, Callable[[], Awaitable[None]]]]:
         """Answer what is to be done again and again, each with its pause in seconds."""
-        return [(TICK_S, self.tick), (SEAL_S, self.seal), (COUNT_S, self.count), (SAY_S, self._register.say)]
+        return [
+            (TICK_S, self.tick),
+            (SEAL_S, self.seal),
+            (COUNT_S, self.count),
+            (SAY_S, self._register.say),
+            (TICK_S, self.clients.sweep),  # apart, because it takes as long as there are clients
+        ]
 
     async def tick(self) -> None:
         """Fire the recurring resets that are due and that nobody has asked about, keep the keys, sweep what is dead."""
@@ -78,6 +90,8 @@ class Upkeep:
 
                 await context.worlds.ask(environment, prepare)
             await self._signing.keep(environment)
+            if world.unlisted:
+                await context.worlds.ask(environment, unlisting)
         await self.sweeper.sweep(now, retention_ms)
         await self._counters.sweep(now)
         await self._register.forget(now)
@@ -99,8 +113,9 @@ class Upkeep:
         await self._history.seal()
 
     async def count(self) -> None:
-        """Bring to the store what was counted."""
+        """Bring to the store what was counted, and what was used."""
         await self._counters.flush()
+        await self._uses.flush()
 
 
 _Swept = tuple[IntegrationKey, SubjectKind]

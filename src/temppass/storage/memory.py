@@ -14,6 +14,9 @@ from msgspec.structs import replace
 from temppass.core.act import NO_LINK, Link, Sealed, Wanted
 from temppass.core.anchor import NO_ANCHOR, Anchor
 from temppass.core.model import (
+    GRAIN_MS,
+    NEVER,
+    UNKNOWN,
     Changes,
     Client,
     Count,
@@ -29,6 +32,7 @@ from temppass.core.model import (
     Server,
     Subject,
     SubjectKind,
+    Use,
 )
 from temppass.core.reset import Aim, tally
 from temppass.core.world import HOUSE, Environment, EnvironmentRecord, read_environment
@@ -37,7 +41,10 @@ from temppass.store import (
     STATEMENT_KEPT_MS,
     Amendment,
     AmendmentOfAll,
+    Arrivals,
     Brood,
+    Faded,
+    Fading,
     IntegrationKey,
     Keys,
     LargeLedger,
@@ -66,6 +73,8 @@ class MemoryStore:
         self._ledgers: dict[tuple[IntegrationKey, Subject], Ledger] = {}
         self._clients: dict[tuple[str, str], Client] = {}
         self._statements: dict[tuple[str, str], Listed] = {}
+        #: of statements, by the same
+        self._uses: dict[tuple[str, str], int] = {}
         self._ended: dict[tuple[str, str, str], Ended] = {}
         self._kept: dict[tuple[str, str], Kept] = {}
         self._records: list[tuple[str, Recorded]] = []
@@ -183,8 +192,37 @@ class MemoryStore:
     async def count_clients(self, environment: str, broods: Sequence[Brood], limit: int) -> list[int]:
         return [len(await self.clients(environment, brood, limit)) for brood in broods]
 
+    async def count_arrivals(self, environment: str, since: Sequence[Arrivals], limit: int) -> list[int]:
+        def count(each: Arrivals) -> int:
+            return sum(
+                client.issued_at > each.since
+                for (name, _), client in self._clients.items()
+                if (name, client.application_id, client.epoch) == (environment, each.application_id, each.epoch)
+            )
+
+        return [min(limit, count(each)) for each in since]
+
+    async def count_page(
+        self, environment: str, brood: Brood, until: int, after: Registered | None, limit: int
+    ) -> tuple[int, Registered | None]:
+        found = [each for each in await self.clients(environment, brood, len(self._clients)) if each.at <= until]
+        beyond = sorted(
+            (each.at, each.id) for each in found if after is None or (each.at, each.id) > (after.at, after.id)
+        )
+        page = beyond[:limit]
+        return len(page), Registered(page[-1][1], page[-1][0]) if len(page) == limit else None
+
+    async def use(self, clients: Sequence[Use], statements: Sequence[Use]) -> None:
+        for each in clients:
+            client = self._clients.get((each.environment, each.id))
+            if client is not None and client.used_at < each.at:
+                self._clients[each.environment, each.id] = replace(client, used_at=each.at)
+        for each in statements:
+            if self._uses.get((each.environment, each.id), 0) < each.at:
+                self._uses[each.environment, each.id] = each.at
+
     async def uses(self, environment: str) -> dict[str, int]:
-        return {id_: 0 for name, id_ in self._statements if name == environment}
+        return {id_: self._uses.get((name, id_), 0) for name, id_ in self._statements if name == environment}
 
     async def tally(
         self, integration: IntegrationKey, kind: SubjectKind, aim: Aim, after: bytes, limit: int
@@ -288,6 +326,31 @@ class MemoryStore:
         for integration, raises in self._raises.items():
             self._raises[integration] = tuple(each for each in raises if each not in old)
         return max(len(dead), len(old))
+
+    async def sweep_clients(self, environment: str, version: int, fading: Fading, after: str, limit: int) -> Faded:
+        found = self._environments.get(environment)
+        if version != (found.version if found else 0):
+            raise Outdated
+        ids = sorted(id_ for name, id_ in self._clients if name == environment and id_ > after)
+        broods = {(each.application_id, each.epoch, id_) for each in fading.broods for id_ in each.statement_ids}
+        went = {"ended": 0, "unused": 0, "idle": 0}
+        for key in [(environment, id_) for id_ in ids[:limit]]:
+            client = self._clients[key]
+            if (client.application_id, client.epoch, client.statement_id) not in broods:
+                why = "ended"
+            elif client.used_at == UNKNOWN:
+                age = max(0, fading.now - client.issued_at)
+                self._clients[key] = replace(client, used_at=client.issued_at + age // GRAIN_MS * GRAIN_MS)
+                continue
+            elif client.used_at == NEVER and client.issued_at < fading.unused_before:
+                why = "unused"
+            elif client.used_at > NEVER and client.used_at < fading.idle_before:
+                why = "idle"
+            else:
+                continue
+            went[why] += 1
+            del self._clients[key]
+        return Faded(**went, last=ids[limit - 1] if len(ids) >= limit else None)
 
     async def integrations(self) -> list[tuple[IntegrationKey, Standing]]:
         named = {integration for integration, _ in self._ledgers} | self._floors.keys()

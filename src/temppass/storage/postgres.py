@@ -30,6 +30,7 @@ from temppass.core.model import (
     Server,
     Subject,
     SubjectKind,
+    Use,
 )
 from temppass.core.reset import Aim, Tally
 from temppass.core.world import HOUSE, Environment, EnvironmentRecord, read_environment, rewritten
@@ -45,9 +46,13 @@ from temppass.store import (
     STATEMENT_KEPT_MS,
     Amendment,
     AmendmentOfAll,
+    Arrivals,
     Brood,
+    Faded,
+    Fading,
     IntegrationKey,
     Keys,
+    Outdated,
     SchemaOutdated,
     Stale,
     Standing,
@@ -178,6 +183,29 @@ class PostgresStore:
         counts = {row["n"]: row["count"] for row in found}
         return [min(limit, counts.get(n, 0)) for n in range(len(broods))]
 
+    async def count_arrivals(self, environment: str, since: Sequence[Arrivals], limit: int) -> list[int]:
+        found = await self._counting.once(
+            lambda connection: connection.fetch(sql.COUNT_ARRIVALS, environment, *columns(since, 3), limit)
+        )
+        return [row["n"] for row in found]
+
+    async def count_page(
+        self, environment: str, brood: Brood, until: int, after: Registered | None, limit: int
+    ) -> tuple[int, Registered | None]:
+        (statement_id,) = brood.statement_ids
+        last = (after.at, after.id) if after is not None else BEFORE_ALL
+        asked = (brood.application_id, brood.epoch, statement_id, *last, until, limit)
+        row = await self._counting.once(lambda connection: connection.fetchrow(sql.COUNT_PAGE, environment, *asked))
+        if row is None:
+            return 0, None
+        return row["count"], Registered(row["id"], row["issued_at"]) if row["count"] == limit else None
+
+    async def use(self, clients: Sequence[Use], statements: Sequence[Use]) -> None:
+        if clients:
+            await self._fetch(sql.USE_CLIENTS, *columns(map(astuple, clients), 3))
+        if statements:
+            await self._fetch(sql.USE_STATEMENTS, *columns(map(astuple, statements), 3))
+
     async def uses(self, environment: str) -> dict[str, int]:
         return {row["id"]: row["used_at"] for row in await self._fetch(sql.USES, environment)}
 
@@ -284,6 +312,14 @@ class PostgresStore:
             return max(int(kept), int(await connection.fetchval(sql.SWEEP_RAISES, raised_before, limit)))
 
         return await self._others.once(sweep)
+
+    async def sweep_clients(self, environment: str, version: int, fading: Fading, after: str, limit: int) -> Faded:
+        alive = [(each.application_id, each.epoch, id_) for each in fading.broods for id_ in each.statement_ids]
+        moments = (fading.unused_before, fading.idle_before, fading.now)
+        (row,) = await self._fetch(sql.SWEEP_CLIENTS, environment, version, after, limit, *columns(alive, 3), *moments)
+        if not row["is_present"]:
+            raise Outdated
+        return Faded(row["ended"], row["unused"], row["idle"], row["last"] if row["looked_at"] == limit else None)
 
     async def integrations(self) -> list[tuple[IntegrationKey, Standing]]:
         found: dict[IntegrationKey, Standing] = {}

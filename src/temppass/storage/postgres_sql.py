@@ -3,6 +3,7 @@ Every statement that the PostgreSQL store sends, by name. Rows go in as arrays t
 statement is the same for one row and for a batch; every look-up is by primary key.
 """
 
+from temppass.core.model import GRAIN_MS, NEVER, UNKNOWN
 from temppass.store import LEDGER_READ_BYTES_MAX
 
 # --- environments and their chains
@@ -160,8 +161,82 @@ SELECT k.n, sum(counted.n)::bigint AS count FROM unnest($2::integer[], $3::text[
 GROUP BY k.n
 """
 
+COUNT_ARRIVALS = """
+SELECT counted.n FROM unnest($2::text[], $3::integer[], $4::bigint[])
+    WITH ORDINALITY AS k (application, epoch, since, place), LATERAL (
+        SELECT count(*) AS n FROM (
+            SELECT 1 FROM temppass.client
+            WHERE environment = $1 AND client.application = k.application AND client.epoch = k.epoch
+                AND client.issued_at > k.since LIMIT $5
+        ) AS clients
+    ) AS counted
+ORDER BY k.place
+"""
+COUNT_PAGE = """
+SELECT id, issued_at, count(*) OVER () AS count FROM (
+    SELECT id, issued_at FROM temppass.client
+    WHERE environment = $1 AND application = $2 AND epoch = $3 AND statement = $4
+        AND (issued_at, id) > ($5, $6) AND issued_at <= $7
+    ORDER BY environment, application, epoch, statement, issued_at, id LIMIT $8
+) AS page
+ORDER BY issued_at DESC, id DESC LIMIT 1
+"""
+# rows are taken in one order everywhere, so that two processes never wait for each other in a circle
+USE_CLIENTS = """
+WITH held AS (
+    SELECT client.environment, client.id, k.at
+    FROM unnest($1::text[], $2::text[], $3::bigint[]) AS k (environment, id, at)
+        JOIN temppass.client USING (environment, id)
+    WHERE client.used_at < k.at ORDER BY environment, id FOR NO KEY UPDATE OF client
+)
+UPDATE temppass.client SET used_at = held.at FROM held
+WHERE client.environment = held.environment AND client.id = held.id AND client.used_at < held.at
+"""
+_IS_PRESENT = "coalesce((SELECT version FROM temppass.environment WHERE name = $1), 0) = $2"
+# a row that somebody is writing has been used, and is left
+SWEEP_CLIENTS = f"""
+WITH looked_at AS (
+    SELECT id, used_at, CASE
+        WHEN (application, epoch, statement) NOT IN (SELECT * FROM unnest($5::text[], $6::integer[], $7::text[]))
+            THEN 'ended'
+        WHEN used_at = {UNKNOWN} THEN 'unknown'
+        WHEN used_at = {NEVER} AND issued_at < $8 THEN 'unused'
+        WHEN used_at > {NEVER} AND used_at < $9 THEN 'idle'
+    END AS why
+    FROM temppass.client
+    WHERE environment = $1 AND id > $3
+        AND {_IS_PRESENT}
+    ORDER BY environment, id LIMIT $4
+), held AS (
+    SELECT client.id, looked_at.why FROM looked_at JOIN temppass.client ON client.environment = $1
+        AND client.id = looked_at.id AND client.used_at = looked_at.used_at
+    WHERE why IS NOT NULL FOR UPDATE OF client SKIP LOCKED
+), known AS (
+    UPDATE temppass.client SET used_at = issued_at + greatest(0, $10 - issued_at) / {GRAIN_MS} * {GRAIN_MS}
+    FROM held WHERE client.environment = $1 AND client.id = held.id AND held.why = 'unknown'
+), removed AS (
+    DELETE FROM temppass.client USING held
+    WHERE client.environment = $1 AND client.id = held.id AND held.why <> 'unknown' RETURNING held.why
+)
+SELECT count(*) FILTER (WHERE why = 'ended') AS ended, count(*) FILTER (WHERE why = 'unused') AS unused,
+    count(*) FILTER (WHERE why = 'idle') AS idle, (SELECT count(*) FROM looked_at) AS looked_at,
+    (SELECT max(id) FROM looked_at) AS last,
+    {_IS_PRESENT} AS is_present
+FROM removed
+"""  # noqa: S608 - what is put in is our own
+
 # --- statements
 
+USE_STATEMENTS = """
+WITH held AS (
+    SELECT statement.environment, statement.id, k.at
+    FROM unnest($1::text[], $2::text[], $3::bigint[]) AS k (environment, id, at)
+        JOIN temppass.statement USING (environment, id)
+    WHERE statement.used_at < k.at ORDER BY environment, id FOR NO KEY UPDATE OF statement
+)
+UPDATE temppass.statement SET used_at = held.at FROM held
+WHERE statement.environment = held.environment AND statement.id = held.id AND statement.used_at < held.at
+"""
 USES = "SELECT id, used_at FROM temppass.statement WHERE environment = $1"
 
 # --- what a batch writes

@@ -32,6 +32,7 @@ from temppass.core.model import (
     Server,
     Subject,
     SubjectKind,
+    Use,
 )
 from temppass.core.reset import Aim
 from temppass.core.world import Environment, EnvironmentRecord
@@ -42,7 +43,10 @@ from temppass.store import (
     WAITING_MAX,
     Amendment,
     AmendmentOfAll,
+    Arrivals,
     Brood,
+    Faded,
+    Fading,
     IntegrationKey,
     Keys,
     Stale,
@@ -114,6 +118,17 @@ class _Asks(ABC):
     async def count_clients(self, environment: str, broods: Sequence[Brood], limit: int) -> list[int]:
         return await self._submit(lambda transaction: transaction.count_clients(environment, broods, limit))
 
+    async def count_arrivals(self, environment: str, since: Sequence[Arrivals], limit: int) -> list[int]:
+        return await self._submit(lambda transaction: transaction.count_arrivals(environment, since, limit))
+
+    async def count_page(
+        self, environment: str, brood: Brood, until: int, after: Registered | None, limit: int
+    ) -> tuple[int, Registered | None]:
+        return await self._submit(lambda transaction: transaction.count_page(environment, brood, until, after, limit))
+
+    async def use(self, clients: Sequence[Use], statements: Sequence[Use]) -> None:
+        await self._submit(lambda transaction: transaction.use(clients, statements), is_chore=True)
+
     async def uses(self, environment: str) -> dict[str, int]:
         return await self._submit(lambda transaction: transaction.uses(environment))
 
@@ -170,6 +185,11 @@ class _Asks(ABC):
 
     async def sweep(self, now: int, raised_before: int, limit: int) -> int:
         return await self._submit(lambda transaction: transaction.sweep(now, raised_before, limit), is_chore=True)
+
+    async def sweep_clients(self, environment: str, version: int, fading: Fading, after: str, limit: int) -> Faded:
+        return await self._submit(
+            lambda transaction: transaction.sweep_clients(environment, version, fading, after, limit), is_chore=True
+        )
 
     async def integrations(self) -> list[tuple[IntegrationKey, Standing]]:
         return await self._submit(lambda transaction: transaction.integrations())
@@ -243,6 +263,14 @@ class SqliteStore(_Asks):
 
     async def count_clients(self, environment: str, broods: Sequence[Brood], limit: int) -> list[int]:
         return await self._count(lambda transaction: transaction.count_clients(environment, broods, limit))
+
+    async def count_arrivals(self, environment: str, since: Sequence[Arrivals], limit: int) -> list[int]:
+        return await self._count(lambda transaction: transaction.count_arrivals(environment, since, limit))
+
+    async def count_page(
+        self, environment: str, brood: Brood, until: int, after: Registered | None, limit: int
+    ) -> tuple[int, Registered | None]:
+        return await self._count(lambda transaction: transaction.count_page(environment, brood, until, after, limit))
 
     async def _count(self, work: Callable[[Transaction], A]) -> A:
         """Read beside the writer, in a thread that steps back."""

@@ -2,6 +2,8 @@
 Every statement that the SQLite store sends, by name; every look-up is by primary key or index.
 """
 
+from temppass.core.model import GRAIN_MS, NEVER, UNKNOWN
+
 INTEGRATION = """
 SELECT id, device_floor, user_key_floor, fired_at, device_ahead, user_key_ahead FROM integration
 WHERE environment = ? AND channel = ? AND pass = ?
@@ -85,6 +87,42 @@ SELECT count(*) FROM (
     SELECT 1 FROM client WHERE environment = ? AND application = ? AND epoch = ? AND statement = ? LIMIT ?
 )
 """
+COUNT_ARRIVALS = """
+SELECT count(*) FROM (
+    SELECT 1 FROM client WHERE environment = ? AND application = ? AND epoch = ? AND issued_at > ? LIMIT ?
+)
+"""
+COUNT_PAGE = """
+SELECT id, issued_at, count(*) OVER () FROM (
+    SELECT id, issued_at FROM client
+    WHERE environment = ? AND application = ? AND epoch = ? AND statement = ?
+        AND (issued_at, id) > (?, ?) AND issued_at <= ?
+    ORDER BY issued_at, id LIMIT ?
+)
+ORDER BY issued_at DESC, id DESC LIMIT 1
+"""
+USE_CLIENT = "UPDATE client SET used_at = ?3 WHERE environment = ?1 AND id = ?2 AND used_at < ?3"
+USE_STATEMENT = "UPDATE statement SET used_at = ?3 WHERE environment = ?1 AND id = ?2 AND used_at < ?3"
+LAST_CLIENT_OF_CHUNK = """
+SELECT max(id), count(*) FROM (SELECT id FROM client WHERE environment = ? AND id > ? ORDER BY id LIMIT ?)
+"""
+_CHUNK_OF_CLIENTS = "environment = :environment AND id > :after AND id <= :last"
+SWEEP_CLIENTS_OF_NOTHING = f"""
+DELETE FROM client WHERE {_CHUNK_OF_CLIENTS} AND (application, epoch, statement) NOT IN (
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+    FROM json_each(:broods)
+)
+"""  # noqa: S608 - what is put in is our own
+SWEEP_UNUSED_CLIENTS = f"""
+DELETE FROM client WHERE {_CHUNK_OF_CLIENTS} AND used_at = {NEVER} AND issued_at < :unused_before
+"""  # noqa: S608 - as above
+SWEEP_IDLE_CLIENTS = f"""
+DELETE FROM client WHERE {_CHUNK_OF_CLIENTS} AND used_at > {NEVER} AND used_at < :idle_before
+"""  # noqa: S608 - as above
+USE_UNKNOWN_CLIENTS = f"""
+UPDATE client SET used_at = issued_at + max(0, :now - issued_at) / {GRAIN_MS} * {GRAIN_MS}
+WHERE {_CHUNK_OF_CLIENTS} AND used_at = {UNKNOWN}
+"""  # noqa: S608 - as above
 STATEMENTS = """
 SELECT id, application, epoch, kid, minted_at, minted_by, ends_at FROM statement WHERE environment = ? ORDER BY id
 """

@@ -32,6 +32,7 @@ from temppass.core.model import (
     Server,
     Subject,
     SubjectKind,
+    Use,
 )
 from temppass.core.reset import Aim, Tally
 from temppass.core.world import HOUSE, Environment, EnvironmentRecord, read_environment, rewritten
@@ -43,7 +44,10 @@ from temppass.store import (
     STATEMENT_KEPT_MS,
     Amendment,
     AmendmentOfAll,
+    Arrivals,
     Brood,
+    Faded,
+    Fading,
     IntegrationKey,
     Keys,
     LargeLedger,
@@ -186,6 +190,25 @@ class Transaction:
 
         return [count(brood) for brood in broods]
 
+    def count_arrivals(self, environment: str, since: Sequence[Arrivals], limit: int) -> list[int]:
+        return [self._execute(sql.COUNT_ARRIVALS, (environment, *each, limit)).fetchone()[0] for each in since]
+
+    def count_page(
+        self, environment: str, brood: Brood, until: int, after: Registered | None, limit: int
+    ) -> tuple[int, Registered | None]:
+        (statement_id,) = brood.statement_ids
+        last = (after.at, after.id) if after is not None else BEFORE_ALL
+        asked = (environment, brood.application_id, brood.epoch, statement_id, *last, until, limit)
+        for id_, at, count in self._execute(sql.COUNT_PAGE, asked):
+            return count, Registered(id_, at) if count == limit else None
+        return 0, None
+
+    def use(self, clients: Sequence[Use], statements: Sequence[Use]) -> None:
+        for each in clients:
+            self._execute(sql.USE_CLIENT, astuple(each))
+        for each in statements:
+            self._execute(sql.USE_STATEMENT, astuple(each))
+
     def uses(self, environment: str) -> dict[str, int]:
         return dict(self._execute(sql.USES, (environment,)))
 
@@ -278,6 +301,26 @@ class Transaction:
         self._execute(sql.SWEEP_STATEMENTS, (now - STATEMENT_KEPT_MS,))
         kept = self._execute(sql.SWEEP_KEPT, (now, limit)).rowcount
         return max(kept, self._execute(sql.SWEEP_RAISES, (raised_before, limit)).rowcount)
+
+    def sweep_clients(self, environment: str, version: int, fading: Fading, after: str, limit: int) -> Faded:
+        if self._version(environment) != version:
+            raise Outdated
+        last, looked_at = self._execute(sql.LAST_CLIENT_OF_CHUNK, (environment, after, limit)).fetchone()
+        alive = [(each.application_id, each.epoch, id_) for each in fading.broods for id_ in each.statement_ids]
+        chunk = {
+            "environment": environment,
+            "after": after,
+            "last": last,
+            "broods": json.dumps(alive),
+            "unused_before": fading.unused_before,
+            "idle_before": fading.idle_before,
+            "now": fading.now,
+        }
+        ended = self._execute(sql.SWEEP_CLIENTS_OF_NOTHING, chunk).rowcount
+        unused = self._execute(sql.SWEEP_UNUSED_CLIENTS, chunk).rowcount
+        idle = self._execute(sql.SWEEP_IDLE_CLIENTS, chunk).rowcount
+        self._execute(sql.USE_UNKNOWN_CLIENTS, chunk)
+        return Faded(ended, unused, idle, last if looked_at == limit else None)
 
     def integrations(self) -> list[tuple[IntegrationKey, Standing]]:
         rows = self._execute(sql.INTEGRATIONS).fetchall()

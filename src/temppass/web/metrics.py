@@ -55,6 +55,12 @@ class Metrics(Collector):
             "Ledgers removed that could not count any more.",
             self._service.upkeep.sweeper.removed,
         )
+        clients = CounterMetricFamily(
+            "temppass_swept_clients", "Clients removed that nobody has any more, by reason.", labels=["reason"]
+        )
+        for reason, count in self._service.upkeep.clients.removed.items():
+            clients.add_metric([reason], count)
+        yield clients
         yield CounterMetricFamily(
             "temppass_store_retries",
             "Batches run again after a race with another process.",
