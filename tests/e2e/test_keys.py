@@ -31,13 +31,16 @@ class BackEnd:
     """Checks media tokens against a copy of a server's key set, which it keeps for as long as it may."""
 
     def __init__(self, server: Server) -> None:
-        self._server = server
+        self._http = httpx2.Client(base_url=server.url, trust_env=False, timeout=WAIT_S)
         self._fetched = float("-inf")
+
+    def close(self) -> None:
+        self._http.close()
 
     def judge(self, token: str, title: str) -> MediaTokenStatus:
         if time.monotonic() - self._fetched >= JWKS_S:
             self._fetched = time.monotonic()
-            answer = httpx2.get(f"{self._server.url}/.well-known/jwks.json", trust_env=False)
+            answer = self._http.get("/.well-known/jwks.json")
             assert answer.headers["cache-control"] == f"public, max-age={JWKS_S}"
             self._verifier = MediaTokenVerifier(answer.json())
         now_ms = int(time.time() * 1000)
@@ -76,17 +79,15 @@ class Load:
     def _view(self, viewer: int, wire: Wire, servers: list[Server]) -> None:
         place = viewer % len(servers)
         here, back_end = servers[place].url, BackEnd(servers[place - 1])
+        form = {**wire.credentials, "grant_type": "client_credentials"}
         for number in itertools.count():
             if self._over.is_set():
+                back_end.close()
                 return
             title = f"FILM-{number}"
             try:
                 token = wire.decide(f"tv-{viewer}", title)["token"]["serializedToken"]
-                access = httpx2.post(
-                    f"{here}/o/client/token",
-                    data={**wire.credentials, "grant_type": "client_credentials"},
-                    trust_env=False,
-                ).json()["access_token"]
+                access = wire.http.post("/o/client/token", data=form).json()["access_token"]
                 status = back_end.judge(token, title)
             except Exception as error:  # noqa: BLE001 - whatever goes wrong is what the test looks for
                 self.faults[repr(error)] += 1
