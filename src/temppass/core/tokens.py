@@ -35,7 +35,7 @@ from joserfc.jwk import ECKey, RSAKey
 from joserfc.util import base64_to_int
 from msgspec import Struct
 
-from temppass.core.keys import Jwk, Pair, StoredKeys
+from temppass.core.keys import CLOCK_MS, Jwk, Pair, StoredKeys
 from temppass.core.model import OLDER
 from temppass.core.refusal import InvalidStatement, InvalidToken
 
@@ -108,6 +108,9 @@ class Keyring:
         self._signers = tuple((since, sign) for since, kind, sign, _ in signers if kind == "RSA")
         self._media_signers = tuple((since, sign) for since, kind, sign, _ in signers if kind == media)
         self._kids = tuple((since, kid) for since, kind, _, kid in signers if kind == "RSA")
+        rsa = [(kid, since) for since, kind, _, kid in signers if kind == "RSA"]
+        #: of keys that have another one before them, from when there can be tokens that they signed
+        self._begin = dict(rsa[:-1])
 
     def statement_kid(self, now: int) -> str:
         """Answer which key signs statements."""
@@ -123,9 +126,15 @@ class Keyring:
         """Answer `serializedToken`: the base64 of the compact JWS (design §4.2)."""
         return binascii.b2a_base64(_at(self._media_signers, now)(_MEDIA, claims), newline=False).decode()
 
-    def read(self, kind: str, token: str) -> dict[str, Any] | None:
-        """Answer the claims of a token of this `typ` that one of these keys signed; None for anything else."""
-        return _verified(kind, token, self.by_kid.get)
+    def read(self, kind: str, token: str, now: int) -> dict[str, Any] | None:
+        """
+        Answer the claims of a token of this `typ` that one of these keys signed, and not before its time by any clock;
+        None for anything else.
+        """
+        return _verified(kind, token, lambda kid: self._known(kid, now))
+
+    def _known(self, kid: str, now: int) -> RSAKey | ECKey | None:
+        return self.by_kid.get(kid) if self._begin.get(kid, now) <= now + 2 * CLOCK_MS else None
 
 
 _Sign = Callable[[str, Any], bytes]
@@ -241,7 +250,7 @@ def write_statement(
 
 def read_statement(keyring: Keyring, token: str, environment: str, now_s: int) -> Statement:
     """Refuses: InvalidStatement, also for a statement of another environment (design decision 8.12)."""
-    claims = keyring.read(_STATEMENT, token)
+    claims = keyring.read(_STATEMENT, token, now_s * 1000)
     if claims is None or claims.get("aud") != environment or not _begun(claims, now_s):
         raise InvalidStatement("Send a software statement that this environment issued.")
     match claims:
@@ -278,7 +287,7 @@ def write_access_token(keyring: Keyring, grant: Grant, environment: str, now_s: 
 
 def read_access_token(keyring: Keyring, token: str, environment: str, now_s: int) -> Grant:
     """Refuses: InvalidToken."""
-    claims = keyring.read(_ACCESS, token)
+    claims = keyring.read(_ACCESS, token, now_s * 1000)
     if claims is None or claims.get("aud") != environment or not _begun(claims, now_s):
         raise InvalidToken("Send an access token that this environment issued.")
     match claims:
@@ -291,9 +300,9 @@ def read_access_token(keyring: Keyring, token: str, environment: str, now_s: int
     raise InvalidToken("The access token lacks a claim; ask /o/client/token for another.")
 
 
-def access_claims(keyring: Keyring, token: str) -> dict[str, Any]:
+def access_claims(keyring: Keyring, token: str, now_s: int) -> dict[str, Any]:
     """Answer all that an access token says, which read_access_token has read."""
-    claims = keyring.read(_ACCESS, token)
+    claims = keyring.read(_ACCESS, token, now_s * 1000)
     assert claims is not None
     return claims
 
