@@ -24,6 +24,11 @@ def moment(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def day(ms: int) -> str:
+    """Write down the day of Unix milliseconds, in UTC."""
+    return moment(ms)[:10]
+
+
 def read_moment(text: str) -> int:
     """Answer Unix milliseconds. Raises ValueError for what is no moment, or has no zone."""
     read = datetime.fromisoformat(text)
@@ -153,7 +158,12 @@ _MEMBERS = {"channel_id": None, "pass_id": None, "matched": None, "application_i
 
 
 def actor_shape(actor: Actor) -> ActorShape:
-    kind, _, name = actor_word(actor).partition(":")
+    return actor_of_word(actor_word(actor))
+
+
+def actor_of_word(word: str) -> ActorShape:
+    """Answer an actor that was written as `kind:name`."""
+    kind, _, name = word.partition(":")
     return convert({"kind": kind, "name": name}, ActorShape)
 
 
@@ -302,10 +312,15 @@ class ApplicationsShape(Struct, frozen=True):
 
 
 class ClientShape(Struct, frozen=True):
-    """One that registered with a statement: an installation of the application."""
+    """
+    One that registered with a statement: an installation of the application. `statement` is the statement's id, or
+    `older`; `used_on` the day of the last token that it asked for, to 30 days; null for none, or where nobody knows.
+    """
 
     id: str
     registered_at: str
+    statement: str
+    used_on: str | None
 
 
 class ClientsShape(Struct, frozen=True):
@@ -316,17 +331,37 @@ class ClientsShape(Struct, frozen=True):
 
 
 class StatementBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """Why a statement is minted."""
+    """What a statement is to be: when it ends, with all that comes of it, never without `ends_at`; and why."""
 
+    ends_at: str | UnsetType = UNSET
     reason: str = ""
 
 
 class StatementMinted(Struct, frozen=True):
-    """`id` is the act's, and the statement's `jti`. The statement is told once; `ends_at` is null: it has no end."""
+    """`id` is the act's, and the statement's `jti`. The statement is told once; `ends_at` is null for no end."""
 
     id: str
     statement: str
     ends_at: str | None
+
+
+class StatementShape(Struct, frozen=True):
+    """
+    A statement that was not revoked. The `id` `older` stands for all that the application was given before statements
+    were listed, of which nobody knows when or by whom. `used_on` is the day when a client registered with it, or asked
+    for a token, last: null for none; `clients` counts 1,000 at most.
+    """
+
+    id: str
+    minted_at: str | None
+    minted_by: ActorShape | None
+    ends_at: str | None
+    used_on: str | None
+    clients: int
+
+
+class StatementsShape(Struct, frozen=True):
+    statements: list[StatementShape]
 
 
 # --- signing keys

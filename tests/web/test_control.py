@@ -34,6 +34,8 @@ NAMES = {
     "name": "nobody",
     "act": "nothing",
     "approval": "nothing",
+    "statement": "nothing",
+    "client": "nobody",
     "application": "A",
     "channel": "C",
     "pass": "P",

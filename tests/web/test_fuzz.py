@@ -115,6 +115,8 @@ SEGMENTS = {
     "act": [b"nothing"],
     "approval": [b"nothing"],
     "application": [b"demo"],
+    "statement": [b"nothing"],
+    "client": [b"nothing"],
     "environment": [b"release-production"],
     "channel": [b"REF"],
     "pass": [b"TempPassREF"],
@@ -125,7 +127,7 @@ QUERIES = {
     "reset_device": [TRIAL, TRIAL + b"&device_id=tvbox-4f19c2a0", TRIAL + b"&appId=player", TRIAL + b"&device_id=%FF"],
     "reset_generic": [TRIAL, TRIAL + b"&key=viewer@example.net"],
     "token": [b"", CREDENTIALS],
-    "clients": [b"", b"limit=1", b"limit=2&after=1767261600000.00"],
+    "clients": [b"", b"limit=1", b"limit=2&after=1767261600000.00", b"statement=older"],
 }
 TITLES = [b'{"resources":["R1"]}', b'{"resources":["R2","R3"]}']
 SESSIONS = [b"", b"mvpd=TempPassREF", b"domainName=acme.example&redirectUrl=https://acme.example/back"]
@@ -141,7 +143,7 @@ BODIES = {
     "plan_catalogue": [CATALOGUE],
     "apply_catalogue": [CATALOGUE],
     "rotate_keys": [b"", b'{"reason":"ticket 3"}'],
-    "mint_statement": [b"", b'{"reason":"ticket 3"}'],
+    "mint_statement": [b"", b'{"reason":"ticket 3"}', b'{"ends_at":"2099-01-01T00:00:00Z"}'],
     "set_schedule": [b'{"paused":true}'],
     "explain": [
         b'{"device":"vbox-4f19c2a0","email":"anna@acme.example","title":"ACME-LIVE"}',

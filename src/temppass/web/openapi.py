@@ -85,6 +85,13 @@ PARAMETERS = {
     "application": Parameter("path", "The application.", required=True, example="demo"),
     "limit": Parameter("query", "How many at most; else 100.", {"type": "integer", "minimum": 1, "maximum": 500}),
     "after": Parameter("query", "Where the page before ended: its `next`."),
+    "of_statement": Parameter("query", "Only those of the statement of this id, or `older`.", NAME, name="statement"),
+    "statement": Parameter(
+        "path", "The id of a statement, its `jti`.", required=True, example="2f1c7a52-6f1e-4b8e-9d3a-0c5b7e2a9f10",
+    ),
+    "client": Parameter(
+        "path", "The id of a client.", required=True, example="2f1c7a52-6f1e-4b8e-9d3a-0c5b7e2a9f10",
+    ),
     "approval": Parameter(
         "path", "The act by which a second person was asked for.", required=True,
         example="2f1c7a52-6f1e-4b8e-9d3a-0c5b7e2a9f10",

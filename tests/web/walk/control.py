@@ -4,15 +4,22 @@ The doors of the control API: every operation, and all that it refuses.
 
 import json
 from typing import Any
+from urllib.parse import urlencode
 
+from msgspec.structs import replace
 from tests.web.walk.corrections import Desk, corrections
 from tests.web.walk.doors import operations
 from tests.web.walk.explaining import explain
 from tests.web.walk.guards import guards
 from tests.web.walk.plans import plans
-from tests.web.walk.walker import CATALOGUE, GENERIC, JSON, PAIR, RESET, Headers, Walker
+from tests.web.walk.recording import Json
+from tests.web.walk.walker import CATALOGUE, FORM, GENERIC, JSON, PAIR, RESET, Headers, Walker, credentials
 
-from temppass.service.statements import LISTED_MAX
+from temppass.core.model import Changes, Ended, EndedKind
+from temppass.core.world import rewritten
+from temppass.service.statements import ENDED_MAX, LISTED_MAX
+from temppass.store import Keys
+from temppass.testing import Double
 
 CONTROL = "/control/v1"
 
@@ -110,7 +117,9 @@ def applications(walker: Walker, roles: dict[str, Headers]) -> None:
         walker.ask(f"clients: {role}", f"GET {inside}/player/clients", headers)
         mint(f"minted by {role}", headers, '{"reason":"ticket 3"}')
     once, spring = {"Idempotency-Key": "m1"} | admin, {"Host": "spring.localhost"}
-    statement = mint("minted once", once).json["statement"]
+    double.clock.advance(1)  # or the order of two statements is random
+    minted = mint("minted once", once).json
+    statement = minted["statement"]
     mint("minted again", once)
     mint("minted otherwise", once, "{}")
     for number in range(3):
@@ -121,8 +130,14 @@ def applications(walker: Walker, roles: dict[str, Headers]) -> None:
     walker.ask("clients: the third", f"GET {inside}/player/clients?limit=2&after={first}", admin)
     for query in ("limit=0", "limit=501", "limit=many", "after=nobody", "after=1.2&after=1.2", "offset=1"):
         walker.ask(f"clients: {query}", f"GET {inside}/player/clients?{query}", admin)
-    for body in ("[]", '{"ends_at":"2027-01-01T00:00:00Z"}', '{"reason":"anna@acme.example"}'):
+    for body in (
+        "[]",
+        '{"ends_at":"tomorrow"}',
+        '{"ends_at":"2025-01-01T00:00:00Z"}',
+        '{"reason":"anna@acme.example"}',
+    ):
         mint(f"minted with {body}", admin, body)
+    mint("minted with an end", admin, '{"ends_at":"2027-01-01T00:00:00Z","reason":"ticket 4"}')
     mint("too long", admin | {"Content-Length": "65537"})
     mint("of nobody", admin, application="nobody")
     for _ in range(LISTED_MAX):
@@ -132,7 +147,7 @@ def applications(walker: Walker, roles: dict[str, Headers]) -> None:
     two = {"Authorization": f"Bearer {double.operator('of-acme2', 'viewer', ['spring'], ['ACME2'])}"}
     walker.ask("applications: of a channel", f"GET {inside}", two)
     walker.ask("clients: of another channel", f"GET {inside}/player/clients", two)
-    double.revoke("player", "spring")
+    endings(walker, roles, minted)
     walker.ask("applications: one was revoked", f"GET {inside}", admin)
     walker.ask("applications: of no environment", f"GET {CONTROL}/environments/nowhere/applications", admin)
 
@@ -163,6 +178,57 @@ def keys(walker: Walker, roles: dict[str, Headers]) -> None:
     nowhere = f"{CONTROL}/environments/nowhere/keys"
     walker.ask("keys: of no environment", f"GET {nowhere}", admin)
     walker.ask("keys: of no environment, rotated", f"POST {nowhere}/rotate", JSON | admin)
+
+
+def endings(walker: Walker, roles: dict[str, Headers], minted: Json) -> None:
+    """Statements, listed and ended: one, those of before as one, all; and clients, of which one ends alone."""
+    spring, admin = f"{CONTROL}/environments/spring", roles["admin"]
+    inside, jti = f"{spring}/applications/player", minted["id"]
+    register = json.dumps({"software_statement": minted["statement"]})
+    for role, headers in roles.items():
+        walker.ask(f"statements: {role}", f"GET {inside}/statements", headers)
+    walker.ask("statements of nobody", f"GET {spring}/applications/nobody/statements", admin)
+    walker.double.clock.advance(1)
+    found = walker.ask("a client to end", "POST /o/client/register", JSON | {"Host": "spring.localhost"}, register).json
+    made, form = found["client_id"], urlencode({"grant_type": "client_credentials"} | credentials(found))
+    for query in (f"statement={jti}", f"statement={jti}&limit=1", "statement=older", "statement=x", "statement="):
+        walker.ask(f"clients: of {query.replace(jti, 'one')}", f"GET {inside}/clients?{query}", admin)
+    ending, others = f"DELETE {spring}/clients/{made}", {role: roles[role] for role in roles if role != "admin"}
+    once = {"Idempotency-Key": "e1"} | admin
+    for role, headers in {**others, "once": once, "again": once, "gone": admin}.items():
+        walker.ask(f"a client ends: {role}", ending, headers)
+    walker.ask("a client ends: with a query", f"{ending}?of=x", admin)
+    walker.ask("a client that has ended", "POST /o/client/token", FORM | {"Host": "spring.localhost"}, form)
+    once = {"Idempotency-Key": "e2"} | admin
+    for role, headers in {**others, "once": once, "again": once, "gone": admin}.items():
+        walker.ask(f"a statement ends: {role}", f"DELETE {spring}/statements/{jti}", headers)
+    for id_ in ("older", "nothing", "", "x?of=x"):
+        walker.ask(f"a statement ends: {id_!r}", f"DELETE {spring}/statements/{id_}", admin)
+    walker.ask("a statement that has ended", "POST /o/client/register", JSON | {"Host": "spring.localhost"}, register)
+    for which in ("/older", ""):
+        walker.ask(f"statements{which} end: with a query", f"DELETE {inside}/statements{which}?statement={jti}", admin)
+        for role, headers in {**others, "admin": admin}.items():
+            walker.ask(f"statements{which} end: {role}", f"DELETE {inside}/statements{which}", headers)
+        nobody = f"DELETE {spring}/applications/nobody/statements{which}"
+        walker.ask(f"statements{which} end: of nobody", nobody, admin)
+        if which:
+            walker.ask("statements/older end: again", f"DELETE {inside}/statements/older", admin)
+    walker.ask("statements: all have ended", f"GET {inside}/statements", admin)
+    last = json.dumps({"software_statement": walker.double.mint("player", "spring")})
+    made = walker.ask("one client more", "POST /o/client/register", JSON | {"Host": "spring.localhost"}, last).json
+    walker.double._run(remember_many(walker.double))
+    walker.ask("a client ends: one too many", f"DELETE {spring}/clients/{made['client_id']}", admin)
+
+
+async def remember_many(double: Double) -> None:
+    """Let as many clients have ended as are remembered."""
+    world = await double.application.service.world("spring")
+    until = double.clock.now + 60_000
+    gone = tuple(Ended(EndedKind.CLIENT, f"{number}", until=until) for number in range(ENDED_MAX))
+    new = rewritten(replace(world.record, version=world.version + 1))
+    await double.application.store.transact(
+        Keys("spring", world.version), lambda _found: (None, Changes(environment=new, ended=gone))
+    )
 
 
 def counters(walker: Walker, roles: dict[str, Headers]) -> None:

@@ -206,7 +206,7 @@ class Operation(NamedTuple):
         named = {"service_provider": channel, "mvpd": pass_id, "code": code}
         named |= {"environment": "release-production", "channel": "ACME2", "pass": "Daily", "application": "ops"}
         named |= {"error": "invalid_integration", "rest": "reset"}
-        named |= {"name": "nobody", "act": "nothing", "approval": "nothing"}
+        named |= {"name": "nobody", "act": "nothing", "approval": "nothing", "statement": "nothing", "client": "nobody"}
         target = self.path.format(**named)
         return target + f"?requestor_id={channel}&mvpd_id={pass_id}&device_id=d&key=k" * self.is_reset
 
