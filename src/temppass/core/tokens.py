@@ -16,6 +16,7 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -131,9 +132,9 @@ class Keyring:
         Answer the claims of a token of this `typ` that one of these keys signed, and not before its time by any clock;
         None for anything else.
         """
-        return _verified(kind, token, lambda kid: self._known(kid, now))
+        return _verified(kind, token, partial(self._known, now) if self._begin else self.by_kid.get)
 
-    def _known(self, kid: str, now: int) -> RSAKey | ECKey | None:
+    def _known(self, now: int, kid: str) -> RSAKey | ECKey | None:
         return self.by_kid.get(kid) if self._begin.get(kid, now) <= now + 2 * CLOCK_MS else None
 
 
