@@ -145,7 +145,7 @@ def _sessions(name: str, value: str) -> int:
 
 def _rotation(value: str) -> int | None:
     name = "TEMPPASS_KEY_ROTATION"
-    return None if value == "off" else _count(name, value, _DAYS_MAX, "number of days, and not off")
+    return None if value == "off" else _count(name, value, _DAYS_MAX, "number of days nor off")
 
 
 def _count(name: str, value: str, most: int, what: str) -> int:
