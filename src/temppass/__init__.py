@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         Receipt,
         Schedule,
     )
-    from temppass.client.applications import Application, NewStatement, Registration
+    from temppass.client.applications import Application, NewStatement, Registration, Statement
     from temppass.client.client import AsyncClient, Client
     from temppass.client.control import Target, Wanted
     from temppass.client.desk import AsyncControl, Control
@@ -102,6 +102,7 @@ __all__ = [
     "Schedule",
     "ServerFault",
     "SigningKey",
+    "Statement",
     "Target",
     "TempPassError",
     "Throttled",

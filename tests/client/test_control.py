@@ -18,6 +18,7 @@ from temppass import (
     AsyncControl,
     Client,
     Control,
+    CredentialsRefused,
     InvalidTarget,
     MemoryVault,
     NotPermitted,
@@ -53,7 +54,7 @@ from temppass.client.answers import (
     Receipt,
     Schedule,
 )
-from temppass.client.applications import Application, NewStatement, Registration
+from temppass.client.applications import Application, NewStatement, Registration, Statement
 from temppass.client.control import PAGE_ACTS_MAX
 from temppass.client.exchange import TRIES_MAX, Answer, Effect, Flow, Lost, Send, Wait
 from temppass.client.keys import KeysRotated, MintAnew, SigningKey
@@ -180,10 +181,37 @@ CALLS: dict[str, tuple[Callable[[], Flow[Any]], str, Any]] = {
         None,
     ),
     "mint_statement": (
-        lambda: applications.mint_statement(SEAT, "ops", "ticket 7", once="1"),
+        lambda: applications.mint_statement(SEAT, "ops", None, "ticket 7", once="1"),
         f"POST {IN}/applications/ops/statements",
         {"reason": "ticket 7"},
     ),
+    "mint_statement with an end": (
+        lambda: applications.mint_statement(SEAT, "ops", AT, None, once="1"),
+        f"POST {IN}/applications/ops/statements",
+        {"ends_at": MOMENT},
+    ),
+    "clients of a statement": (
+        lambda: applications.clients(SEAT, "ops", "1.c", "older"),
+        f"GET {IN}/applications/ops/clients?limit=500&after=1.c&statement=older",
+        None,
+    ),
+    "statements": (lambda: applications.statements(SEAT, "ops"), f"GET {IN}/applications/ops/statements", None),
+    "revoke_statement": (
+        lambda: applications.revoke_statement(SEAT, "a/b", once="1"),
+        f"DELETE {IN}/statements/a%2Fb",
+        None,
+    ),
+    "revoke_statements": (
+        lambda: applications.revoke_statements(SEAT, "ops", older=False, once="1"),
+        f"DELETE {IN}/applications/ops/statements",
+        None,
+    ),
+    "revoke_statements of before": (
+        lambda: applications.revoke_statements(SEAT, "ops", older=True, once="1"),
+        f"DELETE {IN}/applications/ops/statements/older",
+        None,
+    ),
+    "revoke_client": (lambda: applications.revoke_client(SEAT, "c", once="1"), f"DELETE {IN}/clients/c", None),
     "keys": (lambda: keys.keys(SEAT), f"GET {IN}/keys", None),
     "rotate_keys": (
         lambda: keys.rotate_keys(SEAT, None, compromised=False, once="1"),
@@ -252,6 +280,8 @@ CALLS: dict[str, tuple[Callable[[], Flow[Any]], str, Any]] = {
 WRITES = {
     "create_operator", "revoke_operator", "reset", "reset of a list", "plan", "plan of a part", "reset_everybody",
     "approve", "decline", "pause", "resume", "apply_catalogue", "grant", "undo", "mint_statement", "rotate_keys",
+    "mint_statement with an end", "revoke_statement", "revoke_statements", "revoke_statements of before",
+    "revoke_client",
     "rotate_keys that are compromised",
 }  # fmt: skip
 
@@ -294,6 +324,11 @@ OPERATOR = {"name": "anna", "role": "support", "environments": [], "channels": [
 RECORD = {"id": "act-1", "sequence": 4, "at": MOMENT, "kind": "reset", "actor": {"kind": "operator", "name": "anna"},
           "reason": None, "channel": "REF", "pass": "P", "matched": 1, "subjects": [DIGEST]}  # fmt: skip
 ACT = Act("act-1", AT, "reset", "operator:anna", 4, "", "REF", "P", 1, {"subjects": [DIGEST]})
+STATEMENTS = [
+    {"id": "older", "minted_at": None, "minted_by": None, "ends_at": None, "used_on": None, "clients": 0},
+    {"id": "1", "minted_at": MOMENT, "minted_by": {"kind": "operator", "name": "anna"}, "ends_at": MOMENT,
+     "used_on": "2026-01-31", "clients": 7},
+]  # fmt: skip
 APPLICATION = {"id": "ops", "name": "Ops", "channels": None, "scopes": ["s"], "domains": ["d"], "clients": 3,
                "revoked_at": MOMENT}  # fmt: skip
 EXPLANATION = {
@@ -374,6 +409,14 @@ CHANGE = {"id": "act-1", "version": 8, "differences": ["+ pass P"]}
         ("clients", 200, {"clients": [{"id": "c", "registered_at": MOMENT}], "next": "1.c"},
          ([Registration("c", AT)], "1.c")),
         ("clients", 200, {"clients": [], "next": None}, ([], "")),
+        ("clients of a statement", 200,
+         {"clients": [{"id": "c", "registered_at": MOMENT, "statement": "1", "used_on": "2026-01-31"}], "next": None},
+         ([Registration("c", AT, "1", "2026-01-31")], "")),
+        ("statements", 200, {"statements": STATEMENTS},
+         [Statement("older"), Statement("1", AT, "operator:anna", AT, "2026-01-31", 7)]),
+        ("revoke_statement", 200, {"id": "act-1"}, Receipt("act-1")),
+        ("revoke_statements", 200, {"id": "act-1"}, Receipt("act-1")),
+        ("revoke_client", 200, {"id": "act-1"}, Receipt("act-1")),
         ("mint_statement", 201, {"id": "1", "statement": "e.y.J", "ends_at": None}, NewStatement("1", "e.y.J")),
         ("keys", 200, {"keys": [KEY, {**KEY, "made_at": None, "signs_from": None, "until": MOMENT}]},
          [SigningKey("k", "RSA", "RS256", "next", AT, AT), SigningKey("k", "RSA", "RS256", "next", until=AT)]),
@@ -514,6 +557,9 @@ def test_what_is_no_reset_is_undone_as_a_grant() -> None:
         ),
         lambda: Played().play(control.reset_everybody(SEAT, *PASS, "both", Only(), "", None, once="1")),
         lambda: Played().play(control.decide(SEAT, "", approve=True, once="1")),
+        lambda: Played().play(applications.revoke_statement(SEAT, "", once="1")),
+        lambda: Played().play(applications.revoke_client(SEAT, "..", once="1")),
+        lambda: Played().play(applications.clients(SEAT, "ops", "", "")),
         lambda: Played().play(setup.set_schedule(SEAT, "REF", "", paused=True, once="1")),
         lambda: Played().play(setup.apply_catalogue(SEAT, "\n", 7, None, once="1")),
         lambda: Played().play(control.undo(SEAT, "", None, replace=False, once="1")),
@@ -738,3 +784,30 @@ def test_an_application_is_given_a_statement_and_its_clients_are_gone_through(
 
     assert (len(found), len({each.id for each in found}), asyncio.run(work())) == (before + 3, before + 3, found)
     assert (act.kind, act.reason, act.more["application"]) == ("statement.mint", "ticket 7", "demo")
+
+
+def test_statements_are_listed_and_end_one_by_one(double: Double, root: str) -> None:
+    """Then all of them; and one client of another."""
+
+    def register(minted: NewStatement) -> None:
+        with Client(place_at(double.url), minted.statement, vault=MemoryVault()) as client:
+            client.register()
+
+    with Control(double.url, root) as desk:
+        desk.revoke_statements("demo")
+        ends_at = double.clock() + 86_400_000
+        one, other = desk.mint_statement("demo", ends_at=ends_at), desk.mint_statement("demo")
+        for minted in (one, other, other):
+            register(minted)
+        told = [(each.id, each.minted_by, each.ends_at, each.clients) for each in desk.statements("demo")]
+        (last, _) = found = list(desk.clients("demo", statement=other.id))
+        desk.revoke_client(last.id)
+        desk.revoke_statement(one.id)
+        with pytest.raises(CredentialsRefused):
+            register(one)
+        left = [(each.id, each.clients) for each in desk.statements("demo")]
+        desk.revoke_statements("demo", older=True)
+        desk.revoke_statements("demo")
+        assert (desk.statements("demo"), list(desk.clients("demo"))) == ([], [])
+    listed = [(one.id, "operator:root", ends_at, 1), (other.id, "operator:root", 0, 2)]
+    assert (sorted(told), {each.statement for each in found}, left) == (sorted(listed), {other.id}, [(other.id, 1)])

@@ -437,16 +437,21 @@ def _help(fields: dict[str, Any]) -> Help:
     return Help(_said(fields.get("act")), texts(fields.get("subjects")), *counts)
 
 
+def actor_of(value: Any) -> str:
+    """Write who acted as `kind:name`, "" for nobody."""
+    actor = dict_of(value)
+    return ":".join(_said(actor[name]) for name in ("kind", "name") if actor.get(name))
+
+
 _OF_EVERY_ACT = {"id", "at", "kind", "actor", "sequence", "reason", "channel", "pass", "matched"}
 
 
 def act_of(fields: dict[str, Any]) -> Act:
-    actor = dict_of(fields.get("actor"))
     return Act(
         text(fields, "id"),
         moment(fields.get("at")),
         _said(fields.get("kind")),
-        ":".join(_said(actor[name]) for name in ("kind", "name") if actor.get(name)),
+        actor_of(fields.get("actor")),
         _count(fields.get("sequence")),
         _said(fields.get("reason")),
         _said(fields.get("channel")),

@@ -23,7 +23,7 @@ from temppass.client.answers import (
     Receipt,
     Schedule,
 )
-from temppass.client.applications import Application, NewStatement, Registration
+from temppass.client.applications import Application, NewStatement, Registration, Statement
 from temppass.client.control import ALL, ENVIRONMENT, Kinds, Target, Wanted, seat
 from temppass.client.keys import KeysRotated, SigningKey
 from temppass.client.place import place_at
@@ -262,18 +262,43 @@ class Control(Shell):
         """Answer the applications that speak for a channel which one may see."""
         return self.play(applications.applications(self._seat))
 
-    def clients(self, application: str) -> Iterator[Registration]:
-        """Go through the clients of an application that may ask for tokens, the last to register first."""
+    def clients(self, application: str, *, statement: str | None = None) -> Iterator[Registration]:
+        """
+        Go through the clients of an application that may ask for tokens, the last to register first; those of one
+        statement, or of `older`, where it is named.
+        """
         after = ""
         while True:
-            page, after = self.play(applications.clients(self._seat, application, after))
+            page, after = self.play(applications.clients(self._seat, application, after, statement))
             yield from page
             if not after:
                 return
 
-    def mint_statement(self, application: str, *, reason: str | None = None, once: str | None = None) -> NewStatement:
-        """Mint a software statement. Older ones stay good; this one is shown once."""
-        return self.play(applications.mint_statement(self._seat, application, reason, once=_once(once)))
+    def statements(self, application: str) -> list[Statement]:
+        """Answer the statements of an application that were not revoked, the oldest first."""
+        return self.play(applications.statements(self._seat, application))
+
+    def mint_statement(
+        self, application: str, *, ends_at: int | None = None, reason: str | None = None, once: str | None = None
+    ) -> NewStatement:
+        """
+        Mint a software statement, which ends at a moment, in Unix milliseconds, or never, and with it all that came
+        from it. Older ones stay good; this one is shown once.
+        """
+        new = (application, ends_at, reason)
+        return self.play(applications.mint_statement(self._seat, *new, once=_once(once)))
+
+    def revoke_statement(self, statement: str, *, once: str | None = None) -> Receipt:
+        """End a statement, by its id, with the clients and tokens that came from it, on every server at once."""
+        return self.play(applications.revoke_statement(self._seat, statement, once=_once(once)))
+
+    def revoke_statements(self, application: str, *, older: bool = False, once: str | None = None) -> Receipt:
+        """End all that an application was given, or only what it was given before statements were listed (`older`)."""
+        return self.play(applications.revoke_statements(self._seat, application, older=older, once=_once(once)))
+
+    def revoke_client(self, client: str, *, once: str | None = None) -> Receipt:
+        """End one client, by its id, with its tokens."""
+        return self.play(applications.revoke_client(self._seat, client, once=_once(once)))
 
     def keys(self) -> list[SigningKey]:
         """Answer the signing keys, those that sign first."""
@@ -467,21 +492,38 @@ class AsyncControl(AsyncShell):
         """As Control.applications."""
         return await self.play(applications.applications(self._seat))
 
-    async def clients(self, application: str) -> AsyncIterator[Registration]:
+    async def clients(self, application: str, *, statement: str | None = None) -> AsyncIterator[Registration]:
         """As Control.clients, with `async for`."""
         after = ""
         while True:
-            page, after = await self.play(applications.clients(self._seat, application, after))
+            page, after = await self.play(applications.clients(self._seat, application, after, statement))
             for each in page:
                 yield each
             if not after:
                 return
 
+    async def statements(self, application: str) -> list[Statement]:
+        """As Control.statements."""
+        return await self.play(applications.statements(self._seat, application))
+
     async def mint_statement(
-        self, application: str, *, reason: str | None = None, once: str | None = None
+        self, application: str, *, ends_at: int | None = None, reason: str | None = None, once: str | None = None
     ) -> NewStatement:
         """As Control.mint_statement."""
-        return await self.play(applications.mint_statement(self._seat, application, reason, once=_once(once)))
+        new = (application, ends_at, reason)
+        return await self.play(applications.mint_statement(self._seat, *new, once=_once(once)))
+
+    async def revoke_statement(self, statement: str, *, once: str | None = None) -> Receipt:
+        """As Control.revoke_statement."""
+        return await self.play(applications.revoke_statement(self._seat, statement, once=_once(once)))
+
+    async def revoke_statements(self, application: str, *, older: bool = False, once: str | None = None) -> Receipt:
+        """As Control.revoke_statements."""
+        return await self.play(applications.revoke_statements(self._seat, application, older=older, once=_once(once)))
+
+    async def revoke_client(self, client: str, *, once: str | None = None) -> Receipt:
+        """As Control.revoke_client."""
+        return await self.play(applications.revoke_client(self._seat, client, once=_once(once)))
 
     async def keys(self) -> list[SigningKey]:
         """As Control.keys."""
