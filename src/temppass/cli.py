@@ -112,7 +112,11 @@ CLIENT_COMMANDS = {
 SERVER_COMMANDS = {
     "serve": ("serve:serve", "Answer requests until interrupted."),
     "catalogue": ("catalogue:catalogue", "Plan, apply and show the catalogue of an environment."),
-    "statement": ("statement:statement", "Mint and revoke the software statements of applications."),
+    "statement": ("statement:statement", "Mint, list and revoke the software statements of applications."),
+    "client": (
+        "statement:client",
+        "List the clients of an application, and end one.",
+    ),
     "keys": ("keys:keys", "List the signing keys of an environment, and rotate them."),
     "operator": (
         "operator:operator",

@@ -59,6 +59,15 @@ def settled(shared: "Folder", certificate: "Certificate") -> "Folder":
         ("statement mint ops --environment elsewhere", 1, ["'elsewhere'", "it has: none"]),
         ("statement revoke nobody", 1, ["no application 'nobody' (it has: ops)", "hint: "]),
         ("statement mint", 2, ["APPLICATION"]),
+        ("statement mint ops --expires soon", 2, ["--expires"]),
+        ("statement list nobody", 1, ["no application 'nobody' (it has: ops)", "hint: "]),
+        (
+            "statement revoke ops --statement nothing",
+            1,
+            ["no statement 'nothing'", "hint: `temppass statement list ops"],
+        ),
+        ("client list nobody", 1, ["no application 'nobody' (it has: ops)", "hint: "]),
+        ("client revoke nobody", 1, ["no client 'nobody'", "hint: `temppass client list"]),
         ("catalogue show --environment No_Name", 2, ["--environment 'No_Name'", "use a-z"]),
         ("catalogue plan missing.toml", 2, ["missing.toml", "No such file"]),
         ("catalogue apply missing.toml", 2, ["missing.toml", "No such file"]),
@@ -172,7 +181,7 @@ def test_a_catalogue_may_come_from_stdin(folder: "Folder") -> None:
 
 def test_minting_prints_the_statement_and_nothing_else(settled: "Folder") -> None:
     done = settled.temppass("statement", "mint", "ops")
-    assert (done.code, done.out.count("."), done.out.count("\n"), done.err) == (0, 2, 1, "")
+    assert (done.code, done.out.count("."), done.out.count("\n"), done.err[:10]) == (0, 2, 1, "statement ")
 
 
 def test_the_store_may_be_migrated_and_checked_at_any_time(folder: "Folder") -> None:

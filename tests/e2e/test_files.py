@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import Folder
 
 LOOKS = ("store check", "catalogue show", "catalogue plan catalogue.toml")
+#: those that need an application
+LISTS = ("statement list ops", "client list ops")
 #: writes, and makes no store
 MINT = "statement mint ops"
 #: those that cannot do without a store
@@ -147,10 +149,10 @@ def test_a_command_that_reads_leaves_no_trace(folder: "Folder", state: str) -> N
     if state == "in a folder that cannot be written":
         folder.path.chmod(0o500)
     before = traces(folder)
-    told = [folder.temppass(*look.split(), through=POWERLESS) for look in LOOKS]
+    told = [folder.temppass(*look.split(), through=POWERLESS) for look in LOOKS + LISTS]
     after = traces(folder)
     folder.path.chmod(0o700)
-    assert ([done.code for done in told], told[0].err) == ([0] * 3, "good; environments: release-production\n")
+    assert ([done.code for done in told], told[0].err) == ([0] * 5, "good; environments: release-production\n")
     assert after == before
 
 

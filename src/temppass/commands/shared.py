@@ -207,6 +207,16 @@ def failing() -> Iterator[None]:
         raise failure(error) from None
 
 
+@contextmanager
+def control_of(profile: str, environment: str | None) -> Iterator[Control]:
+    """Answer what speaks for the operator of a profile, in its environment or another. Raises Failure."""
+    with failing():
+        chosen = choose({"profile": profile}, {}, profiles())
+        asked = Asked(chosen, as_json=False, dry_run=False, show_request=False, yes=False)
+        with Control(asked.place.service, asked.seat.token, environment or asked.seat.environment) as control:
+            yield control
+
+
 def failure(error: TempPassError) -> Failure:
     code = FAILED
     match error:

@@ -14,9 +14,18 @@ from temppass.core.operator import Operator, Role
 from temppass.core.refusal import NotThere, Refusal
 from temppass.service.context import Context, given
 from temppass.service.desk import Admitted, Call, Desk
-from temppass.service.statements import Minted, Revoked, Shown, brood_of, ending_client, listed, minting, revoking
+from temppass.service.statements import (
+    Minted,
+    Revoked,
+    Shown,
+    brood_of,
+    ending_client,
+    listed,
+    minting,
+    narrowed,
+    revoking,
+)
 from temppass.service.worlds import Plan
-from temppass.store import Brood
 
 #: clients of one application that are counted
 COUNTED_MAX = 10_000
@@ -77,10 +86,8 @@ class Applications:
         Refuses: as Desk.look; NotThere, also for an application that the operator does not see; what reading refused.
         """
         who = await self._seeing(call, application_id)
-        page, brood = given(asked), brood_of(who.world, application_id)
-        if page.statement_id is not None:
-            counts = [id_ for id_ in brood.statement_ids if id_ == page.statement_id]
-            brood = Brood(application_id, brood.epoch, tuple(counts))
+        page = given(asked)
+        brood = narrowed(brood_of(who.world, application_id), page.statement_id)
         found = await self._context.store.clients(who.world.name, brood, page.limit + 1, page.after)
         shown = found[: page.limit]
         return Page(shown, shown[-1] if len(found) > page.limit else None)

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from temppass.core import act
 from temppass.core.catalogue import Application
-from temppass.core.model import NOTHING, OLDER, Changes, Ended, EndedKind, Found, Listed
+from temppass.core.model import NOTHING, OLDER, Changes, Ended, EndedKind, Found, Listed, Registered
 from temppass.core.refusal import AlreadySo, InvalidRequest, NotThere, TooManyIssued, UnknownApplication
 from temppass.core.tokens import Statement, write_statement
 from temppass.core.world import EnvironmentRecord, World, application_sub, rewritten
@@ -99,6 +99,18 @@ class Statements:
         """Answer the statements of an application. Refuses: UnknownApplication."""
         return await listed(self._context, await self._context.worlds.present(environment), application_id)
 
+    async def clients(
+        self, environment: str, application_id: str, statement_id: str | None, limit: int, after: Registered | None
+    ) -> list[Registered]:
+        """
+        Answer the next clients of a statement, or (None) of all that count, the last to register first; after one of
+        them, None at first. Refuses: UnknownApplication.
+        """
+        world = await self._context.worlds.present(environment)
+        application_of(world, application_id)
+        brood = narrowed(brood_of(world, application_id), statement_id)
+        return await self._context.store.clients(environment, brood, limit, after)
+
     def _record(self, actor: act.Actor, what: act.Act) -> act.Record:
         return act.Record(self._context.act_id(), self._context.clock(), actor, what)
 
@@ -128,6 +140,12 @@ def brood_of(world: World, application_id: str, now: int = 0) -> Brood:
     ]
     older = [OLDER] if world.older_counts(application_id) else []
     return Brood(application_id, world.epoch(application_id), (*older, *statement_ids))
+
+
+def narrowed(brood: Brood, statement_id: str | None) -> Brood:
+    """Answer the clients of one statement among those of a brood, or (None) all of them."""
+    counting = tuple(id_ for id_ in brood.statement_ids if statement_id in {None, id_})
+    return Brood(brood.application_id, brood.epoch, counting)
 
 
 def minting(world: World, record: act.Record, issuer: str) -> Plan[Minted]:
