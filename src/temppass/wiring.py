@@ -17,6 +17,7 @@ from temppass.core.secret import Secret, Source, WrongSecret
 from temppass.failure import install
 from temppass.service import Service, serve_from
 from temppass.service.context import Policy, wall_clock
+from temppass.service.registrations import Near
 from temppass.settings import Settings, SettingsError
 from temppass.storage import sqlite_file
 from temppass.storage.hold import Hold, holder_of
@@ -60,7 +61,7 @@ def assemble(
         rotation_ms=settings.key_rotation_days * 86_400_000 if settings.key_rotation_days is not None else None,
         client_idle_ms=settings.client_idle_days * 86_400_000,
     )
-    service = serve_from(store, secret, policy, clock)
+    service = serve_from(store, secret, policy, clock, warn=_warn)
     edge = Edge(
         service,
         default_environment=settings.environment,
@@ -69,6 +70,12 @@ def assemble(
         registry=CollectorRegistry(),
     )
     return Application(store, service, edge)
+
+
+def _warn(near: Near) -> None:
+    """Say that a bound of an application is nearly reached."""
+    place = {"environment": near.environment, "application": near.application_id}
+    structlog.get_logger("temppass.registrations").warning("bound is near", **place, bound=near.bound, used=near.used)
 
 
 def open_store(url: str, *, read_only: bool = False) -> Store:

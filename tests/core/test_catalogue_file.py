@@ -404,6 +404,32 @@ def test_what_cannot_guard_resets_is_a_mistake(keys: tuple[str, str, str], told:
     assert str(caught.value) == f"acme.toml: {told}"
 
 
+@pytest.mark.parametrize(
+    ("keys", "bounds"),
+    [("", (3_000, 5_000_000)), ("registrations_per_minute = 60000\nclients_max = 1", (60_000, 1))],
+)
+def test_how_many_clients_register_is_declared_or_as_many_as_is_usual(keys: str, bounds: tuple[int, int]) -> None:
+    read = parse(guarded(application=keys), "acme.toml")
+    ops = read.applications["ops"]
+    assert (ops.registrations_per_minute, ops.clients_max) == bounds
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ("clients_max = 0", "clients_max: a whole number from 1 to 100000000 is wanted, not 0"),
+        (
+            "registrations_per_minute = 60001",
+            "registrations_per_minute: a whole number from 1 to 60000 is wanted, not 60001",
+        ),
+    ],
+)
+def test_a_bound_that_cannot_be_counted_is_a_mistake(keys: str, told: str) -> None:
+    with pytest.raises(CatalogueError) as caught:
+        parse(guarded(application=keys), "acme.toml")
+    assert str(caught.value) == f"acme.toml: application ops: {told}"
+
+
 # --- show and compare
 
 _text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(
@@ -503,4 +529,12 @@ def test_what_guards_resets_is_shown_where_it_is_declared() -> None:
         "~ pass P: approvals: (none) -> 2",
         "~ pass P: reason_required: (none) -> True",
         "~ application ops: reset_all: (none) -> False",
+    ]
+
+
+def test_bounds_are_shown_where_they_are_declared() -> None:
+    some = guarded(application="registrations_per_minute = 9\nclients_max = 90")
+    assert difference(parse(guarded(), "old.toml"), parse(some, "new.toml")) == [
+        "~ application ops: clients_max: (none) -> 90",
+        "~ application ops: registrations_per_minute: (none) -> 9",
     ]

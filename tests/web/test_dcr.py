@@ -20,6 +20,15 @@ JSON = {"Content-Type": "application/json;charset=utf-8"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded; charset=UTF-8"}
 NO_STORE = {"cache-control": "no-store", "pragma": "no-cache", "content-type": "application/json;charset=UTF-8"}
 
+BOUNDED = """
+[[application]]
+id = "few"
+channels = "all"
+scopes = ["api:client:v2"]
+registrations_per_minute = 2
+clients_max = 4
+"""
+
 
 @pytest.fixture
 def statement(double: Double) -> str:
@@ -250,3 +259,29 @@ def test_every_statement_differs_and_the_older_one_stays_good(double: Double, ba
         "iss": "auth.adobe.com", "iat": T0 // 1000, "nbf": T0 // 1000,
     }  # fmt: skip
     assert "exp" not in claims
+
+
+def test_an_application_registers_so_many_clients_a_minute(double: Double, bare: TestClient, catalogue: str) -> None:
+    """Others go on, and so does the application a minute later; metrics tell how much of the bounds is used."""
+    double.apply(catalogue + BOUNDED)
+    few, ops = ({"software_statement": double.mint(name)} for name in ("few", "ops"))
+    told = [bare.post(REGISTER, json=few).status_code for _ in range(2)]
+    refused = bare.post(REGISTER, json=few)
+    others = bare.post(REGISTER, json=ops).status_code
+    metrics = [line for line in bare.get("/metrics").text.splitlines() if '_share{application="few"' in line]
+    double.clock.advance(60_000)
+    later = bare.post(REGISTER, json=few).status_code
+    assert (told, others, later) == ([201, 201], 201, 201)
+    assert (refused.status_code, refused.headers["retry-after"], refused.json()) == (
+        429,
+        "1",
+        {
+            "error": "too_many_requests",
+            "message": "'few' registers over 2 clients a minute; wait and try again.",
+            "status": 429,
+        },
+    )
+    assert metrics == [
+        'temppass_registrations_share{application="few",environment="release-production"} 1.0',
+        'temppass_clients_share{application="few",environment="release-production"} 0.5',
+    ]

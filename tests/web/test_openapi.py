@@ -136,7 +136,7 @@ TRIAL = {(problems.CODES[code].status, code.value) for code in DenyCode}
     [
         ("REST v2", problems.V2, V2_FAULTS | READING | TRIAL | TOO_MANY),
         ("Reset", problems.RESET, FAULTS | PLAIN | {(410, "gone")}),
-        ("Registration", problems.REGISTRATION, FAULTS | READING),
+        ("Registration", problems.REGISTRATION, FAULTS | READING | TOO_MANY),
         ("Introspection", problems.INTROSPECTION, FAULTS | READING),
         ("Service", problems.OWN_SURFACE.table, FAULTS | PLAIN | {(404, "not_found")}),
     ],

@@ -20,6 +20,9 @@ RESOURCES_PER_CALL_MAX = 5
 #: a title, in bytes of UTF-8 (design decision 8.5)
 RESOURCE_BYTES_MAX = 2_048
 
+#: of an application that does not say
+REGISTRATIONS_PER_MINUTE, CLIENTS_MAX = 3_000, 5_000_000
+
 _ENVIRONMENT = re.compile(r"[a-z0-9-]{1,64}")
 
 
@@ -91,6 +94,9 @@ class Application(Struct, frozen=True):
     domains: tuple[str, ...] = ()
     #: whether it may reset everybody, or one viewer at a time only
     reset_all: bool = True
+    #: clients that may register in a minute, and that there may be
+    registrations_per_minute: int = REGISTRATIONS_PER_MINUTE
+    clients_max: int = CLIENTS_MAX
 
     def speaks_for(self, channel_id: str) -> bool:
         return self.channels is None or channel_id in self.channels

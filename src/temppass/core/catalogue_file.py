@@ -17,6 +17,8 @@ from cronsim import CronSim, CronSimError
 from msgspec import Struct
 
 from temppass.core.catalogue import (
+    CLIENTS_MAX,
+    REGISTRATIONS_PER_MINUTE,
     RESOURCE_BYTES_MAX,
     RESOURCES_PER_CALL_MAX,
     Application,
@@ -34,6 +36,8 @@ RESOURCES_MAX = 1_000
 LEDGER_BYTES_MAX = 65_536
 #: names, keys and cron expressions
 TEXT_CHARACTERS_MAX = 256
+#: as many as can be counted every few seconds, and every hour
+REGISTRATIONS_PER_MINUTE_MAX, CLIENTS_MAX_MAX = 60_000, 100_000_000
 #: ten years
 TTL_MS_MAX = 3_650 * 86_400_000
 #: nobody needs more than a second person beside them
@@ -359,6 +363,8 @@ _APPLICATION = {
     "scopes": _Key(_list_of(_matching(_SCOPE, "a scope such as api:client:v2"))),
     "domains": _domains,
     "reset_all": _Key(_flag, default=True),
+    "registrations_per_minute": _Key(_count(1, REGISTRATIONS_PER_MINUTE_MAX), REGISTRATIONS_PER_MINUTE),
+    "clients_max": _Key(_count(1, CLIENTS_MAX_MAX), CLIENTS_MAX),
 }
 
 
@@ -414,6 +420,8 @@ def _application_table(entry: Application) -> dict[str, Any]:
         "scopes": list(entry.scopes),
         "domains": list(entry.domains),
         "reset_all": _unless(True, entry.reset_all),
+        "registrations_per_minute": _unless(REGISTRATIONS_PER_MINUTE, entry.registrations_per_minute),
+        "clients_max": _unless(CLIENTS_MAX, entry.clients_max),
     })  # fmt: skip
 
 

@@ -26,6 +26,7 @@ Every way in which a request can be wrong or not allowed. The surfaces answer th
     ├── InactiveIntegration             the channel does not offer the pass
     ├── UnknownSession                  no such authentication session, or no longer
     ├── TooManySessions                 the application opens them faster than it may
+    ├── TooManyRegistrations            the application registers more clients than it may
     ├── UnknownOperator                 no operator token, or one that nobody has
     ├── EndedOperator                   its time is over, or it was revoked
     ├── RoleMissing                     the operator's role may not do this
@@ -127,6 +128,9 @@ class UnknownSession(Refusal): ...
 
 
 class TooManySessions(Refusal): ...
+
+
+class TooManyRegistrations(Refusal): ...
 
 
 class UnknownOperator(Refusal): ...

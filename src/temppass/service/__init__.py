@@ -23,6 +23,7 @@ from temppass.service.history import History
 from temppass.service.operators import Operators
 from temppass.service.plans import Plans
 from temppass.service.register import Register
+from temppass.service.registrations import Near, Registrations
 from temppass.service.renewal import Renewal
 from temppass.service.resets import Resets
 from temppass.service.schedules import Schedules
@@ -71,27 +72,29 @@ def serve_from(
     policy: Policy = Policy(),  # noqa: B008 - it is frozen
     clock: Callable[[], int] = wall_clock,
     *,
+    warn: Callable[[Near], None] = lambda _near: None,
     pause_s: float = PAUSE_S,
     look_s: float = LOOK_S,
 ) -> Service:
     """
     Build all rooms on one store; `pause_s` is how long the sweeper rests after each chunk, `look_s` how long it is
-    between two looks at what those hear who listen.
+    between two looks at what those hear who listen; `warn` is told of bounds that are nearly reached.
     """
     context = Context(store, secret, policy, clock)
     history, desk = History(context), Desk(context)
     counters, register, signing = Counters(context, desk), Register(context), Signing(context, desk)
+    registrations = Registrations(context, pause_s, warn)
     decisions, uses = Decisions(context, counters), Uses(context.store)
     return Service(
         context,
         decisions,
         Sessions(context, decisions),
         Statements(context),
-        Credentials(context, uses),
+        Credentials(context, uses, registrations),
         Resets(context, counters),
         Catalogues(context, desk),
         history,
-        Upkeep(context, history, counters, register, signing, uses, pause_s),
+        Upkeep(context, history, counters, register, signing, uses, registrations, pause_s),
         desk,
         Operators(context, desk),
         Schedules(context, desk),

@@ -16,6 +16,7 @@ from temppass.core.model import NOTHING, Changes, Client
 from temppass.core.tokens import Grant, write_access_token
 from temppass.core.world import World
 from temppass.service.context import Context, keys_of, new_id
+from temppass.service.registrations import Registrations
 from temppass.service.uses import Uses
 from temppass.service.worlds import Plan
 from temppass.store import Keys
@@ -32,19 +33,22 @@ class Issued(NamedTuple):
 
 
 class Credentials:
-    def __init__(self, context: Context, uses: Uses) -> None:
+    def __init__(self, context: Context, uses: Uses, registrations: Registrations) -> None:
         self._context = context
         self._uses = uses
+        self._registrations = registrations
 
     async def register(self, environment: str, request: oauth.RegistrationRequest) -> oauth.Registration:
-        """Refuses: as core.oauth.register."""
+        """Refuses: as core.oauth.register; TooManyRegistrations."""
         now, client_id, client_secret = self._context.clock(), new_id(), secrets.token_urlsafe(32)
+        with self._registrations.turn(now) as take:
 
-        def prepare(world: World) -> Plan[oauth.Registration]:
-            registered, client = oauth.register(world, request, now, client_id=client_id, client_secret=client_secret)
-            return keys_of(world), lambda _found: (registered, Changes(client=client))
+            def prepare(world: World) -> Plan[oauth.Registration]:
+                made, client = oauth.register(world, request, now, client_id=client_id, client_secret=client_secret)
+                take(world, world.catalogue.applications[client.application_id])
+                return keys_of(world), lambda _found: (made, Changes(client=client))
 
-        return await self._context.worlds.ask(environment, prepare)
+            return await self._context.worlds.ask(environment, prepare)
 
     async def issue_token(self, environment: str, request: oauth.TokenRequest) -> Issued:
         """Refuses: as core.oauth.grant."""

@@ -21,6 +21,7 @@ from temppass.service.context import Context, keys_of
 from temppass.service.counters import Counters
 from temppass.service.history import PAGE, History
 from temppass.service.register import SAY_S, Register
+from temppass.service.registrations import Registrations
 from temppass.service.signing import Signing
 from temppass.service.statements import unlisting
 from temppass.service.uses import Uses
@@ -51,6 +52,7 @@ class Upkeep:
         register: Register,
         signing: Signing,
         uses: Uses,
+        registrations: Registrations,
         pause_s: float = PAUSE_S,
     ) -> None:
         self._context = context
@@ -59,6 +61,7 @@ class Upkeep:
         self._counters = counters
         self._register = register
         self._uses = uses
+        self.registrations = registrations
         self._pause_s = pause_s
         self._forgot_at: int | None = None
         self.sweeper = Sweeper(context.store, pause_s)
@@ -72,6 +75,8 @@ class Upkeep:
             (COUNT_S, self.count),
             (SAY_S, self._register.say),
             (TICK_S, self.clients.sweep),  # apart, because it takes as long as there are clients
+            (COUNT_S, self.registrations.look),
+            (COUNT_S, self.registrations.recount),
         ]
 
     async def tick(self) -> None:

@@ -96,6 +96,11 @@ class Worlds:
         known = self._known.get(environment)
         return known.world if known is not None else await self.load(environment)
 
+    def last(self, environment: str) -> World | None:
+        """Answer the world that was known last, if one was."""
+        known = self._known.get(environment)
+        return known.world if known is not None else None
+
     async def load(self, environment: str) -> World:
         """
         Answer the environment as it is now; one that does not exist is empty and is not kept.

@@ -61,7 +61,7 @@ _REGISTER = Operation(
     (InvalidRequest, r.InvalidRedirect, r.InvalidStatement, r.UnapprovedStatement),
     tuple(NO_STORE),
     _STATEMENT,
-    plain=READING,
+    plain=(*READING, 429),
 )
 _TOKEN = Operation(
     "token",

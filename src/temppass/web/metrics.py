@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
@@ -61,6 +61,17 @@ class Metrics(Collector):
         for reason, count in self._service.upkeep.clients.removed.items():
             clients.add_metric([reason], count)
         yield clients
+        bounds = [
+            GaugeMetricFamily(name, text, labels=["environment", "application"])
+            for name, text in (
+                ("temppass_registrations_share", "Registrations of the last minute, as a share of what may be."),
+                ("temppass_clients_share", "Clients that there are, as a share of what may be."),
+            )
+        ]
+        for environment, application_id, *shares in self._service.upkeep.registrations.shares():
+            for metric, share in zip(bounds, shares, strict=True):
+                metric.add_metric([environment, application_id], share)
+        yield from bounds
         yield CounterMetricFamily(
             "temppass_store_retries",
             "Batches run again after a race with another process.",

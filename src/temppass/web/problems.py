@@ -162,7 +162,10 @@ CONTROL: dict[type[r.Refusal], Row] = {
 }
 
 #: what has no code on any surface: the vendor's 429 is no enhanced error but a page (contract §6.1, §9)
-THROTTLED: dict[type[r.Refusal], Row] = {r.TooManySessions: Row(429, PLAIN[429])}
+THROTTLED: dict[type[r.Refusal], Row] = {
+    r.TooManySessions: Row(429, PLAIN[429]),
+    r.TooManyRegistrations: Row(429, PLAIN[429]),
+}
 
 
 class Surface(NamedTuple):

@@ -82,6 +82,12 @@ def registration(walker: Walker) -> None:
     registered("a statement of another environment", software_statement=foreign)
     walker.ask("register: a query", f"POST /o/client/register?{urlencode(good)}")
     walker.ask("register: too long", "POST /o/client/register", {**JSON, "Content-Length": "65537"})
+    walker.double.apply(
+        '[[application]]\nid = "few"\nchannels = "all"\nscopes = []\nregistrations_per_minute = 1', "narrow"
+    )
+    good = {"software_statement": walker.double.mint("few", "narrow")}
+    for number in range(2):
+        register(f"one a minute, {number}", json.dumps(good), {**JSON, "Host": "narrow.localhost"})
 
 
 def tokens(walker: Walker) -> None:
