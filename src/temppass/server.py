@@ -23,6 +23,7 @@ from temppass.store import StoreUnavailable
 
 #: where nothing could be accepted, this long until the next try, in seconds
 ACCEPT_AGAIN_S = 0.1
+_ENDS = (signal.SIGINT, signal.SIGTERM)
 #: how often it is told how many connections made room for others, in seconds
 DROPS_TOLD_S = 30.0
 #: before upkeep that found the store away is taken up again, in seconds
@@ -149,18 +150,20 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
-        """Stop on SIGINT and SIGTERM; unlike uvicorn, end quietly after that instead of raising them once more."""
+        """
+        Stop on SIGINT and SIGTERM; unlike uvicorn, end quietly after that instead of raising them once more. Those that
+        come then are ignored: what is left to do is short, and would be cut off.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield  # somebody else's program: its signals are its own
             return
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
+        for number in _ENDS:  # not by the loop, which would let them end the process for a moment in between
+            signal.signal(number, self.handle_exit)
         try:
             yield
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
+            for number in _ENDS:
+                signal.signal(number, signal.SIG_IGN)
 
 
 class _TlsListener:

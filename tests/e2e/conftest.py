@@ -134,6 +134,13 @@ class Server:
         self._listener.join(WAIT_S)
         return code
 
+    def insist(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal again and again until the process has ended, and answer its exit code."""
+        while self._process.poll() is None:
+            self._process.send_signal(number)
+        self._listener.join(WAIT_S)
+        return self._process.returncode
+
 
 class Wire:
     """An application that has registered: one title, one profile, one reset at a time, from any thread."""

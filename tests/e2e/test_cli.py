@@ -279,6 +279,11 @@ def test_a_server_that_is_asked_to_stop_says_nothing_more(folder: "Folder", numb
     assert (server.end(number), server.out, server.log.decode()) == (0, "", f"listening on {server.url}\n")
 
 
+def test_a_server_that_stops_is_not_cut_off_by_another_signal(folder: "Folder") -> None:
+    """It still has to bring to the store what it counted, and to say that it serves no more."""
+    assert folder.serve().insist() == 0
+
+
 def test_a_request_under_way_is_finished_before_the_server_stops(folder: "Folder") -> None:
     server = folder.serve()
     body = b'{"software_statement":"none"}'
