@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 from temppass.core.act import ByShell
 from temppass.core.catalogue_file import parse
 from temppass.core.operator import Role
+from temppass.core.tokens import read_statement
 from temppass.failure import install
 
 try:
@@ -73,19 +74,34 @@ class Double:
         parsed = parse(catalogue, "catalogue")
         self._run(self.application.service.catalogues.apply(environment or self.environment, parsed, "test", ACTOR))
 
-    def mint(self, application_id: str, environment: str | None = None) -> str:
-        """Answer a software statement. Raises UnknownApplication."""
+    def mint(self, application_id: str, environment: str | None = None, ends_at: int | None = None) -> str:
+        """
+        Answer a software statement, which ends at a moment, in Unix milliseconds, or never. Raises UnknownApplication,
+        and InvalidRequest for an end that is past.
+        """
         statements = self.application.service.statements
-        return self._run(statements.mint(environment or self.environment, application_id, ACTOR)).statement
+        return self._run(statements.mint(environment or self.environment, application_id, ACTOR, ends_at)).statement
 
     def operator(self, name: str, role: str, environments: Sequence[str] = (), channels: Sequence[str] = ()) -> str:
         """Create an operator of the control API, for 90 days; answer their token. Refuses: InvalidRequest."""
         new = NewOperator(name, Role(role), tuple(environments), tuple(channels))
         return self._run(self.application.service.operators.create_here(new, ACTOR)).token
 
-    def revoke(self, application_id: str, environment: str | None = None) -> None:
-        """End all that the application was given. Raises UnknownApplication."""
-        self._run(self.application.service.statements.revoke(environment or self.environment, application_id, ACTOR))
+    def revoke(self, application_id: str, environment: str | None = None, statement: str | None = None) -> None:
+        """
+        End all that the application was given, or one statement, which `mint` answered, with what came from it. Raises
+        UnknownApplication; InvalidStatement for what is none here; NotThere for one that was revoked.
+        """
+        here = environment or self.environment
+        self._run(self._revoke(application_id, here, statement))
+
+    async def _revoke(self, application_id: str, environment: str, statement: str | None) -> None:
+        service, id_ = self.application.service, None
+        if statement is not None:
+            keyring = (await service.world(environment)).keyring
+            assert keyring is not None  # somebody minted the statement
+            id_ = read_statement(keyring, statement, environment, self.clock() // 1000).id
+        await service.statements.revoke(environment, application_id, ACTOR, id_)
 
 
 def build(catalogue: str | None = None, *, store: str = "memory:", now: int | None = None, **variables: str) -> Double:

@@ -5,6 +5,7 @@ and says the same.
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import httpx2
 import pytest
 from click.testing import CliRunner
+from tests.test_tidy import ROOT, blocks
 from tests.web.test_control_applications import older_statement
 
 from temppass.cli import temppass
@@ -60,8 +62,7 @@ class Shell:
         return found
 
     def registers(self, statement: str) -> bool:
-        asked = {"software_statement": statement}
-        return httpx2.post(f"{self.double.url}/o/client/register", json=asked).status_code == 201
+        return _registers(self.double, statement)
 
 
 @pytest.fixture(params=["store", "profile"])
@@ -160,3 +161,72 @@ def test_what_an_application_lacks_is_said(shell: Shell) -> None:
 def test_a_store_and_a_profile_are_two_places() -> None:
     done = run("statement", "list", "ops", "--store", "memory:", "--profile", "desk")
     assert (done.code, "give one of them" in done.said) == (2, True)
+
+
+# --- the double
+
+
+def test_a_double_ends_one_statement_of_two_and_one_at_its_time() -> None:
+    now = 1_767_261_600_000
+    with serving(CATALOGUE, now=now) as double:
+        given = [double.mint("ops"), double.mint("ops"), double.mint("ops", ends_at=now + 1000)]
+        told = [[_registers(double, each) for each in given]]
+        double.revoke("ops", statement=given[0])
+        double.clock.advance(1000)
+        told.append([_registers(double, each) for each in given])
+        double.revoke("ops")
+        told.append([_registers(double, each) for each in given])
+    assert told == [[True, True, True], [False, True, False], [False, False, False]]
+
+
+# --- docs/incidents.md
+
+_ID = r"[0-9a-f]{8}-[0-9a-f-]{27}"
+
+
+def test_the_page_on_leaks_is_a_walk_that_can_be_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command in its order; the ids of the page are those of two clients."""
+    for name in ("CONFIG", "STATE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
+    monkeypatch.delenv("TEMPPASS_SECRET", raising=False)
+    monkeypatch.setenv("TEMPPASS_STORE", f"sqlite:///{tmp_path}/store.db")
+    monkeypatch.chdir(tmp_path)
+    script = "\n".join(blocks(ROOT / "docs" / "incidents.md", "sh"))
+    lines, codes = [line for line in script.splitlines() if line], []
+    with serving(CATALOGUE, store=f"sqlite:///{tmp_path}/store.db") as double:
+        login = ("login", "--profile", "desk", "--url", double.url, "--operator")
+        assert run(*login, stdin=double.operator("root", "admin")).code == 0
+        double.operator("anna", "support")
+        statement, leaked = double.mint("ops"), double.mint("ops")
+        Path("leaked.jwt").write_text(leaked)
+        clients = [_client(double, each) for each in (leaked, statement, statement)]
+        Path("token.jwt").write_text(_token(double, clients[2]))
+        ids = dict(
+            zip(dict.fromkeys(re.findall(_ID, script)), (each["client_id"] for each in clients[1:]), strict=True)
+        )
+        for line in lines:
+            command, _, file = re.sub(_ID, lambda found: ids[found[0]], line).partition(" > ")
+            done = run(*shlex.split(command)[1:])
+            codes.append((line, done.code, done.said if done.code else ""))
+            if file:
+                Path(file).write_text(done.out)
+            if "--statement leaked.jwt" in line and "revoke" in line:
+                assert (_registers(double, leaked), _registers(double, statement)) == (False, True)
+        assert _registers(double, Path("fresh.jwt").read_text().strip())
+    assert codes == [(line, 0, "") for line in lines]
+
+
+def _registers(double: Double, statement: str) -> bool:
+    return "client_id" in _client(double, statement)
+
+
+def _client(double: Double, statement: str) -> dict[str, str]:
+    asked = {"software_statement": statement}
+    made: dict[str, str] = httpx2.post(f"{double.url}/o/client/register", json=asked).json()
+    return made
+
+
+def _token(double: Double, client: dict[str, str]) -> str:
+    form = {"grant_type": "client_credentials", **{name: client[name] for name in ("client_id", "client_secret")}}
+    token: str = httpx2.post(f"{double.url}/o/client/token", data=form).json()["access_token"]
+    return token
