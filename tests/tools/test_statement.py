@@ -163,6 +163,15 @@ def test_a_store_and_a_profile_are_two_places() -> None:
     assert (done.code, "give one of them" in done.said) == (2, True)
 
 
+@pytest.mark.parametrize("empty", ["--profile", "--environment"])
+def test_a_variable_that_is_unset_is_no_place(shell: Shell, empty: str) -> None:
+    """Not the default profile, nor the profile's own environment."""
+    statement, _ = shell.mint()
+    others = () if empty == "--profile" else ("--profile", "desk")
+    done = run("statement", "revoke", "ops", *others, empty, "")
+    assert (done.code, f"{empty} is empty" in done.said, shell.registers(statement)) == (2, True, True)
+
+
 # --- the double
 
 

@@ -211,6 +211,9 @@ def failing() -> Iterator[None]:
 def control_of(profile: str, environment: str | None) -> Iterator[Control]:
     """Answer what speaks for the operator of a profile, in its environment or another. Raises Failure."""
     with failing():
+        if not profile or environment == "":
+            option = "--profile" if not profile else "--environment"
+            raise InvalidTarget(f"{option} is empty", hint="is a variable unset?")
         chosen = choose({"profile": profile}, {}, profiles())
         asked = Asked(chosen, as_json=False, dry_run=False, show_request=False, yes=False)
         with Control(asked.place.service, asked.seat.token, environment or asked.seat.environment) as control:
