@@ -26,6 +26,7 @@ BENCHES = {
     "reset": ("wrk",),
     "desk": ("wrk",),
     "sweep": ("wrk",),
+    "clients": ("wrk",),
     "latency": ("wrk",),
     "hostile": (),
     "size": (),
