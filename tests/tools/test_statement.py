@@ -158,6 +158,14 @@ def test_what_an_application_lacks_is_said(shell: Shell) -> None:
     ]
 
 
+def test_what_is_not_there_is_said_with_what_to_look_at(shell: Shell) -> None:
+    commands = (("statement", "list", "nobody"), ("statement", "revoke", "nobody"), ("client", "revoke", "nobody"))
+    told = [shell.run(*command) for command in commands]
+    assert [(each.code, "'nobody'" in each.said, "passes of a channel" in each.said) for each in told] == [
+        (1, True, False)
+    ] * 3
+
+
 def test_a_store_and_a_profile_are_two_places() -> None:
     done = run("statement", "list", "ops", "--store", "memory:", "--profile", "desk")
     assert (done.code, "give one of them" in done.said) == (2, True)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from temppass.client.applications import OLDER, NewStatement, Registration, Statement
+from temppass.client.errors import RequestRefused
 from temppass.commands.group import EXIT_CODES, Group
 from temppass.commands.local import actor, administer, environment_option, look, store_option
-from temppass.commands.shared import control_of, failing, moment, read_statement, say, show_json, show_table
+from temppass.commands.shared import control_of, failing, failure, moment, read_statement, say, show_json, show_table
 from temppass.failure import USAGE, Failure
 from temppass.tools.claims import Unexplained, read_token
 
@@ -46,8 +47,7 @@ class _Where:
 
     def look(self, there: "Callable[[Control], A]", here: "Callable[[Application, str], Awaitable[A]]") -> A:
         if self._profile is not None:
-            with control_of(self._profile, self._environment) as desk:
-                return there(desk)
+            return self._ask(self._profile, there, "is it an application there, for a channel that the operator sees?")
         return look(self._store, self._environment, here)
 
     def act(
@@ -59,11 +59,17 @@ class _Where:
     ) -> A:
         """On a store first only look, by `need`, so that where there is nothing to do none comes into being."""
         if self._profile is not None:
-            with control_of(self._profile, self._environment) as desk:
-                return there(desk)
+            return self._ask(self._profile, there, hint)
         if need is not None:
             administer(self._store, self._environment, _refusing(need, hint), read_only=True)
         return administer(self._store, self._environment, _refusing(here, hint))
+
+    def _ask(self, profile: str, work: "Callable[[Control], A]", hint: str) -> A:
+        with control_of(profile, self._environment) as desk:
+            try:
+                return work(desk)
+            except RequestRefused as error:
+                raise Failure(f"{failure(error)}", hint) from None
 
 
 def _refusing(
