@@ -3,36 +3,30 @@ The faces of an operator's conversations (control.py): one for threads, one for 
 """
 
 import ssl
-import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 
 import httpx2
 
-from temppass.client import applications, control, keys, setup
+from temppass.client import control
 from temppass.client.answers import (
     Act,
     Approval,
-    CatalogueChange,
-    CatalogueShown,
     Explained,
     NewOperator,
     Only,
     Operator,
     Planned,
-    Point,
     Receipt,
-    Schedule,
 )
-from temppass.client.applications import Application, NewStatement, Registration, Statement
 from temppass.client.control import ALL, ENVIRONMENT, Kinds, Target, Wanted, seat
-from temppass.client.keys import KeysRotated, SigningKey
+from temppass.client.desk_setup import AsyncSetupDesk, SetupDesk, named
 from temppass.client.place import place_at
-from temppass.client.shell import ANSWER_WAIT_S, AsyncShell, Shell
+from temppass.client.shell import ANSWER_WAIT_S
 
 _ALL = Wanted()
 
 
-class Control(Shell):
+class Control(SetupDesk):
     """
     Act as an operator at the service whose base URL is `url`; safe to share between threads.
 
@@ -88,11 +82,11 @@ class Control(Shell):
         has the code `answered_once`.
         """
         new = (name, role, environments, channels, ends_at)
-        return self.play(control.create_operator(self._seat, *new, once=_once(once)))
+        return self.play(control.create_operator(self._seat, *new, once=named(once)))
 
     def revoke_operator(self, name: str, *, once: str | None = None) -> Receipt:
         """End an operator's token, on every server at once."""
-        return self.play(control.revoke_operator(self._seat, name, once=_once(once)))
+        return self.play(control.revoke_operator(self._seat, name, once=named(once)))
 
     def explain(
         self, target: Target, *, requestor: str | None = None, mvpd: str | None = None, title: str | None = None
@@ -118,7 +112,7 @@ class Control(Shell):
         """
         Make a viewer new to a pass, or all of up to 1,000 digests: one act, which one undo takes back.
         """
-        return self.play(control.reset(self._seat, requestor, mvpd, target, reason=reason, once=_once(once)))
+        return self.play(control.reset(self._seat, requestor, mvpd, target, reason=reason, once=named(once)))
 
     def plan(
         self,
@@ -135,7 +129,7 @@ class Control(Shell):
 
         `share` is by how much of it the number may have moved when the plan is applied: a tenth where it is left out.
         """
-        return self.play(control.plan(self._seat, requestor, mvpd, everybody, only, share, once=_once(once)))
+        return self.play(control.plan(self._seat, requestor, mvpd, everybody, only, share, once=named(once)))
 
     def reset_everybody(
         self,
@@ -155,7 +149,7 @@ class Control(Shell):
         where the plan does not fit any more.
         """
         whom = (requestor, mvpd, everybody, only)
-        return self.play(control.reset_everybody(self._seat, *whom, plan, reason, once=_once(once)))
+        return self.play(control.reset_everybody(self._seat, *whom, plan, reason, once=named(once)))
 
     def approvals(self) -> list[Approval]:
         """Answer the resets that wait for a second person, the oldest first."""
@@ -163,11 +157,11 @@ class Control(Shell):
 
     def approve(self, approval_id: str, *, once: str | None = None) -> Receipt:
         """Confirm what another operator asked for, and it is done; one's own is NotPermitted."""
-        return self.play(control.decide(self._seat, approval_id, approve=True, once=_once(once)))
+        return self.play(control.decide(self._seat, approval_id, approve=True, once=named(once)))
 
     def decline(self, approval_id: str, *, once: str | None = None) -> Receipt:
         """Let nothing come of what another operator, or oneself, asked for."""
-        return self.play(control.decide(self._seat, approval_id, approve=False, once=_once(once)))
+        return self.play(control.decide(self._seat, approval_id, approve=False, once=named(once)))
 
     def grant(
         self,
@@ -185,7 +179,7 @@ class Control(Shell):
         `nothing_to_grant` where there is none.
         """
         more = (minutes, titles, reason)
-        return self.play(control.grant(self._seat, requestor, mvpd, target, *more, once=_once(once)))
+        return self.play(control.grant(self._seat, requestor, mvpd, target, *more, once=named(once)))
 
     def undo(
         self, act_id: str, *, reason: str | None = None, replace: bool = False, once: str | None = None
@@ -196,7 +190,7 @@ class Control(Shell):
         RequestRefused has the code `new_trial` where the viewer has begun another one (`replace` overwrites it),
         `later_reset` where a later reset stands, `nothing_to_undo` where nothing was matched.
         """
-        return self.play(control.undo(self._seat, act_id, reason, replace=replace, once=_once(once)))
+        return self.play(control.undo(self._seat, act_id, reason, replace=replace, once=named(once)))
 
     def acts(self, wanted: Wanted = _ALL) -> Iterator[Act]:
         """Go through what was done, the newest first, page by page; all that one sees unless `wanted` says less."""
@@ -212,109 +206,11 @@ class Control(Shell):
         """Answer one act, sealed or not."""
         return self.play(control.act(self._seat, act_id))
 
-    def schedules(self) -> list[Schedule]:
-        """Answer the recurring resets, with when they fall due."""
-        return self.play(setup.schedules(self._seat))
-
-    def pause(self, requestor: str, mvpd: str, *, once: str | None = None) -> Receipt:
-        """Pause a recurring reset, after what is due."""
-        return self.play(setup.set_schedule(self._seat, requestor, mvpd, paused=True, once=_once(once)))
-
-    def resume(self, requestor: str, mvpd: str, *, once: str | None = None) -> Receipt:
-        """Let a recurring reset go on; what fell due meanwhile is skipped."""
-        return self.play(setup.set_schedule(self._seat, requestor, mvpd, paused=False, once=_once(once)))
-
-    def counters(
-        self,
-        requestor: str | None = None,
-        mvpd: str | None = None,
-        *,
-        since: int | None = None,
-        until: int | None = None,
-        step: str | None = None,
-    ) -> list[Point]:
-        """
-        Answer how often what happened, of everything that one sees unless channel or pass are named.
-
-        Moments are Unix milliseconds, the last hour where they are left out; `step` is written as 1m, 1h or 1d.
-        """
-        return self.play(setup.counters(self._seat, requestor, mvpd, since, until, step))
-
-    def catalogue(self) -> CatalogueShown:
-        """Answer the catalogue that holds."""
-        return self.play(setup.catalogue(self._seat))
-
-    def plan_catalogue(self, toml: str) -> CatalogueChange:
-        """Tell what applying a catalogue would change; for an admin."""
-        return self.play(setup.plan_catalogue(self._seat, toml))
-
-    def apply_catalogue(
-        self, toml: str, *, version: int, description: str | None = None, once: str | None = None
-    ) -> CatalogueChange:
-        """
-        Make a catalogue hold in place of `version`, the one that was looked at; for an admin.
-
-        RequestRefused has the code `version_moved` where another one holds by now.
-        """
-        return self.play(setup.apply_catalogue(self._seat, toml, version, description, once=_once(once)))
-
-    def applications(self) -> list[Application]:
-        """Answer the applications that speak for a channel which one may see."""
-        return self.play(applications.applications(self._seat))
-
-    def clients(self, application: str, *, statement: str | None = None) -> Iterator[Registration]:
-        """
-        Go through the clients of an application that may ask for tokens, the last to register first; those of one
-        statement, or of `older`, where it is named.
-        """
-        after = ""
-        while True:
-            page, after = self.play(applications.clients(self._seat, application, after, statement))
-            yield from page
-            if not after:
-                return
-
-    def statements(self, application: str) -> list[Statement]:
-        """Answer the statements of an application that were not revoked, the oldest first."""
-        return self.play(applications.statements(self._seat, application))
-
-    def mint_statement(
-        self, application: str, *, ends_at: int | None = None, reason: str | None = None, once: str | None = None
-    ) -> NewStatement:
-        """
-        Mint a software statement, which ends at a moment, in Unix milliseconds, or never, and with it all that came
-        from it. Older ones stay good; this one is shown once.
-        """
-        new = (application, ends_at, reason)
-        return self.play(applications.mint_statement(self._seat, *new, once=_once(once)))
-
-    def revoke_statement(self, statement: str, *, once: str | None = None) -> Receipt:
-        """End a statement, by its id, with the clients and tokens that came from it, on every server at once."""
-        return self.play(applications.revoke_statement(self._seat, statement, once=_once(once)))
-
-    def revoke_statements(self, application: str, *, older: bool = False, once: str | None = None) -> Receipt:
-        """End all that an application was given, or only what it was given before statements were listed (`older`)."""
-        return self.play(applications.revoke_statements(self._seat, application, older=older, once=_once(once)))
-
-    def revoke_client(self, client: str, *, once: str | None = None) -> Receipt:
-        """End one client, by its id, with its tokens."""
-        return self.play(applications.revoke_client(self._seat, client, once=_once(once)))
-
-    def keys(self) -> list[SigningKey]:
-        """Answer the signing keys, those that sign first."""
-        return self.play(keys.keys(self._seat))
-
-    def rotate_keys(
-        self, *, compromised: bool = False, reason: str | None = None, once: str | None = None
-    ) -> KeysRotated:
-        """Publish the next signing keys; for an admin. Compromised ones end at once, with all that they signed."""
-        return self.play(keys.rotate_keys(self._seat, reason, compromised=compromised, once=_once(once)))
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._seat.place.name!r}, environment={self._seat.environment!r})"
 
 
-class AsyncControl(AsyncShell):
+class AsyncControl(AsyncSetupDesk):
     """The same as Control, for one event loop; safe to share between its tasks."""
 
     def __init__(
@@ -350,11 +246,11 @@ class AsyncControl(AsyncShell):
     ) -> NewOperator:
         """As Control.create_operator."""
         new = (name, role, environments, channels, ends_at)
-        return await self.play(control.create_operator(self._seat, *new, once=_once(once)))
+        return await self.play(control.create_operator(self._seat, *new, once=named(once)))
 
     async def revoke_operator(self, name: str, *, once: str | None = None) -> Receipt:
         """As Control.revoke_operator."""
-        return await self.play(control.revoke_operator(self._seat, name, once=_once(once)))
+        return await self.play(control.revoke_operator(self._seat, name, once=named(once)))
 
     async def explain(
         self, target: Target, *, requestor: str | None = None, mvpd: str | None = None, title: str | None = None
@@ -372,7 +268,7 @@ class AsyncControl(AsyncShell):
         once: str | None = None,
     ) -> Receipt:
         """As Control.reset."""
-        return await self.play(control.reset(self._seat, requestor, mvpd, target, reason=reason, once=_once(once)))
+        return await self.play(control.reset(self._seat, requestor, mvpd, target, reason=reason, once=named(once)))
 
     async def plan(
         self,
@@ -385,7 +281,7 @@ class AsyncControl(AsyncShell):
         once: str | None = None,
     ) -> Planned:
         """As Control.plan."""
-        return await self.play(control.plan(self._seat, requestor, mvpd, everybody, only, share, once=_once(once)))
+        return await self.play(control.plan(self._seat, requestor, mvpd, everybody, only, share, once=named(once)))
 
     async def reset_everybody(
         self,
@@ -400,7 +296,7 @@ class AsyncControl(AsyncShell):
     ) -> Receipt:
         """As Control.reset_everybody."""
         whom = (requestor, mvpd, everybody, only)
-        return await self.play(control.reset_everybody(self._seat, *whom, plan, reason, once=_once(once)))
+        return await self.play(control.reset_everybody(self._seat, *whom, plan, reason, once=named(once)))
 
     async def approvals(self) -> list[Approval]:
         """As Control.approvals."""
@@ -408,11 +304,11 @@ class AsyncControl(AsyncShell):
 
     async def approve(self, approval_id: str, *, once: str | None = None) -> Receipt:
         """As Control.approve."""
-        return await self.play(control.decide(self._seat, approval_id, approve=True, once=_once(once)))
+        return await self.play(control.decide(self._seat, approval_id, approve=True, once=named(once)))
 
     async def decline(self, approval_id: str, *, once: str | None = None) -> Receipt:
         """As Control.decline."""
-        return await self.play(control.decide(self._seat, approval_id, approve=False, once=_once(once)))
+        return await self.play(control.decide(self._seat, approval_id, approve=False, once=named(once)))
 
     async def grant(
         self,
@@ -427,13 +323,13 @@ class AsyncControl(AsyncShell):
     ) -> Receipt:
         """As Control.grant."""
         more = (minutes, titles, reason)
-        return await self.play(control.grant(self._seat, requestor, mvpd, target, *more, once=_once(once)))
+        return await self.play(control.grant(self._seat, requestor, mvpd, target, *more, once=named(once)))
 
     async def undo(
         self, act_id: str, *, reason: str | None = None, replace: bool = False, once: str | None = None
     ) -> Receipt:
         """As Control.undo."""
-        return await self.play(control.undo(self._seat, act_id, reason, replace=replace, once=_once(once)))
+        return await self.play(control.undo(self._seat, act_id, reason, replace=replace, once=named(once)))
 
     async def acts(self, wanted: Wanted = _ALL) -> AsyncIterator[Act]:
         """As Control.acts, with `async for`."""
@@ -450,95 +346,5 @@ class AsyncControl(AsyncShell):
         """As Control.act."""
         return await self.play(control.act(self._seat, act_id))
 
-    async def schedules(self) -> list[Schedule]:
-        """As Control.schedules."""
-        return await self.play(setup.schedules(self._seat))
-
-    async def pause(self, requestor: str, mvpd: str, *, once: str | None = None) -> Receipt:
-        """As Control.pause."""
-        return await self.play(setup.set_schedule(self._seat, requestor, mvpd, paused=True, once=_once(once)))
-
-    async def resume(self, requestor: str, mvpd: str, *, once: str | None = None) -> Receipt:
-        """As Control.resume."""
-        return await self.play(setup.set_schedule(self._seat, requestor, mvpd, paused=False, once=_once(once)))
-
-    async def counters(
-        self,
-        requestor: str | None = None,
-        mvpd: str | None = None,
-        *,
-        since: int | None = None,
-        until: int | None = None,
-        step: str | None = None,
-    ) -> list[Point]:
-        """As Control.counters."""
-        return await self.play(setup.counters(self._seat, requestor, mvpd, since, until, step))
-
-    async def catalogue(self) -> CatalogueShown:
-        """As Control.catalogue."""
-        return await self.play(setup.catalogue(self._seat))
-
-    async def plan_catalogue(self, toml: str) -> CatalogueChange:
-        """As Control.plan_catalogue."""
-        return await self.play(setup.plan_catalogue(self._seat, toml))
-
-    async def apply_catalogue(
-        self, toml: str, *, version: int, description: str | None = None, once: str | None = None
-    ) -> CatalogueChange:
-        """As Control.apply_catalogue."""
-        return await self.play(setup.apply_catalogue(self._seat, toml, version, description, once=_once(once)))
-
-    async def applications(self) -> list[Application]:
-        """As Control.applications."""
-        return await self.play(applications.applications(self._seat))
-
-    async def clients(self, application: str, *, statement: str | None = None) -> AsyncIterator[Registration]:
-        """As Control.clients, with `async for`."""
-        after = ""
-        while True:
-            page, after = await self.play(applications.clients(self._seat, application, after, statement))
-            for each in page:
-                yield each
-            if not after:
-                return
-
-    async def statements(self, application: str) -> list[Statement]:
-        """As Control.statements."""
-        return await self.play(applications.statements(self._seat, application))
-
-    async def mint_statement(
-        self, application: str, *, ends_at: int | None = None, reason: str | None = None, once: str | None = None
-    ) -> NewStatement:
-        """As Control.mint_statement."""
-        new = (application, ends_at, reason)
-        return await self.play(applications.mint_statement(self._seat, *new, once=_once(once)))
-
-    async def revoke_statement(self, statement: str, *, once: str | None = None) -> Receipt:
-        """As Control.revoke_statement."""
-        return await self.play(applications.revoke_statement(self._seat, statement, once=_once(once)))
-
-    async def revoke_statements(self, application: str, *, older: bool = False, once: str | None = None) -> Receipt:
-        """As Control.revoke_statements."""
-        return await self.play(applications.revoke_statements(self._seat, application, older=older, once=_once(once)))
-
-    async def revoke_client(self, client: str, *, once: str | None = None) -> Receipt:
-        """As Control.revoke_client."""
-        return await self.play(applications.revoke_client(self._seat, client, once=_once(once)))
-
-    async def keys(self) -> list[SigningKey]:
-        """As Control.keys."""
-        return await self.play(keys.keys(self._seat))
-
-    async def rotate_keys(
-        self, *, compromised: bool = False, reason: str | None = None, once: str | None = None
-    ) -> KeysRotated:
-        """As Control.rotate_keys."""
-        return await self.play(keys.rotate_keys(self._seat, reason, compromised=compromised, once=_once(once)))
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._seat.place.name!r}, environment={self._seat.environment!r})"
-
-
-def _once(once: str | None) -> str:
-    """Name a call that its caller has not named."""
-    return once if once is not None else str(uuid.uuid4())
