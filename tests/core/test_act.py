@@ -8,8 +8,9 @@ import pytest
 from msgspec import Struct
 
 from temppass.core import act
-from temppass.core.act import is_one_viewer, reason_of
+from temppass.core.act import is_one_viewer
 from temppass.core.model import Subject, SubjectKind
+from temppass.core.reason import reason_of
 from temppass.core.refusal import InvalidRequest
 
 

@@ -60,7 +60,7 @@ def rotate(store: str | None, environment: str | None, reason: str, compromised:
     temppass keys rotate
     temppass keys rotate --compromised --reason "ticket 7"
     """
-    from temppass.core.act import reason_of  # noqa: PLC0415 - not for the help alone
+    from temppass.core.reason import reason_of  # noqa: PLC0415 - not for the help alone
     from temppass.core.refusal import Refusal  # noqa: PLC0415
     from temppass.service.signing import Rotation  # noqa: PLC0415
 

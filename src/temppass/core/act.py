@@ -10,8 +10,6 @@ Source: docs/design.md (acts and records).
 """
 
 import hmac
-import re
-import unicodedata
 import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any, assert_never
@@ -22,7 +20,6 @@ from msgspec.structs import replace
 
 from temppass.core.model import Origin, Recorded, Subject, SubjectKind
 from temppass.core.operator import Role
-from temppass.core.refusal import InvalidRequest
 
 #: of a link of the chain: HMAC-SHA-256
 LINK_BYTES = 32
@@ -305,29 +302,6 @@ def is_one_viewer(subjects: Iterable[Subject]) -> bool:
     """Tell whether subjects can be those of one viewer: a device, a user key, or one of each."""
     kinds = [subject.kind for subject in subjects]
     return 0 < len(kinds) == len(set(kinds))
-
-
-# --- why
-
-#: of a reason, in characters
-REASON_MAX = 500
-#: an address, also as an URL writes it
-_ADDRESS = re.compile(r"[^\s@](?:@|%40)[^\s@]", re.IGNORECASE)
-
-
-def reason_of(text: str) -> str | None:
-    """
-    Answer a reason as it is put on record, None for an empty one.
-
-    Refuses: InvalidRequest for one that is too long, that holds what cannot be printed, or an e-mail address: records
-    are kept for long and read by many.
-    """
-    reason = " ".join(text.split())
-    if len(reason) > REASON_MAX or not reason.isprintable():
-        raise InvalidRequest(f"A reason has at most {REASON_MAX} printable characters.")
-    if _ADDRESS.search(unicodedata.normalize("NFKC", reason)):
-        raise InvalidRequest("A reason holds no e-mail address, because it is kept; name a ticket instead.")
-    return reason or None
 
 
 # --- the record

@@ -13,9 +13,9 @@ from starlette.responses import Response
 
 from temppass import wire_control
 from temppass.core import refusal as r
-from temppass.core.act import reason_of
 from temppass.core.model import NEVER, OLDER, Registered
 from temppass.core.operator import Role
+from temppass.core.reason import reason_of
 from temppass.core.refusal import InvalidRequest
 from temppass.service import Service
 from temppass.service.applications import Asked, NewStatement, Present

@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from temppass import wire_corrections
 from temppass.core import refusal as r
-from temppass.core.act import reason_of
 from temppass.core.grant import Gift
 from temppass.core.identity import canonical_user_key, device_from_text, digest_from_hex
 from temppass.core.operator import Role
+from temppass.core.reason import reason_of
 from temppass.core.refusal import InvalidRequest
 from temppass.service import Service
 from temppass.service.corrections import GrantWanted, ResetWanted, UndoWanted, Whom

@@ -9,9 +9,9 @@ from starlette.responses import Response
 
 from temppass import wire_control
 from temppass.core import refusal as r
-from temppass.core.act import reason_of
 from temppass.core.keys import Shown
 from temppass.core.operator import Role
+from temppass.core.reason import reason_of
 from temppass.service import Service
 from temppass.service.signing import Rotation
 from temppass.web.desk import IN, LIMITED, call_of, decode, environment_of, ok, operation, read, route
