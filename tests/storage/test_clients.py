@@ -13,13 +13,13 @@ from msgspec.structs import replace
 
 from temppass.core.act import ByShell
 from temppass.core.catalogue import Application, Catalogue, Channel
+from temppass.core.keys import CLOCK_MS
 from temppass.core.model import GRAIN_MS, NEVER, OLDER, UNKNOWN, Changes, Client, Registered, Use
 from temppass.core.oauth import RegistrationRequest, TokenRequest, last_use
 from temppass.core.secret import Secret
 from temppass.core.world import SCOPE_V2
 from temppass.service import Service, clients, serve_from, uses
 from temppass.service.context import Policy
-from temppass.service.statements import CLOCKS_MS
 from temppass.storage.memory import MemoryStore
 from temppass.store import Arrivals, Brood, Faded, Fading, Keys, Outdated, StoreUnavailable
 from temppass.testing import Clock
@@ -306,7 +306,7 @@ def test_what_came_from_something_that_was_revoked_goes_at_once(place: Place) ->
         told.append(await node.sweep())
         await node.rooms.statements.revoke(HERE, "one", ANN, minted[0][0])
         told.append(await node.sweep())
-        node.clock.advance(1000 + CLOCKS_MS)
+        node.clock.advance(1000 + CLOCK_MS)
         told.append(await node.sweep())
         counts = [len(await node.used_at(id_)) for id_, _ in minted]
         await node.rooms.catalogues.apply(HERE, replace(CATALOGUE, applications={}), "", ANN)

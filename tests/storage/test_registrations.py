@@ -74,7 +74,7 @@ class Node:
 
     async def rows(self) -> int:
         world = await self.rooms.world(HERE)
-        (count,) = await self.store.count_clients(HERE, [brood_of(world, "small")], 999)
+        (count,) = await self.store.count_clients(HERE, [brood_of(world, "small", 0)], 999)
         return count
 
 

@@ -30,7 +30,7 @@ from temppass.core.secret import Secret
 from temppass.core.world import SCOPE_V2, EnvironmentRecord, application_sub
 from temppass.service import Service, serve_from, statements
 from temppass.service.applications import Asked, NewStatement
-from temppass.service.context import Caller
+from temppass.service.context import Caller, Policy
 from temppass.service.desk import Call
 from temppass.service.operators import NewOperator
 from temppass.store import STATEMENT_KEPT_MS
@@ -204,6 +204,27 @@ def test_introspection_tells_of_a_token_what_a_call_would_find(place: Place) -> 
     assert place.use(work) == [False, False, False, True]
 
 
+def test_a_client_is_remembered_as_long_as_a_token_of_any_server_lives(place: Place) -> None:
+    """Also where the server that ends it gives tokens a shorter life."""
+
+    async def work(store: Store) -> str:
+        clock = Clock(T0)
+        long, short = (
+            serve_from(store, SECRET, Policy(access_token_ms=hours * HOUR), clock, pause_s=0) for hours in (12, 1)
+        )
+        nodes = Nodes(store)
+        nodes.clock, nodes.first, nodes.second = clock, long, short
+        given = await (await nodes.open()).install((await nodes.mint()).statement, long)
+        await long.signing.keep(HERE)
+        await short.statements.revoke_client(HERE, given.request.client_id, ANN)
+        clock.advance(11 * HOUR)
+        await store.sweep(clock(), 0, 10)
+        await nodes.mint()  # so that both look again
+        return (await nodes.holds(given))[2]
+
+    assert place.use(work) == RevokedApplication.__name__
+
+
 def test_what_a_program_of_before_writes_drops_no_statement(place: Place) -> None:
     """It writes the environment as a whole, without what it does not know, and registers clients of no statement."""
 
@@ -265,6 +286,25 @@ def test_statements_are_listed_with_their_clients(place: Place) -> None:
 
     listed = [("first", T0, None, 2), ("last", T0, T0 + HOUR, 1)]
     assert place.use(work) == [listed, [("older", None, None, 1), *listed], [("older", None, None, 0), *listed], []]
+
+
+def test_whose_statement_has_ended_may_ask_for_no_token_and_is_no_client(place: Place) -> None:
+    """Also before it is swept."""
+
+    async def work(store: Store) -> list[tuple[int, int, int]]:
+        nodes = await Nodes(store).open()
+        call, desk = await _operator(nodes.first, Role.VIEWER), nodes.first.applications
+        for ends_at in (None, T0 + HOUR):
+            await nodes.install((await nodes.mint(ends_at)).statement)
+        told = []
+        for _ in range(2):
+            present = {each.application.id: each.clients for each in await desk.all(call)}
+            seen = len((await desk.clients(call, "one", Asked())).clients)
+            told.append((present["one"], seen, len(await nodes.second.statements.clients(HERE, "one", None, 9, None))))
+            nodes.clock.advance(HOUR)
+        return told
+
+    assert place.use(work) == [(2, 2, 2), (1, 1, 1)]
 
 
 def test_a_statement_that_has_ended_is_listed_for_a_while(place: Place) -> None:

@@ -168,6 +168,10 @@ class Listed(Struct, frozen=True):
     minted_by: str
     ends_at: int | None = None
 
+    def has_ended(self, now: int) -> bool:
+        """Tell whether it has come to an end by itself."""
+        return self.ends_at is not None and now >= self.ends_at
+
 
 class EndedKind(StrEnum):
     CLIENT = "client"

@@ -166,7 +166,7 @@ class World:
         return (
             listed is not None
             and (listed.application_id, listed.epoch) == (application_id, epoch)
-            and (listed.ends_at is None or now < listed.ends_at)
+            and not listed.has_ended(now)
         )
 
     def read_token(self, token: str, now: int) -> Grant:

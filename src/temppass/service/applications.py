@@ -74,7 +74,7 @@ class Applications:
         who = await self._desk.check(call, Role.VIEWER)
         world = who.world
         seen = [each for each in world.catalogue.applications.values() if _is_seen(who.operator, each)]
-        broods = [brood_of(world, each.id) for each in seen]
+        broods = [brood_of(world, each.id, who.now) for each in seen]
         counts = await self._context.store.count_clients(world.name, broods, COUNTED_MAX)
         revoked = world.record.revoked
         return [Present(each, n, revoked.get(each.id)) for each, n in zip(seen, counts, strict=True)]
@@ -87,7 +87,7 @@ class Applications:
         """
         who = await self._seeing(call, application_id)
         page = given(asked)
-        brood = narrowed(brood_of(who.world, application_id), page.statement_id)
+        brood = narrowed(brood_of(who.world, application_id, who.now), page.statement_id)
         found = await self._context.store.clients(who.world.name, brood, page.limit + 1, page.after)
         shown = found[: page.limit]
         return Page(shown, shown[-1] if len(found) > page.limit else None)

@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+from temppass.core.keys import CLOCK_MS
 from temppass.core.model import GRAIN_MS
 from temppass.core.world import World
 from temppass.service.context import Context
-from temppass.service.statements import CLOCKS_MS, brood_of
+from temppass.service.statements import brood_of
 from temppass.store import Brood, Fading, Outdated
 
 DAY_MS = 86_400_000
@@ -85,7 +86,7 @@ _Source = tuple[str, int, str]
 
 def _broods(world: World, now: int) -> tuple[Brood, ...]:
     """Answer the clients of an environment that may ask for tokens, by every clock."""
-    return tuple(brood_of(world, application_id, now - CLOCKS_MS) for application_id in world.catalogue.applications)
+    return tuple(brood_of(world, application_id, now - CLOCK_MS) for application_id in world.catalogue.applications)
 
 
 def _sources(broods: tuple[Brood, ...]) -> frozenset[_Source]:

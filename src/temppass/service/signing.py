@@ -176,7 +176,7 @@ def _nothing(world: World) -> Plan[None]:
 def _holds(world: World, kid: str, life: Life, now: int) -> bool:
     """Tell whether a statement counts that a key signed, or may: nobody knows which one of before signed what."""
     signed = [each for each in world.listed.values() if each.kid == kid]
-    if any(each.ends_at is None or now < each.ends_at + keys.CLOCK_MS for each in signed):
+    if not all(each.has_ended(now - keys.CLOCK_MS) for each in signed):
         return True
     return life.is_of_before and any(map(world.may_have_older, world.catalogue.applications))
 
@@ -194,6 +194,6 @@ def _unverifiable(world: World, stored: StoredKeys, now: int) -> tuple[MintAnew,
         found += [
             MintAnew(application_id, each.id)
             for each in world.statements_of(application_id)
-            if each.kid in kids and (each.ends_at is None or now < each.ends_at)
+            if each.kid in kids and not each.has_ended(now)
         ]
     return tuple(found)

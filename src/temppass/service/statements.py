@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from temppass.core import act
 from temppass.core.catalogue import Application
+from temppass.core.keys import CLOCK_MS
 from temppass.core.model import NOTHING, OLDER, Changes, Ended, EndedKind, Found, Listed, Registered
 from temppass.core.refusal import AlreadySo, InvalidRequest, NotThere, TooManyIssued, UnknownApplication
 from temppass.core.tokens import Statement, write_statement
@@ -33,8 +34,6 @@ ENDED_MAX = 10_000
 #: clients of one statement that are counted
 COUNTED_MAX = 1_000
 _CLIENT_ID = re.compile(r"[\x21-\x7e]{1,256}")
-#: how much longer than its last token a client is remembered, for clocks of nodes that differ
-CLOCKS_MS = 60_000
 
 
 class Minted(Struct, frozen=True):
@@ -108,7 +107,7 @@ class Statements:
         """
         world = await self._context.worlds.present(environment)
         application_of(world, application_id)
-        brood = narrowed(brood_of(world, application_id), statement_id)
+        brood = narrowed(brood_of(world, application_id, self._context.clock()), statement_id)
         return await self._context.store.clients(environment, brood, limit, after)
 
     def _record(self, actor: act.Actor, what: act.Act) -> act.Record:
@@ -133,11 +132,9 @@ async def listed(context: Context, world: World, application_id: str) -> list[Sh
     return [Shown(OLDER, None, None, None, 0, older), *shown] if is_open else shown
 
 
-def brood_of(world: World, application_id: str, now: int = 0) -> Brood:
-    """Answer the clients of an application that may ask for tokens; before `now` nothing has ended by itself."""
-    statement_ids = [
-        each.id for each in world.statements_of(application_id) if each.ends_at is None or now < each.ends_at
-    ]
+def brood_of(world: World, application_id: str, now: int) -> Brood:
+    """Answer the clients of an application that may ask for tokens."""
+    statement_ids = [each.id for each in world.statements_of(application_id) if not each.has_ended(now)]
     older = [OLDER] if world.older_counts(application_id) else []
     return Brood(application_id, world.epoch(application_id), (*older, *statement_ids))
 
@@ -158,10 +155,7 @@ def minting(world: World, record: act.Record, issuer: str) -> Plan[Minted]:
     application, ends_at = application_of(world, record.act.application_id), record.act.ends_at
     if ends_at is not None and ends_at <= record.at:
         raise InvalidRequest("A statement ends in the future.")
-    counting = [
-        each for each in world.statements_of(application.id) if each.ends_at is None or record.at < each.ends_at
-    ]
-    if len(counting) >= LISTED_MAX:
+    if sum(not each.has_ended(record.at) for each in world.statements_of(application.id)) >= LISTED_MAX:
         raise TooManyIssued(f"{application.id!r} has {LISTED_MAX} statements that count; revoke some first.")
     keyring, epoch = world.keyring, world.epoch(application.id)
     assert keyring is not None  # an environment that has an application exists
@@ -209,7 +203,8 @@ def ending_client(
     world: World, client_id: str, what: tuple[str, int, act.Actor, str | None], access_token_ms: int
 ) -> Plan[Revoked]:
     """
-    Plan what ends one client; `what` is the id of the act, its moment, its actor and its reason.
+    Plan what ends one client; `what` is the id of the act, its moment, its actor and its reason. It is remembered as
+    long as a token of any server may live that signed with the present keys: theirs may have another lifetime.
 
     Refuses: NotThere; TooManyIssued where too many others are remembered.
     """
@@ -224,7 +219,8 @@ def ending_client(
         if len([each for each in remembered if each.until is None or at < each.until]) >= ENDED_MAX:
             raise TooManyIssued(f"{ENDED_MAX} clients were ended one by one; revoke their statement instead.")
         done = act.ClientRevoke(found.client.application_id, client_id)
-        ended = Ended(EndedKind.CLIENT, client_id, until=at + access_token_ms + CLOCKS_MS)
+        lasts_ms = max(access_token_ms, world.keyring.lasts_ms if world.keyring is not None else 0)
+        ended = Ended(EndedKind.CLIENT, client_id, until=at + lasts_ms + CLOCK_MS)
         change = Changes(ended=(ended,), removed_client=client_id)
         return Revoked(id_), _changing(world, world.record, act.Record(id_, at, actor, done, reason), change)
 

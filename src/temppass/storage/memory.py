@@ -318,9 +318,7 @@ class MemoryStore:
         for name in forgotten:
             del self._ended[name]
         self._statements = {
-            key: each
-            for key, each in self._statements.items()
-            if each.ends_at is None or now < each.ends_at + STATEMENT_KEPT_MS
+            key: each for key, each in self._statements.items() if not each.has_ended(now - STATEMENT_KEPT_MS)
         }
         old = {each for raises in self._raises.values() for each in raises if each.at < raised_before}
         for integration, raises in self._raises.items():
