@@ -9,18 +9,16 @@ swept all through each measurement is read from its metrics. As in sweep.py, wha
 
 import asyncio
 import os
-import re
-import signal
 import sqlite3
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import asyncpg
 
-from harness import SECONDS, STORES, BenchError, Ours, ask, claim, empty_store, in_turn, ratio, run, sql, temppass
-from sweep import GOES_ON_S, KINDS, measure
+from harness import STORES, claim, empty_store, run, sql, temppass
+from sweep import Sweep, compare, measure, tell
 
 BOUND = 0.95
 CLIENTS = int(os.environ.get("TEMPPASS_BENCH_CLIENTS", "1000000"))
@@ -37,6 +35,7 @@ upkeep.TICK_S = 0.2
 cli.main()
 """,
 )
+SWEEP = Sweep("clients", EAGER, CLIENTS, 'temppass_swept_clients_total{reason="idle"}')
 _COLUMNS = ("environment", "id", "application", "epoch", "secret_hash", "issued_at", "statement", "used_at")
 
 
@@ -76,33 +75,6 @@ def fill(url: str, count: int) -> float:
     return float(sql(url, "SELECT pg_total_relation_size('temppass.client')") / count)
 
 
-def swept(ours: Ours) -> int:
-    """Answer how many idle clients the server has removed."""
-    _, metrics = ask(ours.served, "GET", "/metrics")
-    found = re.search(rb'^temppass_swept_clients_total{reason="idle"} (\S+)$', metrics, re.MULTILINE)
-    if found is None:
-        raise BenchError("the server has no metric of swept clients")
-    return int(float(found[1]))
-
-
-def measure_swept(ours: Ours, kind: str) -> float:
-    """Measure between SIGCONT and SIGSTOP. Raises BenchError unless clients went meanwhile."""
-    os.kill(ours.served.pid, signal.SIGCONT)
-    try:
-        before, deadline = swept(ours), time.monotonic() + GOES_ON_S
-        while swept(ours) == before and time.monotonic() < deadline:
-            time.sleep(0.02)
-        before = swept(ours)
-        figure = measure(ours, kind)
-        after = swept(ours)
-    finally:
-        os.kill(ours.served.pid, signal.SIGSTOP)
-    print(f"    {(after - before) / SECONDS:,.0f} clients swept a second")
-    if after == before or after >= CLIENTS:
-        raise BenchError(f"nothing was swept, or all of it: {before} before, {after} after")
-    return figure
-
-
 def main() -> None:
     for store in STORES:
         print(f"decisions a second beside {CLIENTS:,} idle clients that are swept, {store}")
@@ -111,24 +83,8 @@ def main() -> None:
                 with temppass(each) as ours:
                     measure(ours, "known")
             claim(f"a client with its indexes, {store}", fill(url, CLIENTS), None, " bytes")
-            with temppass(quiet_url) as quiet, temppass(url, program=EAGER) as sweeping:
-                os.kill(sweeping.served.pid, signal.SIGSTOP)
-                variants: dict[str, Callable[[], float]] = {}
-                for kind in KINDS:
-                    variants[f"{kind}, quiet"] = lambda kind=kind: measure(quiet, kind)
-                    variants[f"{kind}, sweeping"] = lambda kind=kind: measure_swept(sweeping, kind)
-                    variants[f"{kind}, quiet again"] = lambda kind=kind: measure(quiet, kind)
-                try:
-                    for warm_up in variants.values():
-                        warm_up()
-                    figures = in_turn(variants)
-                finally:
-                    os.kill(sweeping.served.pid, signal.SIGCONT)  # or it could not end
-        for kind in KINDS:
-            share = ratio(figures[f"{kind}, sweeping"], figures[f"{kind}, quiet"])
-            claim(f"{kind} subjects while clients are swept / not, {store}", share, BOUND)
-            noise = ratio(figures[f"{kind}, quiet again"], figures[f"{kind}, quiet"])
-            claim(f"  not sweeping / not, {store}", noise, None)
+            figures = compare(quiet_url, url, SWEEP)
+        tell(figures, SWEEP, store, BOUND)
 
 
 if __name__ == "__main__":

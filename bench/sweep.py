@@ -14,7 +14,8 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from bulk import fill
 from harness import (  # fmt: skip
@@ -56,12 +57,24 @@ cli.main()
 )
 
 
-def swept(ours: Ours) -> int:
-    """Answer how many ledgers the server's sweeper has removed."""
+class Sweep(NamedTuple):
+    """What is swept, and by which program; how many of them there are, and the metric that counts those that went."""
+
+    what: str
+    program: Sequence[str]
+    of: int
+    metric: str
+
+
+SWEEP = Sweep("ledgers", EAGER, LEDGERS, "temppass_swept_ledgers_total")
+
+
+def swept(ours: Ours, sweep: Sweep) -> int:
+    """Answer how many the server has removed."""
     _, metrics = ask(ours.served, "GET", "/metrics")
-    found = re.search(rb"^temppass_swept_ledgers_total (\S+)$", metrics, re.MULTILINE)
+    found = re.search(rf"^{re.escape(sweep.metric)} (\S+)$".encode(), metrics, re.MULTILINE)
     if found is None:
-        raise BenchError("the server has no metric of swept ledgers")
+        raise BenchError(f"the server has no metric of swept {sweep.what}")
     return int(float(found[1]))
 
 
@@ -72,26 +85,51 @@ def measure(ours: Ours, kind: str) -> float:
     return figure
 
 
-def measure_swept(ours: Ours, kind: str) -> float:
+def measure_swept(ours: Ours, kind: str, sweep: Sweep) -> float:
     """
-    Measure between SIGCONT and SIGSTOP. Raises BenchError unless ledgers went meanwhile.
+    Measure between SIGCONT and SIGSTOP. Raises BenchError unless some went meanwhile.
 
     A server that was stopped in the middle of a chunk finds that the store took too long, and goes on a second later.
     """
     os.kill(ours.served.pid, signal.SIGCONT)
     try:
-        before, deadline = swept(ours), time.monotonic() + GOES_ON_S
-        while swept(ours) == before and time.monotonic() < deadline:
+        before, deadline = swept(ours, sweep), time.monotonic() + GOES_ON_S
+        while swept(ours, sweep) == before and time.monotonic() < deadline:
             time.sleep(0.02)
-        before = swept(ours)
+        before = swept(ours, sweep)
         figure = measure(ours, kind)
-        after = swept(ours)
+        after = swept(ours, sweep)
     finally:
         os.kill(ours.served.pid, signal.SIGSTOP)
-    print(f"    {(after - before) / SECONDS:,.0f} ledgers swept a second")
-    if after == before or after >= LEDGERS:
+    print(f"    {(after - before) / SECONDS:,.0f} {sweep.what} swept a second")
+    if after == before or after >= sweep.of:
         raise BenchError(f"nothing was swept, or all of it: {before} before, {after} after")
     return figure
+
+
+def compare(quiet_url: str, url: str, sweep: Sweep) -> dict[str, list[float]]:
+    """Measure a server with nothing to sweep, twice a round, and one that sweeps."""
+    with temppass(quiet_url) as quiet, temppass(url, program=sweep.program) as sweeping:
+        os.kill(sweeping.served.pid, signal.SIGSTOP)
+        variants: dict[str, Callable[[], float]] = {}
+        for kind in KINDS:
+            variants[f"{kind}, quiet"] = lambda kind=kind: measure(quiet, kind)
+            variants[f"{kind}, sweeping"] = lambda kind=kind: measure_swept(sweeping, kind, sweep)
+            variants[f"{kind}, quiet again"] = lambda kind=kind: measure(quiet, kind)
+        try:
+            for warm_up in variants.values():
+                warm_up()
+            return in_turn(variants)
+        finally:
+            os.kill(sweeping.served.pid, signal.SIGCONT)  # or it could not end
+
+
+def tell(figures: dict[str, list[float]], sweep: Sweep, store: str, bound: float) -> None:
+    for kind in KINDS:
+        share = ratio(figures[f"{kind}, sweeping"], figures[f"{kind}, quiet"])
+        claim(f"{kind} subjects while {sweep.what} are swept / not, {store}", share, bound)
+        noise = ratio(figures[f"{kind}, quiet again"], figures[f"{kind}, quiet"])
+        claim(f"  not sweeping / not, {store}", noise, None)
 
 
 def main() -> None:
@@ -103,24 +141,8 @@ def main() -> None:
             fill(url, LEDGERS)
             with temppass(url) as ours:
                 ask(ours.served, "DELETE", EVERYBODY, headers={"Authorization": f"Bearer {ours.token}"})
-            with temppass(quiet_url) as quiet, temppass(url, program=EAGER) as sweeping:
-                os.kill(sweeping.served.pid, signal.SIGSTOP)
-                variants: dict[str, Callable[[], float]] = {}
-                for kind in KINDS:
-                    variants[f"{kind}, quiet"] = lambda kind=kind: measure(quiet, kind)
-                    variants[f"{kind}, sweeping"] = lambda kind=kind: measure_swept(sweeping, kind)
-                    variants[f"{kind}, quiet again"] = lambda kind=kind: measure(quiet, kind)
-                try:
-                    for warm_up in variants.values():
-                        warm_up()
-                    figures = in_turn(variants)
-                finally:
-                    os.kill(sweeping.served.pid, signal.SIGCONT)  # or it could not end
-        for kind in KINDS:
-            share = ratio(figures[f"{kind}, sweeping"], figures[f"{kind}, quiet"])
-            claim(f"{kind} subjects while sweeping / not, {store}", share, BOUND)
-            noise = ratio(figures[f"{kind}, quiet again"], figures[f"{kind}, quiet"])
-            claim(f"  not sweeping / not, {store}", noise, None)
+            figures = compare(quiet_url, url, SWEEP)
+        tell(figures, SWEEP, store, BOUND)
 
 
 if __name__ == "__main__":
