@@ -87,7 +87,10 @@ def open_store(url: str, *, read_only: bool = False) -> Store:
             from temppass.storage.postgres import PostgresStore  # noqa: PLC0415 - an extra of its own
         except ModuleNotFoundError:
             raise SettingsError(f"PostgreSQL needs a driver; {install('postgres')}") from None
-        return PostgresStore(url)
+        try:
+            return PostgresStore(url)
+        except ValueError as error:  # the URL holds a password, so it is not repeated
+            raise SettingsError(f"the URL of the store cannot be read: {error}") from None
     return SqliteReader(_path(url)) if read_only else SqliteStore(_path(url))
 
 

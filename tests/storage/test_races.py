@@ -305,17 +305,17 @@ def beside(
         writer, store, watcher = PostgresStore(url), PostgresStore(url), await asyncpg.connect(url)
         await writer.transact(keys, before)
         await store.transact(keys, look)
-        assert writer._lane._connection is not None
-        await writer._lane._connection.execute("BEGIN")
+        assert writer._lane._held.connection is not None
+        await writer._lane._held.connection.execute("BEGIN")
         for step in theirs:
             await writer.transact(keys, step)
         if locked is not None:
-            await writer._lane._connection.execute(f"LOCK TABLE {locked}")
+            await writer._lane._held.connection.execute(f"LOCK TABLE {locked}")
         working = asyncio.create_task(work.do(store))
         while not working.done() and not await watcher.fetchval(_WAITS):
             continue
         waited = not working.done()
-        await writer._lane._connection.execute("COMMIT")
+        await writer._lane._held.connection.execute("COMMIT")
         answer, found = await working, await store.transact(keys, look)
         for each in (writer, store, watcher):
             await each.close()

@@ -35,6 +35,7 @@ from temppass.core.model import (
 from temppass.core.reset import Aim, Tally
 from temppass.core.world import HOUSE, Environment, EnvironmentRecord, read_environment, rewritten
 from temppass.storage import postgres_sql as sql
+from temppass.storage.postgres_hosts import Hosts
 from temppass.storage.postgres_lane import Lane
 from temppass.storage.postgres_link import NAMES_OF_BEFORE, Line
 from temppass.storage.postgres_rows import columns, ledger_of, raises_of, record_row
@@ -73,15 +74,16 @@ if TYPE_CHECKING:
 
 class PostgresStore:
     """
-    A store in the database that `url` names (a libpq URL). It connects when it is first asked, and again after every
-    loss, and serves one event loop at a time.
+    A store in the database that `url` names (a libpq URL), on one host or several. It connects when it is first asked,
+    and again after every loss, and serves one event loop at a time. Raises ValueError for a URL that cannot be read.
     """
 
     def __init__(self, url: str) -> None:
-        self._lane = Lane(url)
-        self._others = Line(url)
+        hosts = Hosts(url)
+        self._lane = Lane(hosts)
+        self._others = Line(hosts)
         #: of its own, because counting takes its time
-        self._counting = Line(url)
+        self._counting = Line(hosts)
 
     @property
     def retries(self) -> int:

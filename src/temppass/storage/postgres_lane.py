@@ -20,7 +20,7 @@ from temppass.core.model import Changes, Client, Floors, Found, Kept
 from temppass.core.world import HOUSE
 from temppass.storage import postgres_sql as sql
 from temppass.storage.postgres_batch import NO_KEY, Batch, Integration, Job, KeptRow, Later, NotOfOneMoment, Row
-from temppass.storage.postgres_link import ANSWER_WAIT_S, connect, let_go, reason_of
+from temppass.storage.postgres_link import ANSWER_WAIT_S, Held
 from temppass.storage.postgres_rows import (
     REMOVED,
     columns,
@@ -37,7 +37,7 @@ from temppass.storage.postgres_rows import (
 from temppass.store import BATCH_MAX, WAITING_MAX, IntegrationKey, Keys, StoreBusy, StoreUnavailable
 
 if TYPE_CHECKING:
-    from temppass.storage.postgres_link import Connection
+    from temppass.storage.postgres_link import Connection, Database
 
 A = TypeVar("A")
 
@@ -50,13 +50,13 @@ RACE_PAUSE_S = 0.0002
 class Lane:
     """It connects when it is first asked, and again after every loss, and serves one event loop at a time."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, database: Database) -> None:
+        self._held = Held(database)
         self._waiting: list[Job] = []
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._connection: Connection | None = None
         self._ids: dict[IntegrationKey, int] = {}
+        self._ids_seen_by: Connection | None = None
         self._closed = False
         #: races lost, each of which ran a batch once more
         self.retries = 0
@@ -68,7 +68,8 @@ class Lane:
         if len(self._waiting) >= WAITING_MAX:
             raise StoreBusy(f"{WAITING_MAX} steps wait for the store already")
         if self._loop is None or self._loop.is_closed():  # not each time: it costs a system call
-            self._loop, self._task, self._connection = asyncio.get_running_loop(), None, None
+            self._loop, self._task = asyncio.get_running_loop(), None
+            self._held.leave()
         answered: asyncio.Future[A] = self._loop.create_future()
         self._waiting.append(Job(keys, _integration_key(keys), step, answered))
         if self._task is None:
@@ -80,8 +81,7 @@ class Lane:
         self._closed = True
         if self._task is not None:
             await self._task
-        if self._connection is not None:
-            await let_go(self._connection)
+        await self._held.close()
 
     async def _work(self) -> None:
         """Carry batches until nobody waits; one at a time, so that two never race for the same rows here."""
@@ -94,22 +94,20 @@ class Lane:
                 except StoreUnavailable as error:
                     _refuse(batch, error)
                 except Exception as error:  # noqa: BLE001 - whatever ends a trip ends the asks of this moment with it
-                    if self._connection is not None:
-                        self._connection.terminate()
-                        self._connection = None
-                    _refuse([*batch, *self._waiting], StoreUnavailable(reason_of(error)))
+                    _refuse([*batch, *self._waiting], self._held.lost(error))
                     self._waiting = []
         finally:
             self._task = None
 
     async def _carry(self, jobs: list[Job]) -> None:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(self._url)
+        connection = await self._held.ready()
+        if connection is not self._ids_seen_by:  # another primary may not have what the one of before had
+            self._ids, self._ids_seen_by = {}, connection
         for lost in range(TRIES_MAX):
             outcomes: list[tuple[Job, Any, Exception | None]] = []
             later: list[Job] = []
             try:
-                batch = await self._read(self._connection, jobs)
+                batch = await self._read(connection, jobs)
                 for job in jobs:
                     try:
                         outcomes.append((job, batch.run(job), None))
@@ -117,7 +115,7 @@ class Lane:
                         later.append(job)
                     except Exception as error:  # noqa: BLE001 - a step that raises fails alone, whatever it raises
                         outcomes.append((job, None, error))
-                if not batch.is_changed or await self._write(self._connection, batch, lost):
+                if not batch.is_changed or await self._write(connection, batch, lost):
                     self._waiting[:0] = later
                     return _settle(outcomes)
             except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, NotOfOneMoment):

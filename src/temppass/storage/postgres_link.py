@@ -1,37 +1,42 @@
 """
 How the database is reached: what a connection is told, how long it is tried, and what is said of it when it is lost.
+
+A statement is never cancelled. A commit that waits for a synchronous standby and is cancelled becomes visible although
+no standby has it; somebody would be answered by it, and a failover would lose what that answer rests on. Whatever takes
+too long loses its connection instead, and what became of it is unknown.
+
+Source: PostgreSQL, syncrep.c (SyncRepWaitForLSN); docs/design.md.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import asyncpg
 
 from temppass.store import SchemaOutdated, StoreUnavailable
 
 if TYPE_CHECKING:
-    Connection = asyncpg.Connection[asyncpg.Record]
+    _Connection = asyncpg.Connection[asyncpg.Record]
+else:
+    _Connection = asyncpg.Connection
 
 A = TypeVar("A")
 
-#: a statement that takes longer is ended by the server, in milliseconds
+#: a statement that takes longer is ended by the server, in milliseconds; its commit is not, however long it waits
 STATEMENT_MS = 1_000
 #: an ask is answered after this long at the latest, whatever the database does, in seconds
 ANSWER_WAIT_S = 1.5
 CONNECT_WAIT_S = 1.0
-#: between two attempts to reach a database that is away, in seconds: at first, and at most
-BACKOFF_S = (0.05, 1.0)
 
-#: plans are made once a connection, always by the primary key: a table that grows by millions within minutes outruns
-#: the statistics that would choose otherwise
 #: what programs of this version are called among the sessions of the database, and what those of before were
 NAME, NAMES_OF_BEFORE = "temppass 3", ("temppass", "temppass 2")
 
+#: plans are made once a connection, always by the primary key: a table that grows by millions within minutes outruns
+#: the statistics that would choose otherwise
 _SETTINGS = {
     "application_name": NAME,
     "statement_timeout": str(STATEMENT_MS),
@@ -43,26 +48,92 @@ _SETTINGS = {
 }
 
 
-async def connect(url: str) -> Connection:
-    """Connect, again and again with growing pauses until the caller's time is over."""
-    pause_s = BACKOFF_S[0]
-    while True:
-        try:
-            return await asyncpg.connect(url, timeout=CONNECT_WAIT_S, server_settings=_SETTINGS)
-        except (OSError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError, TimeoutError):
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - so that nodes do not come all at once
-            pause_s = min(2 * pause_s, BACKOFF_S[1])
+class Connection(_Connection):
+    """A connection that is dropped where the driver would ask the server to cancel what it is doing."""
+
+    #: the host as it is named in messages, and the timeline that it writes; None where that is unknown
+    host: str = ""
+    timeline: int | None = None
+    #: when something was last begun on it, by time.monotonic
+    used_at: float = 0.0
+
+    def _cancel_current_command(self, *waiting: asyncio.Future[None]) -> None:
+        # the one place from which the driver cancels: after its own time limits, after those of a caller, after a task
+        # that was cancelled, and before it closes a connection on which something is under way. What called has first
+        # to come to its end
+        asyncio.get_running_loop().call_soon(self._drop, waiting)
+
+    def _drop(self, waiting: tuple[asyncio.Future[None], ...]) -> None:
+        self.terminate()
+        for each in waiting:
+            if not each.done():
+                each.set_result(None)
+
+
+class Database(Protocol):
+    """Where connections to one database come from; all that use it share one such object."""
+
+    @property
+    def trouble(self) -> str:
+        """What stood in the way when it was last looked for; "" where nothing did."""
+        ...
+
+    async def connect(self, present: Connection | None) -> Connection:
+        """
+        Answer a connection that may be used, the present one where it is as good as any; else that one is dropped.
+        Tries again and again until the caller's time is over. Raises StoreUnavailable where that is of no use.
+        """
+        ...
+
+    def trusts(self, connection: Connection) -> bool:
+        """Tell whether a connection may be used at once, or `connect` has to be asked; to be told before each use."""
+        ...
+
+
+async def connect(url: str, **place: Any) -> Connection:
+    """Connect once. `place` says which of several hosts is meant. Raises what the driver raises."""
+    return await asyncpg.connect(
+        url, timeout=CONNECT_WAIT_S, server_settings=_SETTINGS, connection_class=Connection, **place
+    )
 
 
 def reason_of(error: Exception) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-async def let_go(connection: Connection) -> None:
-    """Close a connection, also one that is lost."""
-    if not connection.is_closed():
-        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
-            await connection.close(timeout=CONNECT_WAIT_S)
+class Held:
+    """The one connection of somebody who does one thing after another: made when needed, and again after a loss."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.connection: Connection | None = None
+
+    async def ready(self) -> Connection:
+        """Answer a connection for what is to be done next. Raises StoreUnavailable."""
+        if self.connection is None or not self._database.trusts(self.connection):
+            self.connection = await self._database.connect(self.connection)
+        return self.connection
+
+    def lost(self, error: Exception) -> StoreUnavailable:
+        """Drop the connection, on which something may be under way; answer what is to be said of that."""
+        is_there = self.connection is not None and not self.connection.is_closed()
+        if self.connection is not None:
+            self.connection.terminate()
+            self.connection = None
+        if not is_there and isinstance(error, TimeoutError) and self._database.trouble:
+            return StoreUnavailable(self._database.trouble)
+        return StoreUnavailable(reason_of(error))
+
+    def leave(self) -> None:
+        """Forget a connection whose event loop has ended."""
+        self.connection = None
+
+    async def close(self) -> None:
+        """Close the connection, also one that is lost, or on which something is under way."""
+        connection, self.connection = self.connection, None
+        if connection is not None and not connection.is_closed():
+            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                await connection.close(timeout=CONNECT_WAIT_S)
 
 
 class Line:
@@ -71,10 +142,9 @@ class Line:
     loss, and serves one event loop at a time.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, database: Database) -> None:
+        self._held = Held(database)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._connection: Connection | None = None
         self._turn = asyncio.Lock()
         self._closed = False
 
@@ -84,21 +154,16 @@ class Line:
             raise StoreUnavailable("the store is closed")
         loop = asyncio.get_running_loop()
         if self._loop is not loop and (self._loop is None or self._loop.is_closed()):
-            self._loop, self._connection, self._turn = loop, None, asyncio.Lock()
+            self._loop, self._turn = loop, asyncio.Lock()
+            self._held.leave()
         try:
             async with asyncio.timeout(wait_s), self._turn:
-                if self._connection is None or self._connection.is_closed():
-                    self._connection = await connect(self._url)
-                return await work(self._connection)
+                return await work(await self._held.ready())
         except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
             raise SchemaOutdated("the database has no schema of temppass yet") from None
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-            if self._connection is not None:
-                self._connection.terminate()
-                self._connection = None
-            raise StoreUnavailable(reason_of(error)) from None
+            raise self._held.lost(error) from None
 
     async def close(self) -> None:
         self._closed = True
-        if self._connection is not None:
-            await let_go(self._connection)
+        await self._held.close()

@@ -1,0 +1,264 @@
+"""
+Which of several hosts is the primary, found again whenever another one has become it.
+
+All hosts are asked at once, each within a time of its own, so one that hangs costs the others nothing. Only a primary
+is used, and of several the one of the highest timeline: a standby that is promoted begins the next, so a primary of a
+lower one than was ever seen here is one whose time is over, whatever it says of itself. This notices a primary that
+should be dead; to see to it that it is dead is for whoever promotes the other.
+
+Source: PostgreSQL, "Continuous Archiving: Timelines"; docs/operate.md#failover.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import asyncpg
+
+from temppass.storage.postgres_link import CONNECT_WAIT_S, Connection, connect
+from temppass.store import StoreUnavailable
+
+#: between two attempts to reach a database that is away, in seconds: at first, and at most
+BACKOFF_S = (0.05, 1.0)
+#: once a primary has answered, others have this long to say that they are one too, in seconds
+GRACE_S = 0.3
+#: of several hosts, one that was not asked anything for as long is asked who is the primary first, in seconds
+QUIET_S = 1.0
+#: all hosts are asked this often while the database is used, in seconds
+LOOK_S = 5.0
+
+_WHO = """
+SELECT pg_is_in_recovery(), CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END
+"""
+#: where the other is not to be had
+_WHO_ALONE = "SELECT pg_is_in_recovery(), NULL"
+_PORT = 5432
+
+
+class Host(NamedTuple):
+    """`name` is what it is called in messages, `place` what the driver is told beyond the URL."""
+
+    name: str
+    place: dict[str, Any]
+
+
+class Answer(NamedTuple):
+    """What a host is; `connection` only where it is a primary. A `temporary` no may be a yes the next time."""
+
+    host: str
+    what: str
+    connection: Connection | None = None
+    temporary: bool = True
+
+
+class Hosts:
+    """
+    The hosts that a libpq URL names, as a Database. It serves one event loop at a time. Raises ValueError for a URL
+    that cannot be read; no message holds any of it but hosts.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._hosts = hosts_of(url)
+        #: what each of them was when it last answered, in words
+        self._heard: dict[str, str] = {}
+        #: those that gave no answer in time
+        self._silent: set[str] = set()
+        #: the highest that was seen
+        self._timeline = 0
+        self._looked_at = self._look_due_at = -LOOK_S
+        self._tasks: set[asyncio.Task[Answer] | asyncio.Task[None]] = set()
+
+    @property
+    def trouble(self) -> str:
+        asked = ", ".join(f"{host.name} {self._heard.get(host.name, _SILENT)}" for host in self._hosts)
+        return f"no primary: {asked}" + (f"; timeline {self._timeline} was seen" if self._timeline else "")
+
+    async def connect(self, present: Connection | None = None) -> Connection:
+        pause_s = BACKOFF_S[0]
+        while True:
+            found = await self._look()
+            if found is not None and present is not None and _is_as_good(present, found):
+                found.terminate()
+                return present
+            if present is not None:
+                present.terminate()
+                present = None
+            if found is not None:
+                return found
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - so that nodes do not come all at once
+            pause_s = min(2 * pause_s, BACKOFF_S[1])
+
+    def trusts(self, connection: Connection) -> bool:
+        if connection.is_closed() or not self._is_of_today(connection):
+            return False
+        if len(self._hosts) == 1:
+            return True
+        now = time.monotonic()
+        # what was begun before has been answered, or the connection would be closed
+        if now - max(connection.used_at, self._looked_at) > QUIET_S or connection.host in self._silent:
+            return False
+        connection.used_at = now
+        if now > self._look_due_at:
+            self._look_due_at = now + LOOK_S
+            self._keep(asyncio.create_task(self._look_around()))
+        return True
+
+    async def _look_around(self) -> None:
+        """Learn of another primary while there is one that answers."""
+        if (found := await self._look()) is not None:
+            found.terminate()
+
+    async def _look(self) -> Connection | None:
+        """
+        Ask all hosts once; answer the primary. Who is silent for longer than the others is heard all the same, later.
+        Raises StoreUnavailable where no host will ever be one.
+        """
+        asked = [asyncio.create_task(self._ask(host), name=host.name) for host in self._hosts]
+        used: Connection | None = None
+        try:
+            pending, until = set(asked), None
+            while pending:
+                best = self._best(asked)
+                if best is not None and all(task.get_name() in self._silent for task in pending):
+                    break
+                if best is not None and until is None:
+                    until = time.monotonic() + GRACE_S
+                wait_s = until - time.monotonic() if until is not None else None
+                done, pending = await asyncio.wait(pending, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    break
+            best = self._best(asked)
+            self._silent |= {task.get_name() for task in pending}
+            self._looked_at = time.monotonic()
+            if best is None and not any(task.result().temporary for task in asked):
+                raise StoreUnavailable(self.trouble)
+            if best is not None:
+                best.used_at = self._looked_at
+            used = best
+            return used
+        finally:
+            for task in asked:
+                if used is None or not task.done() or task.result().connection is not used:
+                    self._keep(task)
+                    task.add_done_callback(_put_away)
+
+    async def _ask(self, host: Host) -> Answer:
+        """Ask one host what it is, and keep that."""
+        answer = await _ask(self._url, host)
+        self._heard[host.name] = answer.what
+        if answer.what == _SILENT:
+            self._silent.add(host.name)
+        else:
+            self._silent.discard(host.name)
+        if answer.connection is not None:
+            self._timeline = max(self._timeline, answer.connection.timeline or 0)
+        return answer
+
+    def _best(self, asked: Iterable[asyncio.Task[Answer]]) -> Connection | None:
+        primaries = [task.result().connection for task in asked if task.done() and not task.cancelled()]
+        current = [each for each in primaries if each is not None and self._is_of_today(each)]
+        return max(current, key=lambda each: each.timeline or 0, default=None)
+
+    def _is_of_today(self, connection: Connection) -> bool:
+        """Whether no primary that came after this one was seen. One that cannot say its timeline is believed."""
+        return connection.timeline is None or connection.timeline >= self._timeline
+
+    def _keep(self, task: asyncio.Task[Answer] | asyncio.Task[None]) -> None:
+        """Hold a task until it ends."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+_SILENT = "gives no answer"
+
+
+async def _ask(url: str, host: Host) -> Answer:
+    try:
+        async with asyncio.timeout(CONNECT_WAIT_S):
+            connection = await connect(url, **host.place)
+            try:
+                in_recovery, timeline = await _who(connection)
+            except BaseException:
+                connection.terminate()
+                raise
+    except TimeoutError:
+        return Answer(host.name, _SILENT)
+    except ConnectionRefusedError:
+        return Answer(host.name, "refuses connections")
+    except (OSError, asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError) as error:
+        return Answer(host.name, f"cannot be reached ({error})")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        return Answer(host.name, f"refuses us ({error})", temporary=False)
+    if in_recovery:
+        connection.terminate()
+        return Answer(host.name, "is a standby")
+    connection.host, connection.timeline = host.name, int(timeline, 16) if timeline is not None else None
+    return Answer(host.name, f"is a primary of timeline {connection.timeline or 'unknown'}", connection)
+
+
+async def _who(connection: Connection) -> asyncpg.Record:
+    try:
+        row = await connection.fetchrow(_WHO)
+    except (asyncpg.FeatureNotSupportedError, asyncpg.UndefinedFunctionError, asyncpg.InsufficientPrivilegeError):
+        row = await connection.fetchrow(_WHO_ALONE)  # some managed ones keep their log to themselves
+    assert row is not None
+    return row
+
+
+def _is_as_good(present: Connection, found: Connection) -> bool:
+    return not present.is_closed() and (present.host, present.timeline) == (found.host, found.timeline)
+
+
+def _put_away(task: asyncio.Task[Answer]) -> None:
+    if not task.cancelled() and (connection := task.result().connection) is not None:
+        connection.terminate()
+
+
+def hosts_of(url: str) -> list[Host]:
+    """
+    Answer the hosts of a URL, as the driver reads it. Where it names one at most, that is left to the driver. Raises
+    ValueError.
+    """
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    ports = query["port"].split(",") if query.get("port") else []
+    named = parts.netloc.partition("@")[2] if "@" in parts.netloc else parts.netloc
+    if named:
+        places, ports = [_place(each, unquoted=True) for each in named.split(",")], []
+    else:
+        places = [_place(each) for each in query.get("host", "").split(",")]
+    if len(places) == 1:
+        host, port = places[0]
+        return [Host(_name(host or os.environ.get("PGHOST", "localhost"), port or "".join(ports)), {})]
+    if len(ports) not in {0, 1, len(places)}:
+        raise ValueError(f"it names {len(places)} hosts and {len(ports)} ports")
+    hosts = []
+    for n, (host, port) in enumerate(places):
+        if not host:
+            raise ValueError(f"its host {n + 1} has no name")
+        text = (ports[n] if len(ports) > 1 else ports[0]) if ports else port or os.environ.get("PGPORT", str(_PORT))
+        if not text.isdecimal():
+            raise ValueError(f"the port of its host {n + 1} is not a number")
+        hosts.append(Host(_name(host, text), {"host": host, "port": int(text), "target_session_attrs": "any"}))
+    return hosts
+
+
+def _place(text: str, *, unquoted: bool = False) -> tuple[str, str]:
+    """Tell host and port apart; "" where there is none."""
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        port = port.removeprefix(":")
+    else:
+        host, _, port = text.partition(":") if not text.startswith("/") else (text, "", "")
+    return (unquote(host), unquote(port)) if unquoted else (host, port)
+
+
+def _name(host: str, port: str) -> str:
+    return host if host.startswith("/") else f"{host}:{port or _PORT}"
