@@ -27,6 +27,9 @@ wal_retrieve_retry_interval = 100ms
 """
 _SYNCHRONOUS = "synchronous_standby_names = 'standby'"
 
+#: how many commits wait for the standby
+WAIT = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+
 
 class Node:
     """One server after another, on one data directory and one port of the loopback."""
@@ -70,6 +73,21 @@ class Node:
 
     def stop(self) -> None:
         self._run("pg_ctl", "-w", "-s", "-m", "immediate", "-D", str(self.data), "stop")
+
+    @contextlib.contextmanager
+    def away_from(self, primary: "Node") -> Iterator[None]:
+        """Stop it for a while; at the end no commit of its primary waits for it any more."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+            while primary.ask(WAIT):
+                continue
+
+    def waits_cancelled(self) -> int:
+        """Answer how many commits were made visible before the standby had them."""
+        return (self.data / "log").read_text().count("canceling wait")
 
     def promote(self) -> None:
         """Answer once it is a primary."""

@@ -79,11 +79,11 @@ class PostgresStore:
     """
 
     def __init__(self, url: str) -> None:
-        hosts = Hosts(url)
-        self._lane = Lane(hosts)
-        self._others = Line(hosts)
+        self._hosts = Hosts(url)
+        self._lane = Lane(self._hosts)
+        self._others = Line(self._hosts)
         #: of its own, because counting takes its time
-        self._counting = Line(hosts)
+        self._counting = Line(self._hosts)
 
     @property
     def retries(self) -> int:
@@ -365,6 +365,7 @@ class PostgresStore:
         await self._lane.close()
         await self._others.close()
         await self._counting.close()
+        await self._hosts.close()
 
     async def _fetch(self, statement: str, *arguments: Any) -> list[Record]:
         return await self._others.once(lambda connection: connection.fetch(statement, *arguments))

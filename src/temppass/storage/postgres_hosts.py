@@ -6,6 +6,10 @@ is used, and of several the one of the highest timeline: a standby that is promo
 lower one than was ever seen here is one whose time is over, whatever it says of itself. This notices a primary that
 should be dead; to see to it that it is dead is for whoever promotes the other.
 
+A primary that waits for synchronous standbys is used only once a commit has gone through: then they have all that can
+be seen there, what it found in its own log after a crash included, and no answer rests on what a failover would lose.
+One commit is enough until it is started anew, or has not answered in time.
+
 Source: PostgreSQL, "Continuous Archiving: Timelines"; docs/operate.md#failover.
 """
 
@@ -16,6 +20,7 @@ import os
 import random
 import time
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -34,10 +39,19 @@ QUIET_S = 1.0
 LOOK_S = 5.0
 
 _WHO = """
-SELECT pg_is_in_recovery(), CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END
+SELECT pg_is_in_recovery(), CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
+    pg_postmaster_start_time(), current_setting('synchronous_standby_names') <> ''
 """
 #: where the other is not to be had
-_WHO_ALONE = "SELECT pg_is_in_recovery(), NULL"
+_WHO_ALONE = "SELECT pg_is_in_recovery(), NULL, pg_postmaster_start_time(), true"
+#: some managed ones keep their log to themselves
+_NOT_TO_BE_HAD = (
+    asyncpg.FeatureNotSupportedError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.InsufficientPrivilegeError,
+)
+#: a transaction that changes nothing, and whose commit waits for the standbys all the same
+_COMMIT = "SELECT pg_logical_emit_message(true, 'temppass', '')"
 _PORT = 5432
 
 
@@ -57,6 +71,10 @@ class Answer(NamedTuple):
     temporary: bool = True
 
 
+#: one run of one server: its host, its timeline, when it was started
+Instance = tuple[str, int | None, datetime | None]
+
+
 class Hosts:
     """
     The hosts that a libpq URL names, as a Database. It serves one event loop at a time. Raises ValueError for a URL
@@ -73,7 +91,10 @@ class Hosts:
         #: the highest that was seen
         self._timeline = 0
         self._looked_at = self._look_due_at = -LOOK_S
-        self._tasks: set[asyncio.Task[Answer] | asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        #: which run of which server a commit went through on, and those on which one waits
+        self._confirmed: Instance | None = None
+        self._confirming: dict[Instance, asyncio.Task[None]] = {}
 
     @property
     def trouble(self) -> str:
@@ -84,6 +105,10 @@ class Hosts:
         pause_s = BACKOFF_S[0]
         while True:
             found = await self._look()
+            if found is not None and not self._is_confirmed(found):
+                if await self._confirm(found):
+                    continue
+                found = None
             if found is not None and present is not None and _is_as_good(present, found):
                 found.terminate()
                 return present
@@ -109,6 +134,47 @@ class Hosts:
             self._look_due_at = now + LOOK_S
             self._keep(asyncio.create_task(self._look_around()))
         return True
+
+    def doubt(self, connection: Connection) -> None:
+        if self._confirmed == connection.instance:
+            self._confirmed = None
+
+    async def close(self) -> None:
+        for task in [*self._tasks]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _is_confirmed(self, connection: Connection) -> bool:
+        return not connection.waits or connection.instance == self._confirmed
+
+    async def _confirm(self, found: Connection) -> bool:
+        """
+        Wait until a commit went through where `found` leads to; answer whether it did. It is left waiting when the
+        caller's time is over, and nobody begins another: each occupies a process of the server until a standby is
+        there.
+        """
+        committing = self._confirming.get(found.instance)
+        if committing is None:
+            committing = self._confirming[found.instance] = asyncio.create_task(self._commit(found))
+            self._keep(committing)
+        else:
+            found.terminate()
+        self._heard[found.host] += " that waits for its standby"
+        await asyncio.wait([committing])
+        return found.instance == self._confirmed
+
+    async def _commit(self, connection: Connection) -> None:
+        try:
+            await connection.execute(_COMMIT)
+            if not connection.is_unsafe:
+                self._confirmed = connection.instance
+        except _NOT_TO_BE_HAD:
+            self._confirmed = connection.instance
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            pass  # it is asked anew what it is
+        finally:
+            del self._confirming[connection.instance]
+            connection.terminate()
 
     async def _look_around(self) -> None:
         """Learn of another primary while there is one that answers."""
@@ -170,7 +236,7 @@ class Hosts:
         """Whether no primary that came after this one was seen. One that cannot say its timeline is believed."""
         return connection.timeline is None or connection.timeline >= self._timeline
 
-    def _keep(self, task: asyncio.Task[Answer] | asyncio.Task[None]) -> None:
+    def _keep(self, task: asyncio.Task[Any]) -> None:
         """Hold a task until it ends."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -184,7 +250,7 @@ async def _ask(url: str, host: Host) -> Answer:
         async with asyncio.timeout(CONNECT_WAIT_S):
             connection = await connect(url, **host.place)
             try:
-                in_recovery, timeline = await _who(connection)
+                in_recovery, timeline, started_at, waits = await _who(connection)
             except BaseException:
                 connection.terminate()
                 raise
@@ -200,20 +266,21 @@ async def _ask(url: str, host: Host) -> Answer:
         connection.terminate()
         return Answer(host.name, "is a standby")
     connection.host, connection.timeline = host.name, int(timeline, 16) if timeline is not None else None
+    connection.started_at, connection.waits = started_at, waits
     return Answer(host.name, f"is a primary of timeline {connection.timeline or 'unknown'}", connection)
 
 
 async def _who(connection: Connection) -> asyncpg.Record:
     try:
         row = await connection.fetchrow(_WHO)
-    except (asyncpg.FeatureNotSupportedError, asyncpg.UndefinedFunctionError, asyncpg.InsufficientPrivilegeError):
-        row = await connection.fetchrow(_WHO_ALONE)  # some managed ones keep their log to themselves
+    except _NOT_TO_BE_HAD:
+        row = await connection.fetchrow(_WHO_ALONE)
     assert row is not None
     return row
 
 
 def _is_as_good(present: Connection, found: Connection) -> bool:
-    return not present.is_closed() and (present.host, present.timeline) == (found.host, found.timeline)
+    return not present.is_closed() and present.instance == found.instance
 
 
 def _put_away(task: asyncio.Task[Answer]) -> None:

@@ -116,6 +116,7 @@ class Lane:
                     except Exception as error:  # noqa: BLE001 - a step that raises fails alone, whatever it raises
                         outcomes.append((job, None, error))
                 if not batch.is_changed or await self._write(connection, batch, lost):
+                    connection.vouch()
                     self._waiting[:0] = later
                     return _settle(outcomes)
             except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, NotOfOneMoment):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import asyncpg
@@ -51,11 +52,29 @@ _SETTINGS = {
 class Connection(_Connection):
     """A connection that is dropped where the driver would ask the server to cancel what it is doing."""
 
-    #: the host as it is named in messages, and the timeline that it writes; None where that is unknown
+    #: the host as it is named in messages; the timeline that it writes, None where that is unknown
     host: str = ""
     timeline: int | None = None
+    started_at: datetime | None = None
+    #: whether commits wait for a standby there
+    waits: bool = False
+    #: whether the wait of one was cancelled, so that it can be seen and may be lost all the same
+    is_unsafe: bool = False
     #: when something was last begun on it, by time.monotonic
     used_at: float = 0.0
+
+    @property
+    def instance(self) -> tuple[str, int | None, datetime | None]:
+        """One run of one server."""
+        return self.host, self.timeline, self.started_at
+
+    def vouch(self) -> None:
+        """
+        See to it that the standbys have what was committed, where they are waited for: an operator may end such a wait.
+        Raises asyncpg.QueryCanceledError.
+        """
+        if self.is_unsafe:
+            raise asyncpg.QueryCanceledError("the wait for the synchronous standby was cancelled")
 
     def _cancel_current_command(self, *waiting: asyncio.Future[None]) -> None:
         # the one place from which the driver cancels: after its own time limits, after those of a caller, after a task
@@ -89,12 +108,25 @@ class Database(Protocol):
         """Tell whether a connection may be used at once, or `connect` has to be asked; to be told before each use."""
         ...
 
+    def doubt(self, connection: Connection) -> None:
+        """Be told that a connection gave no answer in time."""
+        ...
+
 
 async def connect(url: str, **place: Any) -> Connection:
     """Connect once. `place` says which of several hosts is meant. Raises what the driver raises."""
-    return await asyncpg.connect(
+    connection = await asyncpg.connect(
         url, timeout=CONNECT_WAIT_S, server_settings=_SETTINGS, connection_class=Connection, **place
     )
+    connection.add_log_listener(_heed)
+    return connection
+
+
+def _heed(connection: Any, message: Any) -> None:
+    if (
+        message.server_source_function == "SyncRepWaitForLSN"
+    ):  # it has no code of its own, and its words may be in French
+        connection.is_unsafe = True
 
 
 def reason_of(error: Exception) -> str:
@@ -116,22 +148,28 @@ class Held:
 
     def lost(self, error: Exception) -> StoreUnavailable:
         """Drop the connection, on which something may be under way; answer what is to be said of that."""
-        is_there = self.connection is not None and not self.connection.is_closed()
-        if self.connection is not None:
-            self.connection.terminate()
-            self.connection = None
-        if not is_there and isinstance(error, TimeoutError) and self._database.trouble:
-            return StoreUnavailable(self._database.trouble)
-        return StoreUnavailable(reason_of(error))
+        connection, self.connection = self.connection, None
+        if not isinstance(error, TimeoutError):
+            reason = reason_of(error)
+        elif connection is None or connection.is_closed():
+            reason = self._database.trouble
+        else:
+            self._database.doubt(connection)
+            reason = f"{connection.host} gave no answer in time, what was asked may be done"
+        if connection is not None:
+            connection.terminate()
+        return StoreUnavailable(reason)
 
     def leave(self) -> None:
         """Forget a connection whose event loop has ended."""
         self.connection = None
 
-    async def close(self) -> None:
-        """Close the connection, also one that is lost, or on which something is under way."""
+    async def close(self, *, is_busy: bool = False) -> None:
+        """Close the connection, also one that is lost; drop it where something is under way on it."""
         connection, self.connection = self.connection, None
-        if connection is not None and not connection.is_closed():
+        if connection is not None and is_busy:
+            connection.terminate()  # to close it, the driver would cancel that, and call it done
+        elif connection is not None and not connection.is_closed():
             with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
                 await connection.close(timeout=CONNECT_WAIT_S)
 
@@ -158,7 +196,10 @@ class Line:
             self._held.leave()
         try:
             async with asyncio.timeout(wait_s), self._turn:
-                return await work(await self._held.ready())
+                connection = await self._held.ready()
+                answer = await work(connection)
+                connection.vouch()
+                return answer
         except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
             raise SchemaOutdated("the database has no schema of temppass yet") from None
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
@@ -166,4 +207,4 @@ class Line:
 
     async def close(self) -> None:
         self._closed = True
-        await self._held.close()
+        await self._held.close(is_busy=self._turn.locked())
