@@ -12,7 +12,7 @@ JOBS ?= 2
 # set to anything, it would make every process of the tests compile all modules anew
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup serve check test lowest walk javascript history bench fix
+.PHONY: setup serve check test lowest walk javascript history failover bench fix
 .DEFAULT_GOAL := setup
 setup: .venv/ready
 
@@ -54,6 +54,10 @@ javascript: .venv/ready
 # ten thousand groups of clients at two servers on one PostgreSQL; some minutes
 history: .venv/ready
 	TEMPPASS_TEST_GROUPS=10000 $(BIN)/pytest -s -o faulthandler_timeout=1800 tests/e2e/test_history.py -k two_processes
+
+# ten failovers of PostgreSQL under load; two or three minutes
+failover: .venv/ready
+	$(BIN)/pytest -s -o faulthandler_timeout=1800 tests/e2e/failover.py
 
 bench: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r bench/requirements.txt

@@ -103,6 +103,15 @@ class Node:
         (self.data / "postmaster.pid").unlink()
 
     @contextlib.contextmanager
+    def dead(self) -> Iterator[None]:
+        """Kill it, and start it again in the end."""
+        self.kill()
+        try:
+            yield
+        finally:
+            self.start()
+
+    @contextlib.contextmanager
     def hanging(self) -> Iterator[None]:
         """Keep all its processes from running, as if the network swallowed everything."""
         stopped = self._freeze()

@@ -169,6 +169,21 @@ class Tallied(Struct, frozen=True):
     last: bytes | None
 
 
+class Whereabouts(Struct, frozen=True):
+    """Where a store is that moves from one host to another, as this process knows."""
+
+    #: the primary, None while none was found; its timeline, None where it cannot say; for how long it has been that one
+    primary: str | None
+    timeline: int | None
+    seconds: int | None
+    #: how often another one has become the primary
+    moves: int
+    #: whether a synchronous standby is there: "attached", "missing", "not waited for", "unknown"
+    standby: str
+    #: what each host was when it was last asked, in words
+    hosts: Mapping[str, str]
+
+
 #: what a change of an environment answers: for the caller, the new environment, its record; None changes nothing
 Amendment = tuple[A, EnvironmentRecord | None, Recorded | None]
 
@@ -190,6 +205,11 @@ class Store(Protocol):
     @property
     def retries(self) -> int:
         """Batches that ran again because another process changed the same rows first."""
+        ...
+
+    @property
+    def whereabouts(self) -> Whereabouts | None:
+        """Where the store is now; None for one that does not move."""
         ...
 
     async def transact(self, keys: Keys, step: Callable[[Found], tuple[A, Changes]]) -> A:

@@ -24,7 +24,7 @@ from temppass.storage.hold import Hold, holder_of
 from temppass.storage.memory import MemoryStore
 from temppass.storage.secret_file import SecretFile, SecretUnusable
 from temppass.storage.sqlite import SqliteReader, SqliteStore
-from temppass.store import Holder, SchemaOutdated, Store, StoreMissing
+from temppass.store import Holder, SchemaOutdated, Store, StoreMissing, Whereabouts
 from temppass.web.app import Edge
 
 _SQLITE = "sqlite:///"
@@ -78,6 +78,12 @@ def _warn(near: Near) -> None:
     structlog.get_logger("temppass.registrations").warning("bound is near", **place, bound=near.bound, used=near.used)
 
 
+def _say_moved(where: Whereabouts) -> None:
+    """Say that another host has become the primary of the store."""
+    hosts = {"primary": where.primary, "timeline": where.timeline, "hosts": where.hosts}
+    structlog.get_logger("temppass.store").warning("store moved", **hosts, moves=where.moves)
+
+
 def open_store(url: str, *, read_only: bool = False) -> Store:
     """Raises SettingsError for a URL that names no adapter; StoreUnavailable, SchemaOutdated."""
     if url == "memory:":
@@ -88,7 +94,7 @@ def open_store(url: str, *, read_only: bool = False) -> Store:
         except ModuleNotFoundError:
             raise SettingsError(f"PostgreSQL needs a driver; {install('postgres')}") from None
         try:
-            return PostgresStore(url)
+            return PostgresStore(url, _say_moved)
         except ValueError as error:  # the URL holds a password, so it is not repeated
             raise SettingsError(f"the URL of the store cannot be read: {error}") from None
     return SqliteReader(_path(url)) if read_only else SqliteStore(_path(url))

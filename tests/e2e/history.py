@@ -138,43 +138,61 @@ class Told(NamedTuple):
     now: int
 
 
-def is_explained(history: Sequence[Told], offer: Offer = PROMO) -> bool:
-    """Tell whether the engine, asked in some order that keeps real time, would have said all this."""
-    unsettled: list[tuple[frozenset[int], State]] = [(frozenset(range(len(history))), State())]
+def is_explained(history: Sequence[Told], offer: Offer = PROMO, unheard: Sequence[Told] = ()) -> bool:
+    """
+    Tell whether the engine, asked in some order that keeps real time, would have said all this.
+
+    What is `unheard` was sent and never answered: it was done at some time since, or never. Its `end` is for ever, its
+    answer means nothing; the server's time of it is its own, or that of a trial that somebody saw.
+    """
+    acts, heard = [*history, *unheard], frozenset(range(len(history)))
+    moments = {moment for each in history if (moment := _began(each.answer, offer)) is not None} if unheard else set()
+    unsettled: list[tuple[frozenset[int], State]] = [(frozenset(range(len(acts))), State())]
     seen = set(unsettled)
     while unsettled:
         left, state = unsettled.pop()
-        if not left:
+        if not left & heard:
             return True
         # what was sent after another was heard comes after it
-        first_end = min(history[number].end for number in left)
+        first_end = min(acts[number].end for number in left)
         for number in left:
-            after = _after(state, history[number], offer) if history[number].start <= first_end else None
-            if after is not None and (left - {number}, after) not in seen:
-                seen.add((left - {number}, after))
-                unsettled.append((left - {number}, after))
+            told = acts[number]
+            if told.start > first_end:
+                continue
+            for now in (told.now,) if number in heard else {told.now, *moments}:
+                answer, after = _after(state, told.act, now, offer)
+                if number in heard and _as_told(answer) != told.answer:
+                    continue
+                if (left - {number}, after) not in seen:
+                    seen.add((left - {number}, after))
+                    unsettled.append((left - {number}, after))
     return False
 
 
-def _after(state: State, told: Told, offer: Offer) -> State | None:
-    """Answer the state after an act, None where the engine would have said something else."""
+def _began(answer: Answer, offer: Offer) -> int | None:
+    """When a trial began that somebody saw; that of a trial which got minutes is no such moment, and does no harm."""
+    if isinstance(answer, Profile):
+        return answer.started_at
+    return answer - offer.ttl_ms if isinstance(answer, int) else None
+
+
+def _after(state: State, act: Act, now: int, offer: Offer) -> tuple[Answer, State]:
+    """Answer what the engine says, and the state after it."""
     ledgers, kept = dict(state.ledgers), dict(state.kept)
     found = Found(
         state.floors,
-        tuple(ledgers.get(subject) for subject in told.act.subjects),
-        kept=(kept.get(reset.undo_key(told.act.of.id)),) if isinstance(told.act, Undo) else (),
+        tuple(ledgers.get(subject) for subject in act.subjects),
+        kept=(kept.get(reset.undo_key(act.of.id)),) if isinstance(act, Undo) else (),
         raises=tuple(state.raises),
     )
-    answer, changes = told.act.step(found, offer, told.now)
-    if _as_told(answer) != told.answer:
-        return None
+    answer, changes = act.step(found, offer, now)
     for subject, ledger in changes.ledgers:
         ledgers.pop(subject, None)
         if ledger is not None:
             ledgers[subject] = ledger
     for each in changes.kept:
         kept[each.key] = each
-    return State(
+    return answer, State(
         changes.floors or state.floors,
         frozenset(ledgers.items()),
         state.raises.difference(changes.undone).union(changes.raises),

@@ -144,6 +144,21 @@ def test_the_checker_accepts_what_can_have_been(history: list[Told]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("history", "explained"),
+    [
+        ([told(watch("B"), 5 + TTL_MS, 9)], True),
+        ([told(watch("B"), 9 + TTL_MS, 9), told(Look((TV, ANN)), state(9, "B"), 10)], True),
+        ([told(Look((TV, ANN)), state(5, "A"), 9), told(Look((TV, ANN)), state(9), 10)], False),
+        ([told(watch("B"), 2 + TTL_MS, 2, 3), told(Look((TV, ANN)), state(9), 9)], False),
+    ],
+    ids=["it was done, at its own time", "it was never done", "it was done and lost", "another that was heard is lost"],
+)
+def test_the_checker_knows_acts_of_which_nobody_heard_the_end(history: list[Told], *, explained: bool) -> None:
+    """One that began a trial was sent at 5."""
+    assert is_explained(history, unheard=[Told(watch("A"), None, 5, 2**63, 5)]) is explained
+
+
+@pytest.mark.parametrize(
     "history",
     [
         pytest.param(

@@ -114,6 +114,19 @@ def test_postgresql_is_restarted_under_load(database: Database, servers: list[Se
     assert load.slowest_s < ANSWER_S_MAX
 
 
+def test_readiness_tells_where_the_store_is(servers: list[Server]) -> None:
+    told = httpx2.get(f"{servers[0].url}/readyz", trust_env=False, timeout=WAIT_S).json()["store"]
+    host = told["primary"]
+    assert told == {
+        "primary": host,
+        "timeline": 1,
+        "seconds": told["seconds"],
+        "moves": 0,
+        "standby": "not waited for",
+        "hosts": {host: "is a primary of timeline 1"},
+    }
+
+
 def test_postgresql_hangs_under_load(database: Database, servers: list[Server], wires: list[Wire]) -> None:
     with Load(wires) as load:
         with database.hanging():

@@ -8,11 +8,12 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 import pytest
+from msgspec.structs import replace
 from tests.replication import Name, Node, pair, url_of
 
 from temppass.core.model import Count
 from temppass.storage.postgres import PostgresStore
-from temppass.store import StoreUnavailable
+from temppass.store import StoreUnavailable, Whereabouts
 
 A = TypeVar("A")
 
@@ -58,6 +59,32 @@ def test_a_promoted_standby_is_found_behind_a_host_that_hangs(nodes: tuple[Node,
         return [*behind, await seen(store), await asyncio.to_thread(using, old, new, work=seen)]
 
     assert using(old, new, work=play) == [[1], [1], [2], [2]]
+
+
+def test_whoever_is_connected_says_where_the_store_is_and_when_it_moved(nodes: tuple[Node, Node]) -> None:
+    old, new = nodes
+    told: list[Whereabouts] = []
+
+    async def play() -> Iterator[Whereabouts]:
+        store = PostgresStore(url_of(old, new), told.append)
+        await store.ping()
+        before = store.whereabouts
+        await asyncio.to_thread(old.kill)
+        await asyncio.to_thread(new.promote)
+        with contextlib.suppress(StoreUnavailable):
+            await store.ping()
+        await store.ping()
+        after = store.whereabouts
+        await store.close()
+        return (replace(each, seconds=0) for each in (before, *told, after))
+
+    was = {old.place: "is a primary of timeline 1", new.place: "is a standby"}
+    now = {old.place: "refuses connections", new.place: "is a primary of timeline 2"}
+    assert [*asyncio.run(play())] == [
+        Whereabouts(old.place, 1, 0, 0, "attached", was),
+        Whereabouts(new.place, 2, 0, 1, "attached", now),
+        Whereabouts(new.place, 2, 0, 1, "not waited for", now),
+    ]
 
 
 def test_a_primary_whose_time_is_over_is_not_used_behind_one_name_either(nodes: tuple[Node, Node]) -> None:

@@ -15,7 +15,7 @@ from temppass.commands.local import administer, settings_of, store_option
 
 if TYPE_CHECKING:
     from temppass.service import Service
-    from temppass.store import Store
+    from temppass.store import Store, Whereabouts
 
 A = TypeVar("A")
 
@@ -52,20 +52,23 @@ def migrate(store: str | None, citus: bool) -> None:  # noqa: FBT001 - click pas
         await service.catalogues.seal_keys()
         return finished
 
-    if administer(store, None, lambda app, _name: _aloud(bring_over(app.store, app.service), place)):
+    if administer(store, None, lambda app, _name: _aloud(bring_over(app.store, app.service), app.store, place)):
         click.echo("the schema is up to date", err=True)
     else:
         click.echo("the schema is up to date, and still has names that older servers need", err=True)
         click.echo("hint: run this again when no server of the version before is left", err=True)
 
 
-async def _aloud(migration: Coroutine[Any, Any, A], place: str) -> A:
+async def _aloud(migration: Coroutine[Any, Any, A], store: "Store", place: str) -> A:
     """Wait for a migration, and say so where it takes long."""
     task = asyncio.ensure_future(migration)
     try:
         _, waiting = await asyncio.wait([task], timeout=SILENT_WAIT_S)
         if waiting:
             why = "it does not answer, or is busy with this or another migration"
+            where = store.whereabouts
+            if where is not None and where.primary is None and len(where.hosts) > 1:
+                why = _hosts(where)
             click.echo(f"waiting for {place}: {why} (Ctrl-C gives up and changes nothing)", err=True)
         return await task
     finally:
@@ -93,5 +96,17 @@ def check(store: str | None) -> None:
     \b
     temppass store check --store sqlite:///preview.db
     """
-    names = administer(store, None, lambda app, _name: app.service.catalogues.check(), read_only=True)
+
+    async def look(store: "Store", service: "Service") -> "tuple[list[str], Whereabouts | None]":
+        names = await service.catalogues.check()
+        await store.ping()
+        return names, store.whereabouts
+
+    names, where = administer(store, None, lambda app, _name: look(app.store, app.service), read_only=True)
     click.echo(f"good; environments: {', '.join(names) or 'none yet'}", err=True)
+    if where is not None:
+        click.echo(f"{_hosts(where)}; a synchronous standby: {where.standby}", err=True)
+
+
+def _hosts(where: "Whereabouts") -> str:
+    return ", ".join(f"{host} {what}" for host, what in where.hosts.items())

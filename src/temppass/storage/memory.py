@@ -65,6 +65,7 @@ _NONE: IntegrationKey = ("", "", "")
 
 class MemoryStore:
     retries = 0
+    whereabouts = None
 
     def __init__(self) -> None:
         self._environments: dict[str, EnvironmentRecord] = {}

@@ -58,6 +58,7 @@ from temppass.store import (
     Stale,
     Standing,
     Tallied,
+    Whereabouts,
     Whole,
 )
 
@@ -76,10 +77,11 @@ class PostgresStore:
     """
     A store in the database that `url` names (a libpq URL), on one host or several. It connects when it is first asked,
     and again after every loss, and serves one event loop at a time. Raises ValueError for a URL that cannot be read.
+    `moved` is told when another host has become the primary.
     """
 
-    def __init__(self, url: str) -> None:
-        self._hosts = Hosts(url)
+    def __init__(self, url: str, moved: Callable[[Whereabouts], None] = lambda _: None) -> None:
+        self._hosts = Hosts(url, moved)
         self._lane = Lane(self._hosts)
         self._others = Line(self._hosts)
         #: of its own, because counting takes its time
@@ -88,6 +90,10 @@ class PostgresStore:
     @property
     def retries(self) -> int:
         return self._lane.retries
+
+    @property
+    def whereabouts(self) -> Whereabouts:
+        return self._hosts.whereabouts
 
     async def transact(self, keys: Keys, step: Callable[[Found], tuple[A, Changes]]) -> A:
         return await self._lane.transact(keys, step)
@@ -147,7 +153,11 @@ class PostgresStore:
                 continue
 
     async def announce(self, server: Server) -> None:
-        await self._fetch(sql.WRITE_SERVER, *astuple(server))
+        async def announce(connection: Connection) -> None:
+            await self._hosts.look_at_standbys(connection)
+            await connection.execute(sql.WRITE_SERVER, *astuple(server))
+
+        await self._others.once(announce)
 
     async def withdraw(self, id_: str) -> None:
         await self._fetch(sql.REMOVE_SERVER, id_)
@@ -340,7 +350,11 @@ class PostgresStore:
         return row["removed"], row["last"] if row["looked_at"] == limit else None
 
     async def ping(self) -> None:
-        await self._others.once(_schema_number)
+        async def ping(connection: Connection) -> None:
+            await _schema_number(connection)
+            await self._hosts.look_at_standbys(connection)
+
+        await self._others.once(ping)
 
     async def check(self) -> None:
         present, current = await self._others.once(_schema_number), migrations("postgres")[-1][0]

@@ -19,7 +19,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -27,7 +27,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import asyncpg
 
 from temppass.storage.postgres_link import CONNECT_WAIT_S, Connection, connect
-from temppass.store import StoreUnavailable
+from temppass.store import StoreUnavailable, Whereabouts
 
 #: between two attempts to reach a database that is away, in seconds: at first, and at most
 BACKOFF_S = (0.05, 1.0)
@@ -44,6 +44,13 @@ SELECT pg_is_in_recovery(), CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfi
 """
 #: where the other is not to be had
 _WHO_ALONE = "SELECT pg_is_in_recovery(), NULL, pg_postmaster_start_time(), true"
+# who may not see them is told that they are there, and no more
+_STANDBYS = """
+SELECT current_setting('synchronous_standby_names') <> '', count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')),
+    count(*) FILTER (WHERE sync_state IS NULL)
+FROM pg_stat_replication
+"""
+ATTACHED, MISSING, NOT_WAITED_FOR, UNKNOWN = "attached", "missing", "not waited for", "unknown"
 #: some managed ones keep their log to themselves
 _NOT_TO_BE_HAD = (
     asyncpg.FeatureNotSupportedError,
@@ -81,8 +88,9 @@ class Hosts:
     that cannot be read; no message holds any of it but hosts.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, moved: Callable[[Whereabouts], None]) -> None:
         self._url = url
+        self._moved = moved
         self._hosts = hosts_of(url)
         #: what each of them was when it last answered, in words
         self._heard: dict[str, str] = {}
@@ -95,11 +103,32 @@ class Hosts:
         #: which run of which server a commit went through on, and those on which one waits
         self._confirmed: Instance | None = None
         self._confirming: dict[Instance, asyncio.Task[None]] = {}
+        #: where connections lead to, since when (time.monotonic), and how often that became another
+        self._primary: tuple[str, int | None] | None = None
+        self._since, self._moves = 0.0, 0
+        self._standby = UNKNOWN
 
     @property
     def trouble(self) -> str:
         asked = ", ".join(f"{host.name} {self._heard.get(host.name, _SILENT)}" for host in self._hosts)
         return f"no primary: {asked}" + (f"; timeline {self._timeline} was seen" if self._timeline else "")
+
+    @property
+    def whereabouts(self) -> Whereabouts:
+        host, timeline = self._primary or (None, None)
+        seconds = int(time.monotonic() - self._since) if host is not None else None
+        standby = MISSING if self._confirming else self._standby
+        return Whereabouts(host, timeline, seconds, self._moves, standby, dict(self._heard))
+
+    async def look_at_standbys(self, connection: Connection) -> None:
+        """Keep whether a synchronous standby is attached, for whoever asks where the store is."""
+        row = await connection.fetchrow(_STANDBYS)
+        assert row is not None
+        names, attached, hidden = row
+        if not names:
+            self._standby = NOT_WAITED_FOR
+        else:
+            self._standby = ATTACHED if attached else UNKNOWN if hidden else MISSING
 
     async def connect(self, present: Connection | None = None) -> Connection:
         pause_s = BACKOFF_S[0]
@@ -116,6 +145,7 @@ class Hosts:
                 present.terminate()
                 present = None
             if found is not None:
+                self._settle((found.host, found.timeline))
                 return found
             await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 - so that nodes do not come all at once
             pause_s = min(2 * pause_s, BACKOFF_S[1])
@@ -143,6 +173,14 @@ class Hosts:
         for task in [*self._tasks]:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _settle(self, primary: tuple[str, int | None]) -> None:
+        if primary == self._primary:
+            return
+        is_first, self._primary, self._since = self._primary is None, primary, time.monotonic()
+        if not is_first:
+            self._moves += 1
+            self._moved(self.whereabouts)
 
     def _is_confirmed(self, connection: Connection) -> bool:
         return not connection.waits or connection.instance == self._confirmed
@@ -267,7 +305,7 @@ async def _ask(url: str, host: Host) -> Answer:
         return Answer(host.name, "is a standby")
     connection.host, connection.timeline = host.name, int(timeline, 16) if timeline is not None else None
     connection.started_at, connection.waits = started_at, waits
-    return Answer(host.name, f"is a primary of timeline {connection.timeline or 'unknown'}", connection)
+    return Answer(host.name, f"is a primary of timeline {connection.timeline or UNKNOWN}", connection)
 
 
 async def _who(connection: Connection) -> asyncpg.Record:

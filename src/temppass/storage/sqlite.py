@@ -76,6 +76,7 @@ class _Asks(ABC):
     """What may be asked of the port, as work on a transaction; `_submit` says when it is done, and by whom."""
 
     retries = 0  # one writer: nobody to race with
+    whereabouts = None
 
     @abstractmethod
     def _submit(self, work: Callable[[Transaction], A], *, is_chore: bool = False) -> "asyncio.Future[A]":

@@ -77,3 +77,20 @@ class Metrics(Collector):
             "Batches run again after a race with another process.",
             self._service.context.store.retries,
         )
+        yield from self._whereabouts()
+
+    def _whereabouts(self) -> Iterator[Metric]:
+        """Tell of a store that moves from one host to another; of others there is nothing to tell."""
+        primary = GaugeMetricFamily(
+            "temppass_store_primary", "1 for the host whose database is used.", labels=["host", "timeline"]
+        )
+        standby = GaugeMetricFamily(
+            "temppass_store_standby", "1 for what is known of a synchronous standby.", labels=["state"]
+        )
+        moves = CounterMetricFamily("temppass_store_moves", "How often another host has become the primary.")
+        if (where := self._service.context.store.whereabouts) is not None:
+            if where.primary is not None:
+                primary.add_metric([where.primary, str(where.timeline or "unknown")], 1)
+            standby.add_metric([where.standby], 1)
+            moves.add_metric([], where.moves)
+        yield from (primary, standby, moves)

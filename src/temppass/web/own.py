@@ -46,10 +46,19 @@ def _operation(
 
 
 _HEALTHZ = _operation("healthz", "Say that the process is alive.", object_of(["status"], status={"const": "ok"}))
+_WHEREABOUTS = object_of(
+    ["primary", "timeline", "seconds", "moves", "standby", "hosts"],
+    primary={"type": ["string", "null"]},
+    timeline={"type": ["integer", "null"]},
+    seconds={"type": ["integer", "null"]},
+    moves={"type": "integer"},
+    standby={"enum": ["attached", "missing", "not waited for", "unknown"]},
+    hosts={"type": "object", "additionalProperties": STRING},
+)
 _READYZ = _operation(
     "readyz",
-    "Say that the store answers; 503 where it does not.",
-    object_of(["status"], status={"const": "ready"}),
+    "Say that the store answers, and where it is if it moves from host to host; 503 where it does not.",
+    object_of(["status"], status={"const": "ready"}, store=_WHEREABOUTS),
     faults=(500, 503),
 )
 _METRICS = _operation("metrics", "Show the metrics in Prometheus' text format.", TEXT_TYPE)
@@ -98,8 +107,10 @@ class Own:
         return Response(b'{"status":"ok"}', media_type=JSON)
 
     async def readyz(self, _request: Request) -> Response:
-        await self._service.context.store.ping()
-        return Response(b'{"status":"ready"}', media_type=JSON)
+        store = self._service.context.store
+        await store.ping()
+        where = {"store": store.whereabouts} if store.whereabouts is not None else {}
+        return Response(wire.encode({"status": "ready", **where}), media_type=JSON)
 
     async def jwks(self, request: Request) -> Response:
         keyring = (await self._service.world(request.scope["environment"])).keyring
