@@ -327,7 +327,8 @@ def _no_room(case: _Case) -> str:
         )
     else:
         said = f"The {titles_max} of the trial {'is' if joined.resources_max == 1 else 'are'} used up"
-    again = sum(_next(case.found, case.ask, title, case.now) is None for title in joined.used)
+    verdicts, _ = trial.preauthorize(case.found, case.ask, joined.used, case.now)  # each alone, in one go
+    again = sum(isinstance(verdict, Permit) for verdict in verdicts)
     rest = ""
     if again == len(joined.used):
         rest = ", in which the titles that were watched can be watched again, and no other"
