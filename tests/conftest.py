@@ -4,6 +4,7 @@ TEMPPASS_TEST_POSTGRES names.
 """
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import os
@@ -23,11 +24,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc.jwk import RSAKey
 
 from temppass.storage.postgres import PostgresStore
+from temppass.storage.postgres_citus import spread
 
+#: of the slots that databases of tests have, where there are several
+SLOT_KEYS = [11, 5, 7]
 _EMPTY = """
 TRUNCATE temppass.environment, temppass.integration, temppass.ledgers, temppass.client, temppass.kept, temppass.audit,
     temppass.raised, temppass.chain, temppass.target, temppass.counter, temppass.statement,
-    temppass.ended, temppass.server
+    temppass.ended, temppass.server, temppass.edition, temppass.standing
 """
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -54,7 +58,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a server or a database, by its folder and its fixtures; other tests are marked where they are."""
     for item in items:
         params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-        database = "postgres_server" in getattr(item, "fixturenames", ()) or params.get("place") == "postgres"
+        wanted = {*getattr(item, "fixturenames", ()), params.get("place")}
+        database = not wanted.isdisjoint({"postgres_server", "postgres", "slots_database", "slots"})
         if database or item.path.is_relative_to(Path(__file__).parent / "e2e"):
             item.add_marker("process")
         if params.get("place") == "sqlite" and item.path.stem not in _OF_ADAPTERS:
@@ -117,18 +122,23 @@ def postgres_server() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def postgres_database(postgres_server: str) -> Iterator[str]:
     """Answer the URL of a database of this session's own, with the present schema."""
+    with new_database(postgres_server) as url:
+        asyncio.run(migrate(url))
+        yield url
+
+
+@contextlib.contextmanager
+def new_database(server: str) -> Iterator[str]:
     name = f"temppass_test_{secrets.token_hex(4)}"
-    asyncio.run(execute(postgres_server, f"CREATE DATABASE {name}"))
-    url = with_database(postgres_server, name)
+    asyncio.run(execute(server, f"CREATE DATABASE {name}"))
+    yield with_database(server, name)
+    asyncio.run(execute(server, f"DROP DATABASE {name} WITH (FORCE)"))
 
-    async def migrate() -> None:
-        store = PostgresStore(url)
-        await store.migrate()
-        await store.close()
 
-    asyncio.run(migrate())
-    yield url
-    asyncio.run(execute(postgres_server, f"DROP DATABASE {name} WITH (FORCE)"))
+async def migrate(url: str) -> None:
+    store = PostgresStore(url)
+    await store.migrate()
+    await store.close()
 
 
 @pytest.fixture
@@ -136,6 +146,71 @@ def postgres(postgres_database: str) -> str:
     """Answer the URL of a migrated database that holds nothing."""
     asyncio.run(execute(postgres_database, _EMPTY))
     return postgres_database
+
+
+@pytest.fixture(scope="session")
+def slots_database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Answer the URL of a database of this session's own with several slots, or that of the cluster of the tests."""
+    with database_of_slots(request) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def one_place_database(postgres_server: str) -> Iterator[str]:
+    with _several_in_one_place(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+def one_place(one_place_database: str) -> str:
+    """Answer the URL of a database with slots of the keys SLOT_KEYS, all in one place, that holds nothing."""
+    asyncio.run(execute(one_place_database, _EMPTY))
+    return one_place_database
+
+
+@pytest.fixture
+def slots(slots_database: str) -> str:
+    """Answer the URL of a database of several slots that holds nothing."""
+    asyncio.run(execute(slots_database, _EMPTY))
+    return slots_database
+
+
+@contextlib.contextmanager
+def database_of_slots(request: pytest.FixtureRequest) -> Iterator[str]:
+    """
+    Answer the URL of an empty database of several slots, all in one place; or of the one that TEMPPASS_TEST_CITUS
+    names, the coordinator of a cluster, for which tests go one after another.
+    """
+    if cluster := os.environ.get("TEMPPASS_TEST_CITUS"):
+        asyncio.run(_distribute(cluster))
+        asyncio.run(execute(cluster, _EMPTY))
+        yield cluster
+        return
+    with _several_in_one_place(request.getfixturevalue("postgres_server")) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def _several_in_one_place(server: str) -> Iterator[str]:
+    with new_database(server) as url:
+        asyncio.run(migrate(url))
+        asyncio.run(put_into_slots(url))
+        yield url
+
+
+async def _distribute(url: str) -> None:
+    store = PostgresStore(url)
+    await store.distribute(None)
+    await store.close()
+
+
+async def put_into_slots(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        async with connection.transaction():
+            await spread(connection, SLOT_KEYS)
+    finally:
+        await connection.close()
 
 
 async def execute(url: str, statement: str) -> None:

@@ -72,6 +72,10 @@ class StoreHeld(Exception):
     """The store has its one server already; the message names it."""
 
 
+class NotDistributed(Exception):
+    """The ledgers cannot be spread over nodes as it is; the message says why, and what to do."""
+
+
 class Holder(NamedTuple):
     """Who serves an embedded store: its process, None where that is not known."""
 
@@ -182,6 +186,8 @@ class Whereabouts(Struct, frozen=True):
     standby: str
     #: what each host was when it was last asked, in words
     hosts: Mapping[str, str]
+    #: parts of it that gave no answer when they were last asked, in words; what needs none of them is served
+    away: tuple[str, ...] = ()
 
 
 #: what a change of an environment answers: for the caller, the new environment, its record; None changes nothing
@@ -410,12 +416,19 @@ class Store(Protocol):
         """
         ...
 
-    async def migrate(self, *, distributed: bool = False) -> bool:
+    async def migrate(self) -> bool:
         """
         Bring the schema up to date; harmless when it is, and while servers run. Answers False where servers of an
         older version are connected and still need names of theirs: then it is to be called again when they have gone.
+        Raises StoreUnavailable.
+        """
+        ...
 
-        `distributed` spreads the ledgers over the nodes of a cluster, where the database can. Raises StoreUnavailable.
+    async def distribute(self, slots: int | None) -> list[str]:
+        """
+        Spread the ledgers over the nodes of a cluster, in so many slots (None: one for each node, or as they are);
+        harmless when they are. Answers what was done and found, a sentence each. Raises NotDistributed, which changes
+        nothing; StoreUnavailable.
         """
         ...
 
@@ -424,7 +437,7 @@ class Store(Protocol):
         ...
 
     async def ping(self) -> None:
-        """Raises StoreUnavailable unless the store answers."""
+        """Raises StoreUnavailable unless the store answers, or some part of it (`whereabouts`)."""
         ...
 
     async def close(self) -> None:

@@ -3,12 +3,9 @@ Real processes and real sockets: a folder in which a stranger works, the servers
 application's way over the wire. Every wait has a bound, and only processes that were started here are ended.
 """
 
-import asyncio
 import base64
-import contextlib
 import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -24,7 +21,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.conftest import execute, with_database
+from tests.conftest import database_of_slots, new_database
 
 #: nothing here takes so long unless it hangs
 WAIT_S = 60
@@ -269,24 +266,17 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
     folder.close()
 
 
-@contextlib.contextmanager
-def new_database(server: str) -> Iterator[str]:
-    """Answer the URL of a database of one's own, which nobody has migrated."""
-    name = f"temppass_e2e_{secrets.token_hex(4)}"
-    asyncio.run(execute(server, f"CREATE DATABASE {name}"))
-    yield with_database(server, name)
-    asyncio.run(execute(server, f"DROP DATABASE {name} WITH (FORCE)"))
-
-
 def sharing(path: Path, database: str) -> Folder:
     """Answer a folder whose servers and commands share a PostgreSQL database."""
     return Folder(path, TEMPPASS_STORE=database, TEMPPASS_SECRET=SECRET)
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Iterator[Folder]:
-    """A folder on a migrated database, for the tests of one file."""
-    with new_database(postgres_server) as database:
+@pytest.fixture(scope="module", params=["postgres", "slots"])
+def cluster(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Folder]:
+    """A folder on a migrated database, of one slot or of several, for the tests of one file."""
+    several = request.param == "slots"
+    server = request.getfixturevalue("postgres_server") if not several else ""
+    with database_of_slots(request) if several else new_database(server) as database:
         folder = sharing(tmp_path_factory.mktemp("cluster"), database)
         assert folder.temppass("store", "migrate") == (0, "", "the schema is up to date\n")
         yield folder

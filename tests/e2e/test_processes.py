@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 import httpx2
 import pytest
-from tests.e2e.conftest import CATALOGUE, TITLES_MAX, WAIT_S, Folder, Server, Wire, new_database, sharing
+from tests.conftest import new_database
+from tests.e2e.conftest import CATALOGUE, TITLES_MAX, WAIT_S, Folder, Server, Wire, sharing
 
 import temppass
 from temppass.storage.schema import migrations

@@ -16,7 +16,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Self
 
-from tests.e2e.conftest import SECRET, WAIT_S, Folder, Server, Wire, new_database, sharing, surroundings
+from tests.conftest import new_database
+from tests.e2e.conftest import SECRET, WAIT_S, Folder, Server, Wire, sharing, surroundings
 
 from temppass import MediaTokenStatus, MediaTokenVerifier
 from temppass.core.act import ByShell

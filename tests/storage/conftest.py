@@ -69,8 +69,15 @@ def sqlite(request: pytest.FixtureRequest) -> Place:
 
 
 def postgres(request: pytest.FixtureRequest) -> Place:
-    url: str = request.getfixturevalue("postgres")
+    return _place_of_database(request.getfixturevalue("postgres"))
 
+
+def slots(request: pytest.FixtureRequest) -> Place:
+    """Several slots in one database, or on the nodes of a cluster."""
+    return _place_of_database(request.getfixturevalue("slots"))
+
+
+def _place_of_database(url: str) -> Place:
     @asynccontextmanager
     async def opened() -> AsyncIterator[Store]:
         store = PostgresStore(url)
@@ -85,7 +92,7 @@ def postgres(request: pytest.FixtureRequest) -> Place:
     return Place(opened, meddle)
 
 
-ADAPTERS = {"memory": memory, "sqlite": sqlite, "postgres": postgres}
+ADAPTERS = {"memory": memory, "sqlite": sqlite, "postgres": postgres, "slots": slots}
 
 
 @pytest.fixture(params=ADAPTERS)

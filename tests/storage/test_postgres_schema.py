@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 import pytest
-from tests.e2e.conftest import new_database
+from tests.conftest import new_database
 from tests.storage import first_version as first
 
 from temppass.core.model import NOTHING, Changes, Floors, Found, Kept, Ledger, Subject, SubjectKind

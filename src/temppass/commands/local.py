@@ -128,7 +128,7 @@ def run(work: Callable[[], Awaitable[A]], new_loop: Callable[[], asyncio.Abstrac
     from temppass.core.refusal import UnknownApplication  # noqa: PLC0415
     from temppass.core.secret import WrongSecret  # noqa: PLC0415
     from temppass.service.renewal import NotYet  # noqa: PLC0415
-    from temppass.store import SchemaOutdated, StoreUnavailable  # noqa: PLC0415
+    from temppass.store import NotDistributed, SchemaOutdated, StoreUnavailable  # noqa: PLC0415
 
     async def main() -> A:
         return await work()
@@ -142,6 +142,8 @@ def run(work: Callable[[], Awaitable[A]], new_loop: Callable[[], asyncio.Abstrac
         raise Failure(str(error), "set the secret that the store is sealed under") from None
     except NotYet as error:
         raise Failure(f"these would not open the store any more: {error}", error.hint) from None
+    except NotDistributed as error:
+        raise Failure(str(error)) from None
     except SchemaOutdated as error:
         raise Failure(str(error), "run `temppass store migrate`") from None
     except StoreUnavailable as error:

@@ -36,19 +36,25 @@ def store_group() -> None:
 
 @store_group.command()
 @store_option
-@click.option("--citus", is_flag=True, help="Distribute the ledgers by subject over a Citus cluster.")
-def migrate(store: str | None, citus: bool) -> None:  # noqa: FBT001 - click passes options by name
+@click.option("--citus", is_flag=True, help="Spread the ledgers over the workers of a Citus cluster.")
+@click.option("--slots", type=click.IntRange(1, 256), help="With --citus: in so many parts, else one for each worker.")
+def migrate(store: str | None, citus: bool, slots: int | None) -> None:  # noqa: FBT001 - click passes options by name
     """
     Create the store or bring its schema up to date; harmless when it is.
 
     \b
     temppass store migrate --store sqlite:///preview.db
     temppass store migrate --store postgresql://temppass@db.example/preview
+    temppass store migrate --store postgresql://temppass@coordinator.example/preview --citus --slots 4
     """
+    if slots is not None and not citus:
+        raise click.UsageError("--slots says into how many parts --citus spreads the ledgers; give both")
     place = _place_of_store(settings_of(store).store)
 
     async def bring_over(store: "Store", service: "Service") -> bool:
-        finished = await store.migrate(distributed=citus)
+        finished = await store.migrate()
+        for sentence in await store.distribute(slots) if citus else ():
+            click.echo(sentence, err=True)
         await service.catalogues.seal_keys()
         return finished
 

@@ -48,6 +48,7 @@ from temppass.store import (
     IntegrationKey,
     Keys,
     LargeLedger,
+    NotDistributed,
     Outdated,
     Stale,
     Standing,
@@ -372,8 +373,11 @@ class MemoryStore:
             del self._ledgers[integration, subject]
         return len(removed), looked_at[-1][0].digest if len(looked_at) == limit else None
 
-    async def migrate(self, *, distributed: bool = False) -> bool:  # noqa: ARG002 - there is nothing to spread
+    async def migrate(self) -> bool:
         return True
+
+    async def distribute(self, slots: int | None) -> list[str]:  # noqa: ARG002 - the port's shape
+        raise NotDistributed("what is kept in memory is kept in one process: only PostgreSQL with Citus can be spread")
 
     async def check(self) -> None: ...
 

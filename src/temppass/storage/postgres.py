@@ -8,11 +8,13 @@ Source: design §4.1; the driver and the shape of the statements were chosen by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from temppass.core.act import NO_LINK, Link, Sealed, Wanted
 from temppass.core.anchor import NO_ANCHOR, Anchor
@@ -35,11 +37,15 @@ from temppass.core.model import (
 from temppass.core.reset import Aim, Tally
 from temppass.core.world import HOUSE, Environment, EnvironmentRecord, read_environment, rewritten
 from temppass.storage import postgres_sql as sql
+from temppass.storage.postgres_batch import Wider
+from temppass.storage.postgres_citus import distribute
 from temppass.storage.postgres_hosts import Hosts
 from temppass.storage.postgres_lane import Lane
 from temppass.storage.postgres_link import NAMES_OF_BEFORE, Line
 from temppass.storage.postgres_rows import columns, ledger_of, raises_of, record_row
 from temppass.storage.postgres_schema import migrate
+from temppass.storage.postgres_slots import Ground, Home, Node, SlotLane, WideLane
+from temppass.storage.postgres_spread import Spread, Told
 from temppass.storage.schema import migrations
 from temppass.storage.search import AFTER_ALL, BEFORE_ALL, anchor_of, recorded_of, search
 from temppass.storage.titles import Titles
@@ -57,6 +63,7 @@ from temppass.store import (
     SchemaOutdated,
     Stale,
     Standing,
+    StoreUnavailable,
     Tallied,
     Whereabouts,
     Whole,
@@ -82,21 +89,64 @@ class PostgresStore:
 
     def __init__(self, url: str, moved: Callable[[Whereabouts], None] = lambda _: None) -> None:
         self._hosts = Hosts(url, moved)
-        self._lane = Lane(self._hosts)
-        self._others = Line(self._hosts)
+        self._ground = Ground(self._hosts)
+        self._others = Line(self._ground)
         #: of its own, because counting takes its time
-        self._counting = Line(self._hosts)
+        self._counting = Line(self._ground)
+        self._url = url
+        #: which slots there are, once that is known, and who carries steps
+        self._spread: Spread | None = None
+        self._lane = Lane(self._ground)
+        self._slots: list[SlotLane] = []
+        #: parts of a cluster that gave no answer when they were last asked, in words
+        self._away: tuple[str, ...] = ()
+        self._finding: asyncio.Task[Spread] | None = None
+        self._ids: dict[IntegrationKey, int] = {}
 
     @property
     def retries(self) -> int:
-        return self._lane.retries
+        return self._lane.retries + sum(lane.retries for lane in self._slots)
 
     @property
     def whereabouts(self) -> Whereabouts:
-        return self._hosts.whereabouts
+        return replace(self._hosts.whereabouts, away=self._away)
 
     async def transact(self, keys: Keys, step: Callable[[Found], tuple[A, Changes]]) -> A:
+        if self._spread is None:
+            await self._find_slots()
+        if self._slots and (number := self._slot_of(keys)) is not None:
+            try:
+                return await self._slots[number].transact(keys, step)
+            except Wider:
+                pass
         return await self._lane.transact(keys, step)
+
+    async def _find_slots(self) -> Spread:
+        """Answer which slots there are, and have the lanes for them. Raises StoreUnavailable, SchemaOutdated."""
+        if self._spread is not None:
+            return self._spread
+        loop = asyncio.get_running_loop()
+        if self._finding is None or self._finding.done() or self._finding.get_loop() is not loop:
+            self._finding = loop.create_task(self._look_for_slots())
+        return await asyncio.shield(self._finding)
+
+    async def _look_for_slots(self) -> Spread:
+        await self._others.once(_schema_number)  # by now a connection has seen them
+        spread = self._ground.spread
+        if not spread.is_whole:
+            home = Home(self._others, self._ground)
+            self._lane = WideLane(home)
+            self._slots = [SlotLane(home, Node(self._url, home, n), n) for n in range(len(spread.keys))]
+        self._spread = spread
+        return spread
+
+    def _slot_of(self, keys: Keys) -> int | None:
+        """Answer the slot that can carry a step of these keys by itself, if one can."""
+        if not keys.subjects or keys.kept or keys.raises or keys.client_id is not None or keys.house is not None:
+            return None
+        assert self._spread is not None
+        numbers = {self._spread.number(subject.digest) for subject in keys.subjects}
+        return numbers.pop() if len(numbers) == 1 else None
 
     # --- what is asked seldom, on a connection of its own
 
@@ -110,17 +160,24 @@ class PostgresStore:
         return None
 
     async def amend(self, environment: str, change: Callable[[EnvironmentRecord | None], Amendment[A]]) -> A:
+        spread = await self._find_slots()
+
         async def amend(connection: Connection) -> A:
             document = await connection.fetchval(sql.ENVIRONMENT, environment)
             old = read_environment(document) if document is not None else None
             answer, changed, record = change(old)
+            told = Told(((environment, changed.version),)) if changed is not None else Told()
             async with connection.transaction():
+                if changed is not None:
+                    await spread.lock(connection, [environment])
                 if record is not None:
                     await connection.execute(sql.ADD_RECORD, *record_row(environment, record), list(record.subjects))
                 if changed is not None:
                     row = (environment, changed.version, rewritten(changed).document, old.version if old else 0)
                     if not await connection.fetchval(sql.WRITE_ENVIRONMENT, *row):
                         raise _LostRace
+                    await spread.tell(connection, told)
+            await spread.show(connection, told)
             return answer
 
         while True:
@@ -130,6 +187,8 @@ class PostgresStore:
                 continue
 
     async def amend_all(self, change: Callable[[Whole], AmendmentOfAll[A]]) -> A:
+        spread = await self._find_slots()
+
         async def amend(connection: Connection) -> A:
             async with connection.transaction():
                 await connection.execute(sql.HOLD_SERVERS)
@@ -137,6 +196,8 @@ class PostgresStore:
                 older = tuple(row["program"] for row in await connection.fetch(sql.OLDER_PROGRAMS, NAMES_OF_BEFORE))
                 found = {name: read_environment(document) for name, document in await connection.fetch(sql.WHOLE)}
                 answer, changed, record = change(Whole(found, servers, older))
+                told = Told(tuple((name, each.version) for name, each in changed.items()))
+                await spread.lock(connection, changed)
                 for name, each in sorted(changed.items()):
                     before = found[name].version if name in found else 0
                     row = (name, each.version, rewritten(each).document, before)
@@ -144,6 +205,8 @@ class PostgresStore:
                         raise _LostRace
                 if record is not None:
                     await connection.execute(sql.ADD_RECORD, *record_row(HOUSE, record), list(record.subjects))
+                await spread.tell(connection, told)
+            await spread.show(connection, told)
             return answer
 
         while True:
@@ -171,12 +234,26 @@ class PostgresStore:
     async def ledgers(
         self, integration: IntegrationKey, kind: SubjectKind, after: bytes, limit: int
     ) -> list[tuple[Subject, Ledger]]:
-        rows = await self._fetch(sql.LEDGERS, *integration, int(kind), after, limit)
+        rows: list[Record] = []
+        async for slot, id_ in self._pages(integration, after):
+            rows += await self._fetch(sql.LEDGERS, slot, id_, int(kind), after, limit - len(rows))
+            if len(rows) == limit:
+                break
         titles = Titles()
         return [
             (Subject(kind, subject), ledger_of(started_at, expires_at, generation, titles.read(used), *row))
             for subject, started_at, expires_at, generation, used, *row in rows
         ]
+
+    async def _pages(self, integration: IntegrationKey, after: bytes) -> AsyncIterator[tuple[int, int]]:
+        """Answer the slots with a digest after one, in their order, each with the number of an integration."""
+        spread = await self._find_slots()
+        if integration not in self._ids:
+            for id_, *key in await self._fetch(sql.INTEGRATION_IDS, *columns([integration], 3)):
+                self._ids[tuple(key)] = id_
+        if integration in self._ids:
+            for slot in spread.keys[spread.number(after) :]:
+                yield slot, self._ids[integration]
 
     async def clients(
         self, environment: str, brood: Brood, limit: int, after: Registered | None = None
@@ -226,12 +303,17 @@ class PostgresStore:
     ) -> Tallied:
         origin = aim.narrowing.origin
         narrowing = (aim.narrowing.over, aim.narrowing.started_before, origin.app_id, origin.device_user)
-        values = (*integration, int(kind), after, aim.now, aim.floors.of(kind), *narrowing, limit)
-        row = await self._counting.once(lambda connection: connection.fetchrow(sql.TALLY, *values))
-        assert row is not None
-        return Tallied(
-            Tally(row["running"], row["over"]), row["example"], row["last"] if row["looked_at"] == limit else None
-        )
+        touched, example, looked_at, last = Tally(0, 0), None, 0, None
+        async for slot, id_ in self._pages(integration, after):
+            values = (slot, id_, int(kind), after, aim.now, aim.floors.of(kind), *narrowing, limit - looked_at)
+            row = await self._counting.once(partial(_first_row, sql.TALLY, values))
+            touched = Tally(touched.running + row["running"], touched.over + row["over"])
+            example = example or row["example"]
+            looked_at += row["looked_at"]
+            if looked_at == limit:
+                last = row["last"]
+                break
+        return Tallied(touched, example, last)
 
     async def records(self, environment: str, after: int, limit: int) -> list[Sealed]:
         rows = await self._fetch(sql.SEALED, environment, after, limit)
@@ -344,17 +426,28 @@ class PostgresStore:
     async def sweep_ledgers(
         self, integration: IntegrationKey, kind: SubjectKind, stale: Stale, after: bytes, limit: int
     ) -> tuple[int, bytes | None]:
-        (row,) = await self._fetch(
-            sql.SWEEP_LEDGERS, *integration, int(kind), after, limit, stale.generation_min, stale.expired_before
-        )
-        return row["removed"], row["last"] if row["looked_at"] == limit else None
+        looked_at = removed = 0
+        bounds = (stale.generation_min, stale.expired_before)
+        async for slot, id_ in self._pages(integration, after):
+            (row,) = await self._fetch(sql.SWEEP_LEDGERS, slot, id_, int(kind), after, limit - looked_at, *bounds)
+            removed += row["removed"]
+            looked_at += row["looked_at"]
+            if looked_at == limit:
+                return removed, row["last"]
+        return removed, None
 
     async def ping(self) -> None:
         async def ping(connection: Connection) -> None:
             await _schema_number(connection)
             await self._hosts.look_at_standbys(connection)
 
-        await self._others.once(ping)
+        await self._find_slots()
+        lanes = [lane.ping() for lane in self._slots]
+        told = await asyncio.gather(self._others.once(ping), *lanes, return_exceptions=True)
+        errors = [each for each in told if isinstance(each, BaseException)]
+        if len(errors) == len(told) or not all(isinstance(each, StoreUnavailable) for each in errors):
+            raise errors[0]
+        self._away = tuple(f"coordinator: {each}" if each is told[0] else str(each) for each in errors)
 
     async def check(self) -> None:
         present, current = await self._others.once(_schema_number), migrations("postgres")[-1][0]
@@ -363,20 +456,36 @@ class PostgresStore:
         if present > current:
             raise SchemaOutdated(f"the database's schema is {present}, newer than this program's {current}: upgrade it")
 
-    async def migrate(self, *, distributed: bool = False) -> bool:
-        async def bring_up_to_date(connection: Connection) -> bool:
+    async def migrate(self) -> bool:
+        return await self._bring_over(migrate)
+
+    async def distribute(self, slots: int | None) -> list[str]:
+        await self._bring_over(migrate)
+
+        async def spread(connection: Connection) -> list[str]:
+            return await distribute(connection, slots)
+
+        try:
+            return await self._bring_over(spread)
+        finally:
+            self._ground.forget()
+            self._spread, self._slots, self._lane = None, [], Lane(self._ground)
+
+    async def _bring_over(self, work: Callable[[Connection], Awaitable[A]]) -> A:
+        async def bring_over(connection: Connection) -> A:
             try:
-                finished = await migrate(connection)
-                if distributed:
-                    await connection.execute(sql.DISTRIBUTE)
-                return finished
+                await connection.execute("SET statement_timeout = 0")
+                return await work(connection)
             finally:
                 connection.terminate()  # it has no time limits
 
-        return await self._others.once(bring_up_to_date, wait_s=MIGRATION_WAIT_S)
+        return await self._others.once(bring_over, wait_s=MIGRATION_WAIT_S)
 
     async def close(self) -> None:
-        await self._lane.close()
+        if self._finding is not None and not self._finding.done():
+            await asyncio.wait([self._finding])
+        for lane in (*self._slots, self._lane):
+            await lane.close()
         await self._others.close()
         await self._counting.close()
         await self._hosts.close()
@@ -387,6 +496,12 @@ class PostgresStore:
 
 class _LostRace(Exception):
     """Somebody else changed the environment first."""
+
+
+async def _first_row(statement: str, values: Sequence[Any], connection: Connection) -> Record:
+    row = await connection.fetchrow(statement, *values)
+    assert row is not None
+    return row
 
 
 async def _head(connection: Connection, environment: str) -> Link:

@@ -9,8 +9,10 @@ those rows is named here, to be held until the commit.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from temppass.core.model import (
     NOTHING,
@@ -40,6 +42,16 @@ class Job(NamedTuple):
     integration: IntegrationKey
     step: Callable[[Found], tuple[Any, Changes]]
     answered: asyncio.Future[Any]
+    #: of one that met what another server is changing: by when it is given up, on the clock of the loop, and whether it
+    #: has stood in line for it
+    until: float | None = None
+    has_queued: bool = False
+
+
+class Outcome(NamedTuple):
+    job: Job
+    answer: Any
+    error: Exception | None = None
 
 
 class Integration(NamedTuple):
@@ -73,15 +85,29 @@ class Later(Exception):
     """The next batch has to answer this, from a snapshot of its own."""
 
 
+class Taken(Exception):
+    """Another server has locked what this names; the batch after the next may find it free."""
+
+
+class Wider(Exception):
+    """More than ledgers of one slot would change, or may have to."""
+
+
 class NotOfOneMoment(Exception):
     """A row moved on between two statements of one reading."""
 
 
 class Batch:
-    """What one batch found, and what its steps have made of it so far."""
+    """
+    What one batch found, and what its steps have made of it so far. `within` are the integrations whose ledgers may
+    change, where nothing else may.
+    """
 
-    def __init__(self, jobs: Iterable[Job]) -> None:
+    def __init__(self, jobs: Iterable[Job], within: Container[IntegrationKey] | None = None) -> None:
         self.titles = Titles()
+        self._within = within
+        #: environments, integrations and ledgers that another server has locked
+        self.taken: set[str | IntegrationKey | LedgerKey] = set()
         #: ledgers of many titles, which are read for large keys only
         self.large: set[LedgerKey] = set()
         #: those that are read all the same
@@ -124,13 +150,33 @@ class Batch:
             self.changed_integrations or self.changed_kept or self.new_clients or self.records or self.rewritten
         )
 
+    def run_all(self, jobs: Iterable[Job]) -> tuple[list[Outcome], list[Job], list[Job]]:
+        """Run the steps of `jobs`; answer what became of them, those that are for the next batch, those that wait."""
+        outcomes: list[Outcome] = []
+        later: list[Job] = []
+        waiting: list[Job] = []
+        for job in jobs:
+            try:
+                outcomes.append(Outcome(job, self.run(job)))
+            except Later:
+                later.append(job)
+            except Taken:
+                waiting.append(job)
+            except Exception as error:  # noqa: BLE001 - a step that raises fails alone, whatever it raises
+                outcomes.append(Outcome(job, None, error))
+        return outcomes, later, waiting
+
     def run(self, job: Job) -> Any:
         """
         Run one step over the present state and keep its changes. Raises what the step raises; Outdated; LargeLedger;
-        Later.
+        Later; Taken; Wider.
         """
         keys = job.keys
         environment = keys.environment
+        if self.taken and not self.taken.isdisjoint(
+            (environment, job.integration, *((job.integration, subject) for subject in keys.subjects))
+        ):
+            raise Taken
         if self.versions.get(environment, 0) != keys.version or (
             keys.house is not None and self.versions.get(HOUSE, 0) != keys.house
         ):
@@ -151,6 +197,10 @@ class Batch:
         except Exception:
             self._rest(integration, keys.subjects)  # a refusal is an answer too
             raise
+        if self._within is not None and (
+            (changes.ledgers and integration not in self._within) or replace(changes, ledgers=()) != NOTHING
+        ):
+            raise Wider
         if changes.ledgers:
             self._keep_ledgers(integration, keys.subjects, changes)
         else:

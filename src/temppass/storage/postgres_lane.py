@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import asyncpg
 from msgspec.structs import astuple
@@ -19,7 +19,17 @@ from msgspec.structs import astuple
 from temppass.core.model import Changes, Client, Floors, Found, Kept
 from temppass.core.world import HOUSE
 from temppass.storage import postgres_sql as sql
-from temppass.storage.postgres_batch import NO_KEY, Batch, Integration, Job, KeptRow, Later, NotOfOneMoment, Row
+from temppass.storage.postgres_batch import (
+    NO_KEY,
+    Batch,
+    Integration,
+    Job,
+    KeptRow,
+    LedgerKey,
+    NotOfOneMoment,
+    Outcome,
+    Row,
+)
 from temppass.storage.postgres_link import ANSWER_WAIT_S, Held
 from temppass.storage.postgres_rows import (
     REMOVED,
@@ -32,11 +42,13 @@ from temppass.storage.postgres_rows import (
     raise_row,
     raises_of,
     record_row,
-    slot_of,
 )
+from temppass.storage.postgres_spread import WHOLE
 from temppass.store import BATCH_MAX, WAITING_MAX, IntegrationKey, Keys, StoreBusy, StoreUnavailable
 
 if TYPE_CHECKING:
+    from asyncpg import Record
+
     from temppass.storage.postgres_link import Connection, Database
 
 A = TypeVar("A")
@@ -87,38 +99,35 @@ class Lane:
         """Carry batches until nobody waits; one at a time, so that two never race for the same rows here."""
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+                batch = self._next()
                 try:
                     async with asyncio.timeout(ANSWER_WAIT_S):
                         await self._carry(batch)
                 except StoreUnavailable as error:
-                    _refuse(batch, error)
+                    refuse(batch, error)
                 except Exception as error:  # noqa: BLE001 - whatever ends a trip ends the asks of this moment with it
-                    _refuse([*batch, *self._waiting], self._held.lost(error))
-                    self._waiting = []
+                    self._lose(batch, self._held.lost(error))
         finally:
             self._task = None
+
+    def _next(self) -> list[Job]:
+        batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+        return batch
+
+    def _lose(self, batch: list[Job], error: StoreUnavailable) -> None:
+        """Refuse a batch that met what no batch can go on with, and all that waits with it."""
+        refuse([*batch, *self._waiting], error)
+        self._waiting = []
 
     async def _carry(self, jobs: list[Job]) -> None:
         connection = await self._held.ready()
         if connection is not self._ids_seen_by:  # another primary may not have what the one of before had
             self._ids, self._ids_seen_by = {}, connection
         for lost in range(TRIES_MAX):
-            outcomes: list[tuple[Job, Any, Exception | None]] = []
-            later: list[Job] = []
             try:
-                batch = await self._read(connection, jobs)
-                for job in jobs:
-                    try:
-                        outcomes.append((job, batch.run(job), None))
-                    except Later:
-                        later.append(job)
-                    except Exception as error:  # noqa: BLE001 - a step that raises fails alone, whatever it raises
-                        outcomes.append((job, None, error))
-                if not batch.is_changed or await self._write(connection, batch, lost):
+                if (outcomes := await self._attempt(connection, jobs, lost)) is not None:
                     connection.vouch()
-                    self._waiting[:0] = later
-                    return _settle(outcomes)
+                    return settle(outcomes)
             except (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, NotOfOneMoment):
                 self.retries += 1
                 random.shuffle(jobs)
@@ -126,47 +135,38 @@ class Lane:
                 await asyncio.sleep(random.uniform(0, lost * RACE_PAUSE_S))  # noqa: S311 - no secret
         raise StoreBusy(f"{TRIES_MAX} races were lost in a row")
 
+    async def _attempt(self, connection: Connection, jobs: list[Job], lost: int) -> list[Outcome] | None:
+        """Read, run, write; answer what became of the jobs that are done, None where all is to be done once more."""
+        batch = await self._read(connection, jobs)
+        outcomes, later, _ = batch.run_all(jobs)
+        if batch.is_changed and not await self._write(connection, batch, lost):
+            return None
+        self._waiting[:0] = later
+        return outcomes
+
     async def _read(self, connection: Connection, jobs: list[Job]) -> Batch:
         batch = Batch(jobs)
-        environments = list({job.keys.environment for job in jobs})
-        if any(job.keys.house is not None for job in jobs):
-            environments.append(HOUSE)
-        named = {job.integration for job in jobs} - {NO_KEY}
-        if unknown := named - self._ids.keys():
-            for id_, *key in await connection.fetch(sql.INTEGRATION_IDS, *columns(unknown, 3)):
-                self._ids[tuple(key)] = id_
-        by_id = {self._ids[key]: key for key in named if key in self._ids}
-        ledgers = list(
-            {
-                (job.integration, subject): None
-                for job in jobs
-                if job.integration in self._ids
-                for subject in job.keys.subjects
-            }
+        await self._find_ids(connection, jobs)
+        asked = Asked.by(jobs, self._ids)
+        take(
+            batch,
+            asked,
+            await connection.fetch(
+                sql.READ,
+                asked.environments,
+                [*asked.by_id],
+                [WHOLE] * len(asked.ledgers),
+                *asked.ledger_columns(self._ids),
+                bool(batch.wanted),
+            ),
         )
-        found = await connection.fetch(
-            sql.READ,
-            environments,
-            list(by_id),
-            [slot_of(subject) for _, subject in ledgers],
-            [self._ids[integration] for integration, _ in ledgers],
-            [subject.kind for _, subject in ledgers],
-            [subject.digest for _, subject in ledgers],
-            bool(batch.wanted),
-        )
-        for what, n, version, a, b, c, used, app_id, device_user, d, e in found:
-            if what == sql.LEDGER_ROW:
-                if a == REMOVED:
-                    batch.rows[ledgers[n - 1]] = Row(None, version)
-                elif batch.may_read(ledgers[n - 1], used):
-                    ledger = ledger_of(b, c, a, batch.titles.read(used), app_id, device_user, d)
-                    batch.rows[ledgers[n - 1]] = Row(ledger, version)
-            elif what == sql.INTEGRATION_ROW:
-                batch.integrations[by_id[n]] = Integration(Floors(a, b, c, d, e), version)
-            else:
-                batch.versions[environments[n - 1]] = version
         await self._read_rare(connection, jobs, batch)
         return batch
+
+    async def _find_ids(self, connection: Connection, jobs: list[Job]) -> None:
+        if unknown := {job.integration for job in jobs} - {NO_KEY} - self._ids.keys():
+            for id_, *key in await connection.fetch(sql.INTEGRATION_IDS, *columns(unknown, 3)):
+                self._ids[tuple(key)] = id_
 
     async def _read_rare(self, connection: Connection, jobs: list[Job], batch: Batch) -> None:
         """Read what few steps ask for, so that it may cost a trip of its own. Raises NotOfOneMoment."""
@@ -193,15 +193,12 @@ class Lane:
 
         Raises asyncpg.SerializationError where a row has moved on since it was read.
         """
-        ids = self._ids
-        needed = batch.changed_integrations | {integration for integration, _ in batch.changed_rows}
-        if missing := needed - ids.keys():
-            new = [(integration_id(key, lost), *key) for key in sorted(missing)]
-            await connection.execute(sql.ADD_INTEGRATIONS, *columns(new, 4))
+        if not await self._add_integrations(connection, batch, lost):
             return False
+        ids = self._ids
         # in one order everywhere, removals included, so that two batches never wait for each other in a circle
         ledgers = sorted(
-            ledger_row(ids[integration], subject, batch.rows[integration, subject], batch.titles)
+            ledger_row(WHOLE, ids[integration], subject, batch.rows[integration, subject], batch.titles)
             for integration, subject in batch.changed_rows
         )
         held = sorted((ids[key], batch.integrations[key].version) for key in batch.held - batch.changed_integrations)
@@ -210,35 +207,95 @@ class Lane:
             arguments = (*columns(ledgers, sql.LEDGER_COLUMNS), *columns(held, 2))
             await connection.fetchval(sql.WRITE_LEDGERS, *arguments, expected)
             return True
-        moved = [
-            (ids[key], *floors_row(batch.integrations[key].floors), batch.integrations[key].version)
-            for key in sorted(batch.changed_integrations)
-        ]
-        kept = [kept_row(key[0], batch.kept[key]) for key in sorted(batch.changed_kept)]
         everything = (
+            *home_columns(batch, ids, len(ledgers) + len(held)),
             *columns(ledgers, sql.LEDGER_COLUMNS),
-            *columns(moved, 7),
-            *columns([(ids[key], *raise_row(each)) for key, each in batch.new_raises], 6),
-            *columns([(ids[key], *raise_row(each)[:2]) for key, each in batch.undone], 3),
-            *columns(kept, 6),
-            *columns([(environment, *astuple(client)) for environment, client in batch.new_clients], 8),
-            *columns([record_row(environment, record) for environment, record in batch.records], 8),
-            *columns([(environment, digest, r.id) for environment, r in batch.records for digest in r.subjects], 3),
-            *columns([(name, each.version, each.document) for name, each in batch.rewritten.items()], 3),
             *columns(held, 2),
             sorted(ids[key] for key in batch.changed_integrations),
-            len(ledgers) + len(moved) + len(kept) + len(held) + len(batch.rewritten),
         )
         if not batch.issued:
             await connection.fetchval(sql.WRITE_ALL, *everything)
             return True
         async with connection.transaction():
             await connection.fetchval(sql.WRITE_ALL, *everything)
-            await connection.execute(sql.WRITE_ISSUED, *_issued(batch))
+            await connection.execute(sql.WRITE_ISSUED, *issued_columns(batch))
         return True
 
+    async def _add_integrations(self, connection: Connection, batch: Batch, lost: int) -> bool:
+        """Answer whether all integrations of which something changed have their numbers, or see to it."""
+        needed = batch.changed_integrations | {integration for integration, _ in batch.changed_rows}
+        if missing := needed - self._ids.keys():
+            new = [(integration_id(key, lost), *key) for key in sorted(missing)]
+            await connection.execute(sql.ADD_INTEGRATIONS, *columns(new, 4))
+        return not missing
 
-def _issued(batch: Batch) -> list[list[Any]]:
+
+class Asked(NamedTuple):
+    """What a batch reads: names of environments, integrations by their numbers, and ledgers, each once."""
+
+    environments: list[str]
+    by_id: dict[int, IntegrationKey]
+    ledgers: list[LedgerKey]
+
+    @classmethod
+    def by(cls, jobs: Sequence[Job], ids: Mapping[IntegrationKey, int]) -> Asked:
+        """Answer what `jobs` name; an integration without a number has nothing to be read."""
+        environments = list({job.keys.environment for job in jobs})
+        if any(job.keys.house is not None for job in jobs):
+            environments.append(HOUSE)
+        by_id = {ids[key]: key for key in {job.integration for job in jobs} if key in ids}
+        ledgers = {
+            (job.integration, subject): None for job in jobs if job.integration in ids for subject in job.keys.subjects
+        }
+        return cls(environments, by_id, list(ledgers))
+
+    def ledger_columns(self, ids: Mapping[IntegrationKey, int]) -> tuple[list[int], list[int], list[bytes]]:
+        return (
+            [ids[integration] for integration, _ in self.ledgers],
+            [subject.kind for _, subject in self.ledgers],
+            [subject.digest for _, subject in self.ledgers],
+        )
+
+
+def take(batch: Batch, asked: Asked, rows: Iterable[Record]) -> None:
+    """Put what was read where the steps of a batch find it."""
+    for what, n, version, a, b, c, used, app_id, device_user, d, e in rows:
+        if what == sql.LEDGER_ROW:
+            key = asked.ledgers[n - 1]
+            if a == REMOVED:
+                batch.rows[key] = Row(None, version)
+            elif batch.may_read(key, used):
+                ledger = ledger_of(b, c, a, batch.titles.read(used), app_id, device_user, d)
+                batch.rows[key] = Row(ledger, version)
+        elif what == sql.INTEGRATION_ROW:
+            batch.integrations[asked.by_id[n]] = Integration(Floors(a, b, c, d, e), version)
+        elif what == sql.ENVIRONMENT_ROW:
+            batch.versions[asked.environments[n - 1]] = version
+        else:
+            batch.taken.add([*asked.environments, *asked.by_id.values(), *asked.ledgers][n - 1])
+
+
+def home_columns(batch: Batch, ids: Mapping[IntegrationKey, int], more: int) -> list[Any]:
+    """Write down all but ledgers, for WRITE_HOME; `more` rows are expected beside."""
+    moved = [
+        (ids[key], *floors_row(batch.integrations[key].floors), batch.integrations[key].version)
+        for key in sorted(batch.changed_integrations)
+    ]
+    kept = [kept_row(key[0], batch.kept[key]) for key in sorted(batch.changed_kept)]
+    return [
+        *columns(moved, 7),
+        *columns([(ids[key], *raise_row(each)) for key, each in batch.new_raises], 6),
+        *columns([(ids[key], *raise_row(each)[:2]) for key, each in batch.undone], 3),
+        *columns(kept, 6),
+        *columns([(environment, *astuple(client)) for environment, client in batch.new_clients], 8),
+        *columns([record_row(environment, record) for environment, record in batch.records], 8),
+        *columns([(environment, digest, r.id) for environment, r in batch.records for digest in r.subjects], 3),
+        *columns([(name, each.version, each.document) for name, each in batch.rewritten.items()], 3),
+        len(moved) + len(kept) + len(batch.rewritten) + more,
+    ]
+
+
+def issued_columns(batch: Batch) -> list[list[Any]]:
     """Write down what is issued and ended, for WRITE_ISSUED."""
     gone = [(name, each.removed_client) for name, each in batch.issued if each.removed_client is not None]
     return [
@@ -249,7 +306,8 @@ def _issued(batch: Batch) -> list[list[Any]]:
     ]
 
 
-def _settle(outcomes: list[tuple[Job, Any, Exception | None]]) -> None:
+def settle(outcomes: Iterable[Outcome]) -> None:
+    """Tell those who asked and are still there."""
     for job, answer, error in outcomes:
         if job.answered.done():  # the one who asked has gone
             continue
@@ -259,8 +317,8 @@ def _settle(outcomes: list[tuple[Job, Any, Exception | None]]) -> None:
             job.answered.set_exception(error)
 
 
-def _refuse(jobs: Iterable[Job], error: Exception) -> None:
-    _settle([(job, None, error) for job in jobs])
+def refuse(jobs: Iterable[Job], error: Exception) -> None:
+    settle(Outcome(job, None, error) for job in jobs)
 
 
 def _integration_key(keys: Keys) -> IntegrationKey:

@@ -28,11 +28,6 @@ def integration_id(key: IntegrationKey, attempt: int) -> int:
     return _DERIVED_IDS.start + int.from_bytes(digest[:8], "big") % len(_DERIVED_IDS)
 
 
-def slot_of(_subject: Subject) -> int:
-    """Answer where a subject's ledgers live: on one PostgreSQL there is one slot."""
-    return 0
-
-
 def columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[list[Any]]:
     """Turn rows into the arrays that `unnest` takes."""
     return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
@@ -43,14 +38,15 @@ def _next_version(version: int | None) -> int:
     return random.getrandbits(62) if version is None else version + 1
 
 
-def ledger_row(integration: int, subject: Subject, row: Row, titles: Titles) -> tuple[Any, ...]:
+def ledger_row(slot: int, integration: int, subject: Subject, row: Row, titles: Titles) -> tuple[Any, ...]:
     """
-    Write down a ledger for UPSERT_LEDGERS. One that was removed leaves an empty row that counts for nothing, even one
-    that began in the same batch: a row that is not there has no version by which anybody could see that it moved on.
+    Write down a ledger for WRITE_LEDGERS, and without its slot for WRITE_SLOT. One that was removed leaves an empty row
+    that counts for nothing, even one that began in the same batch: a row that is not there has no version by which
+    anybody could see that it moved on.
     """
     ledger = row.ledger or _NO_LEDGER
     return (
-        slot_of(subject),
+        slot,
         integration,
         int(subject.kind),
         subject.digest,

@@ -32,7 +32,6 @@ async def migrate(connection: _Connection) -> bool:
     Bring the schema up to date. Answers False where servers of the first version are connected: then names that they
     need are still there, and it is to be called again.
     """
-    await connection.execute("SET statement_timeout = 0")
     await _beside_servers(lambda: _run_files(connection))
     await _beside_servers(lambda: _alone(connection, lambda: _build(connection, "client_application")))
     await _beside_servers(lambda: _alone(connection, lambda: _build(connection, "client_statement")))

@@ -110,14 +110,17 @@ FROM unnest($1::integer[], $2::text[], $3::text[], $4::text[]) AS k (id, environ
 ON CONFLICT DO NOTHING
 """
 # the versions of environments, the floors of integrations and the ledgers of one batch, of one moment
-ENVIRONMENT_ROW, INTEGRATION_ROW, LEDGER_ROW = 0, 1, 2
-READ = f"""
+ENVIRONMENT_ROW, INTEGRATION_ROW, LEDGER_ROW, LOCKED_ROW = 0, 1, 2, 3
+READ_HOME = """
 SELECT 0, n::integer, version, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bytea, NULL::bytea, NULL::bytea,
     NULL::integer, NULL::integer
 FROM unnest($1::text[]) WITH ORDINALITY AS k (name, n) JOIN temppass.environment USING (name)
 UNION ALL
 SELECT 1, id, version, device_floor, user_key_floor, fired_at, NULL, NULL, NULL, device_ahead, user_key_ahead
 FROM temppass.integration WHERE id = ANY ($2::integer[])
+"""
+READ = f"""
+{READ_HOME}
 UNION ALL
 SELECT 2, n::integer, version, generation, started_at, expires_at,
     CASE WHEN octet_length(used) > {LEDGER_READ_BYTES_MAX} AND NOT $7::boolean THEN ''::bytea ELSE used END,
@@ -241,47 +244,55 @@ USES = "SELECT id, used_at FROM temppass.statement WHERE environment = $1"
 
 # --- what a batch writes
 
-# the key is named by its constraint, which has the slot or, while servers of the first version run, has it not
-_UPSERT_LEDGERS = """
+_LEDGER_TYPES = (
+    *("smallint", "integer", "smallint", "bytea", "integer", "bigint"),
+    *("bigint", "bigint", "bytea", "bytea", "bytea", "smallint"),
+)
+LEDGER_COLUMNS = len(_LEDGER_TYPES)
+
+
+def _upsert_ledgers(first: int) -> str:
+    """Answer what writes ledgers, whose arrays are the parameters from `first` on."""
+    # the key is named by its constraint, which has the slot or, while servers of the first version run, has it not
+    arrays = ", ".join(f"${number}::{type_}[]" for number, type_ in enumerate(_LEDGER_TYPES, first))
+    return f"""
 upserted AS (
     INSERT INTO temppass.ledgers AS present (
         slot, integration, kind, subject, generation, started_at, expires_at, version, used, app_id, device_user, bonus
     )
-    SELECT * FROM unnest(
-        $1::smallint[], $2::integer[], $3::smallint[], $4::bytea[], $5::integer[], $6::bigint[], $7::bigint[],
-        $8::bigint[], $9::bytea[], $10::bytea[], $11::bytea[], $12::smallint[]
-    )
+    SELECT * FROM unnest({arrays})
     ON CONFLICT ON CONSTRAINT ledger_pkey DO UPDATE SET
         generation = excluded.generation, started_at = excluded.started_at, expires_at = excluded.expires_at,
         version = present.version + 1, used = excluded.used, app_id = excluded.app_id,
         device_user = excluded.device_user, bonus = excluded.bonus
     WHERE present.version = -excluded.version
     RETURNING version
-)"""
-LEDGER_COLUMNS = 12
+)"""  # noqa: S608 - as above
+
+
 _UPSERTED = "(SELECT count(*) FROM upserted WHERE version > 0)"
 _HELD = "CASE WHEN $13::integer[] = '{}' THEN 0 ELSE temppass.hold($13, $14, '{}') END"
-WRITE_LEDGERS = f"WITH {_UPSERT_LEDGERS} SELECT temppass.expect({_UPSERTED} + {_HELD}, $15)"
-WRITE_ALL = f"""
-WITH {_UPSERT_LEDGERS}, moved AS (
+WRITE_LEDGERS = f"WITH {_upsert_ledgers(1)} SELECT temppass.expect({_UPSERTED} + {_HELD}, $15)"
+_WRITE_HOME = """
+moved AS (
     UPDATE temppass.integration SET
         device_floor = k.device_floor, user_key_floor = k.user_key_floor, fired_at = k.fired_at,
         device_ahead = k.device_ahead, user_key_ahead = k.user_key_ahead, version = k.version + 1
     FROM unnest(
-        $13::integer[], $14::integer[], $15::integer[], $16::bigint[], $17::integer[], $18::integer[], $19::bigint[]
+        $1::integer[], $2::integer[], $3::integer[], $4::bigint[], $5::integer[], $6::integer[], $7::bigint[]
     ) AS k (id, device_floor, user_key_floor, fired_at, device_ahead, user_key_ahead, version)
     WHERE integration.id = k.id AND integration.version = k.version
     RETURNING 1
 ), raised AS (
     INSERT INTO temppass.raised (integration, kind, generation, floor_before, at, act)
-    SELECT * FROM unnest($20::integer[], $21::smallint[], $22::integer[], $23::integer[], $24::bigint[], $25::text[])
+    SELECT * FROM unnest($8::integer[], $9::smallint[], $10::integer[], $11::integer[], $12::bigint[], $13::text[])
 ), undone AS (
-    DELETE FROM temppass.raised USING unnest($26::integer[], $27::smallint[], $28::integer[])
+    DELETE FROM temppass.raised USING unnest($14::integer[], $15::smallint[], $16::integer[])
         AS k (integration, kind, generation)
     WHERE raised.integration = k.integration AND raised.kind = k.kind AND raised.generation = k.generation
 ), kept AS (
     INSERT INTO temppass.kept AS present (environment, key, kind, expires_at, document, version)
-    SELECT * FROM unnest($29::text[], $30::text[], $31::text[], $32::bigint[], $33::bytea[], $34::bigint[])
+    SELECT * FROM unnest($17::text[], $18::text[], $19::text[], $20::bigint[], $21::bytea[], $22::bigint[])
     ON CONFLICT (environment, key) DO UPDATE SET
         kind = excluded.kind, expires_at = excluded.expires_at, document = excluded.document,
         version = excluded.version
@@ -290,29 +301,30 @@ WITH {_UPSERT_LEDGERS}, moved AS (
 ), registered AS (
     INSERT INTO temppass.client (environment, id, application, epoch, secret_hash, issued_at, statement, used_at)
     SELECT * FROM unnest(
-        $35::text[], $36::text[], $37::text[], $38::integer[], $39::bytea[], $40::bigint[], $41::text[], $42::bigint[]
+        $23::text[], $24::text[], $25::text[], $26::integer[], $27::bytea[], $28::bigint[], $29::text[], $30::bigint[]
     )
 ), recorded AS (
     INSERT INTO temppass.audit (id, at, environment, document, kind, actor, channel, pass)
     SELECT * FROM unnest(
-        $43::text[], $44::bigint[], $45::text[], $46::bytea[], $47::text[], $48::text[], $49::text[], $50::text[]
+        $31::text[], $32::bigint[], $33::text[], $34::bytea[], $35::text[], $36::text[], $37::text[], $38::text[]
     )
 ), named AS (
     INSERT INTO temppass.target (environment, subject, act)
-    SELECT * FROM unnest($51::text[], $52::bytea[], $53::text[]) ON CONFLICT DO NOTHING
+    SELECT * FROM unnest($39::text[], $40::bytea[], $41::text[]) ON CONFLICT DO NOTHING
 ), rewritten AS (
     INSERT INTO temppass.environment AS present (name, version, document)
-    SELECT * FROM unnest($54::text[], $55::bigint[], $56::bytea[])
+    SELECT * FROM unnest($42::text[], $43::bigint[], $44::bytea[])
     ON CONFLICT (name) DO UPDATE SET version = excluded.version, document = excluded.document
     WHERE present.version = excluded.version - 1
     RETURNING 1
-)
-SELECT temppass.expect(
-    {_UPSERTED} + (SELECT count(*) FROM moved) + (SELECT count(*) FROM kept) + (SELECT count(*) FROM rewritten)
-        + temppass.hold($57, $58, $59),
-    $60
-)
-"""  # noqa: S608 - what is put in is our own
+)"""
+_WRITTEN = "(SELECT count(*) FROM moved) + (SELECT count(*) FROM kept) + (SELECT count(*) FROM rewritten)"
+#: all but ledgers, which are written slot by slot
+WRITE_HOME = f"WITH {_WRITE_HOME} SELECT temppass.expect({_WRITTEN}, $45)"
+WRITE_ALL = f"""
+WITH {_upsert_ledgers(46)}, {_WRITE_HOME}
+SELECT temppass.expect({_UPSERTED} + {_WRITTEN} + temppass.hold($58, $59, $60), $45)
+"""
 # beside it, in one transaction, where an environment is rewritten
 WRITE_ISSUED = """
 WITH listed AS (
@@ -341,47 +353,46 @@ SELECT environment, channel, pass, device_floor, user_key_floor, fired_at, devic
 FROM temppass.integration LEFT JOIN temppass.raised ON raised.integration = id
 ORDER BY environment, channel, pass, raised.kind, generation
 """
-_INTEGRATION_ID = "(SELECT id FROM temppass.integration WHERE environment = $1 AND channel = $2 AND pass = $3)"
-LEDGERS = f"""
+# a page of one slot and integration; slots follow one another in the order of digests
+LEDGERS = """
 SELECT subject, started_at, expires_at, generation, used, app_id, device_user, bonus FROM temppass.ledgers
-WHERE slot = 0 AND integration = {_INTEGRATION_ID} AND kind = $4 AND subject > $5 AND generation >= 0
-ORDER BY slot, integration, kind, subject LIMIT $6
-"""  # noqa: S608 - as above
-TALLY = f"""
+WHERE slot = $1 AND integration = $2 AND kind = $3 AND subject > $4 AND generation >= 0
+ORDER BY slot, integration, kind, subject LIMIT $5
+"""
+TALLY = """
 WITH looked_at AS (
-    SELECT subject, expires_at <= $6 AS is_over,
-        generation >= $7 AND (NOT $8::boolean OR expires_at <= $6)
-            AND ($9::bigint IS NULL OR started_at < $9)
-            AND ($10::bytea IS NULL OR app_id IS NOT DISTINCT FROM $10)
-            AND ($11::bytea IS NULL OR device_user IS NOT DISTINCT FROM $11) AS is_meant
+    SELECT subject, expires_at <= $5 AS is_over,
+        generation >= $6 AND (NOT $7::boolean OR expires_at <= $5)
+            AND ($8::bigint IS NULL OR started_at < $8)
+            AND ($9::bytea IS NULL OR app_id IS NOT DISTINCT FROM $9)
+            AND ($10::bytea IS NULL OR device_user IS NOT DISTINCT FROM $10) AS is_meant
     FROM temppass.ledgers
-    WHERE slot = 0 AND integration = {_INTEGRATION_ID} AND kind = $4 AND subject > $5
-    ORDER BY slot, integration, kind, subject LIMIT $12
+    WHERE slot = $1 AND integration = $2 AND kind = $3 AND subject > $4
+    ORDER BY slot, integration, kind, subject LIMIT $11
 )
 SELECT count(*) AS looked_at, (SELECT subject FROM looked_at ORDER BY subject DESC LIMIT 1) AS last,
     count(*) FILTER (WHERE is_meant AND NOT is_over) AS running, count(*) FILTER (WHERE is_meant AND is_over) AS over,
     (SELECT subject FROM looked_at WHERE is_meant ORDER BY subject LIMIT 1) AS example
 FROM looked_at
-"""  # noqa: S608 - as above
-SWEEP_LEDGERS = f"""
+"""
+SWEEP_LEDGERS = """
 WITH looked_at AS (
-    SELECT ledgers.slot, ledgers.integration, ledgers.kind, ledgers.subject, ledgers.version,
-        generation < $7 OR expires_at < $8::bigint AS stale
+    SELECT slot, integration, kind, subject, version, generation < $6 OR expires_at < $7::bigint AS stale
     FROM temppass.ledgers
-    WHERE ledgers.slot = 0 AND ledgers.integration = {_INTEGRATION_ID} AND ledgers.kind = $4 AND ledgers.subject > $5
-    ORDER BY ledgers.slot, ledgers.integration, ledgers.kind, ledgers.subject LIMIT $6
+    WHERE slot = $1 AND integration = $2 AND kind = $3 AND subject > $4
+    ORDER BY slot, integration, kind, subject LIMIT $5
 ), removed AS (
     DELETE FROM temppass.ledgers USING looked_at
-    WHERE looked_at.stale AND ledgers.version = looked_at.version AND ledgers.slot = looked_at.slot
-        AND ledgers.integration = looked_at.integration AND ledgers.kind = looked_at.kind
-        AND ledgers.subject = looked_at.subject
+    WHERE ledgers.slot = $1 AND looked_at.stale AND ledgers.version = looked_at.version
+        AND ledgers.slot = looked_at.slot AND ledgers.integration = looked_at.integration
+        AND ledgers.kind = looked_at.kind AND ledgers.subject = looked_at.subject
     RETURNING 1
 )
 SELECT
     (SELECT count(*) FROM looked_at) AS looked_at,
     (SELECT subject FROM looked_at ORDER BY subject DESC LIMIT 1) AS last,
     (SELECT count(*) FROM removed) AS removed
-"""  # noqa: S608 - as above
+"""
 SWEEP_KEPT = """
 WITH swept AS (
     DELETE FROM temppass.kept WHERE (environment, key) IN (
@@ -421,6 +432,23 @@ WITH forgotten AS (
 SELECT count(*) FROM forgotten
 """
 
+# --- slots (schema/postgres/006_slots.sql), each on the node that has it
+
+SLOTS = "SELECT key FROM temppass.slot ORDER BY number"
+READ_SLOT = "SELECT * FROM temppass.read_slot($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+LOCK_SLOT = "SELECT temppass.lock_slot($1, $2, $3)"
+WRITE_SLOT = "SELECT temppass.write_slot($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
+TELL_SLOT = "SELECT temppass.tell_slot($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+STANDING = "SELECT integration FROM temppass.standing WHERE slot = $1 AND integration = ANY ($2::integer[])"
+FLOORS = """
+SELECT id, device_floor, user_key_floor, fired_at, device_ahead, user_key_ahead, version FROM temppass.integration
+WHERE id = ANY ($1::integer[])
+"""
+SLOT_NODE = """
+SELECT nodename, nodeport FROM pg_dist_placement JOIN pg_dist_node USING (groupid)
+WHERE shardid = get_shard_id_for_distribution_column('temppass.ledgers', $1::smallint) AND noderole = 'primary'
+"""
+
 # --- the schema
 
 SCHEMA_NUMBER = "SELECT coalesce(max(number), 0) FROM temppass.schema"
@@ -452,10 +480,77 @@ DROP VIEW temppass.trial, temppass.ledger, temppass.session;
 ALTER TABLE temppass.ledgers DROP CONSTRAINT ledger_pkey;
 ALTER TABLE temppass.ledgers ADD CONSTRAINT ledger_pkey PRIMARY KEY USING INDEX ledgers_by_slot;
 """
-# ledgers by subject over the workers; what is small, and what a ledger is read with, on each of them
-DISTRIBUTE = """
-CREATE EXTENSION IF NOT EXISTS citus;
-SELECT create_reference_table('temppass.environment');
-SELECT create_reference_table('temppass.integration');
-SELECT create_distributed_table('temppass.ledgers', 'slot');
+# --- several slots, which come about while nobody serves
+
+# those who are connected and are programs of ours, but not this one
+OTHER_PROGRAMS = """
+SELECT DISTINCT concat(application_name, ' from ' || host(client_addr)) AS program FROM pg_stat_activity
+WHERE datname = current_database() AND application_name LIKE 'temppass%' AND pid <> pg_backend_pid() ORDER BY program
+"""
+# no slot of several has the key 0, so that a program that knows of no slots can write no ledger
+CLEAR_SLOTS = """
+LOCK TABLE temppass.ledgers IN ACCESS EXCLUSIVE MODE;
+DELETE FROM temppass.slot;
+DELETE FROM temppass.edition;
+DELETE FROM temppass.standing;
+ALTER TABLE temppass.ledgers DROP CONSTRAINT IF EXISTS ledgers_slot;
+ALTER TABLE temppass.ledgers ALTER COLUMN slot DROP DEFAULT;
+"""
+ADD_SLOTS = "INSERT INTO temppass.slot SELECT n - 1, key FROM unnest($1::smallint[]) WITH ORDINALITY AS k (key, n)"
+# as Spread.number (postgres_spread.py)
+MOVE_LEDGERS = """
+UPDATE temppass.ledgers
+SET slot = ($1::smallint[])[1 + (get_byte(subject, 0) * 256 + get_byte(subject, 1)) * cardinality($1) / 65536]
+"""
+INTRODUCE_ALL = """
+WITH editions AS (
+    INSERT INTO temppass.edition SELECT key, name, version FROM temppass.environment, unnest($1::smallint[]) AS k (key)
+)
+INSERT INTO temppass.standing (
+    slot, integration, device_floor, user_key_floor, fired_at, device_ahead, user_key_ahead, version
+)
+SELECT key, id, device_floor, user_key_floor, fired_at, device_ahead, user_key_ahead, version
+FROM temppass.integration, unnest($1::smallint[]) AS k (key)
+"""
+CLOSE_SLOTS = "ALTER TABLE temppass.ledgers ADD CONSTRAINT ledgers_slot CHECK (slot > 0)"
+
+# --- Citus
+
+IS_CITUS = "SELECT to_regclass('pg_dist_node') IS NOT NULL"
+CITUS_NODES = """
+SELECT groupid, nodename, nodeport, shouldhaveshards, hasmetadata, isactive FROM pg_dist_node WHERE noderole = 'primary'
+ORDER BY groupid
+"""
+CITUS_SETTING = "SELECT nodeid, success, result FROM run_command_on_all_nodes($1)"
+IS_DISTRIBUTED = "SELECT count(*) FROM pg_dist_partition WHERE logicalrelid = to_regclass('temppass.ledgers')"
+SLOT_NODES = """
+SELECT number, key, nodename, nodeport FROM temppass.slot
+JOIN pg_dist_placement ON shardid = get_shard_id_for_distribution_column('temppass.ledgers', key)
+JOIN pg_dist_node USING (groupid) WHERE noderole = 'primary' ORDER BY number
+"""
+# tables and functions in one transaction want one connection for each node
+ONE_CONNECTION = "SET LOCAL citus.multi_shard_modify_mode = 'sequential'"
+UNDISTRIBUTE = "SELECT undistribute_table($1::regclass)"
+DISTRIBUTE = "SELECT create_distributed_table($1::regclass, 'slot', shard_count := $2, colocate_with := 'none')"
+DISTRIBUTE_BESIDE = "SELECT create_distributed_table($1::regclass, 'slot', colocate_with := $2)"
+EMPTY_LOCALLY = "SELECT truncate_local_data_after_distributing_table($1::regclass)"
+# which values of `slot` are on a shard of their own; they are the same for every table of so many shards
+PROBE = "CREATE TABLE temppass.probe (slot smallint)"
+PROBE_KEYS = """
+SELECT min(key)::smallint AS key FROM generate_series(1, 32767) AS k (key)
+GROUP BY get_shard_id_for_distribution_column('temppass.probe', key) ORDER BY key
+"""
+DROP_PROBE = "DROP TABLE temppass.probe"
+# their first argument says which node they run on, also within a transaction
+SLOT_FUNCTIONS = """
+SELECT oid::regprocedure::text AS function, proname <> 'expect' AS is_of_slot FROM pg_proc
+WHERE pronamespace = 'temppass'::regnamespace
+    AND proname IN ('expect', 'read_slot', 'lock_slot', 'write_slot', 'tell_slot')
+ORDER BY is_of_slot
+"""
+SPREAD_FUNCTION = "SELECT create_distributed_function($1::regprocedure)"
+SEND_FUNCTION = """
+SELECT create_distributed_function(
+    $1::regprocedure, '_slot', colocate_with := 'temppass.ledgers', force_delegation := true
+)
 """

@@ -49,6 +49,7 @@ from temppass.store import (
     Fading,
     IntegrationKey,
     Keys,
+    NotDistributed,
     Stale,
     Standing,
     StoreBusy,
@@ -220,7 +221,10 @@ class SqliteReader(_Asks):
         self._path = path
         sqlite_file.read(path, lambda _connection: None)
 
-    async def migrate(self, *, distributed: bool = False) -> bool:  # noqa: ARG002 - the port's shape
+    async def migrate(self) -> bool:
+        raise StoreUnavailable(f"{self._path.name} was opened to be read")
+
+    async def distribute(self, slots: int | None) -> list[str]:  # noqa: ARG002 - the port's shape
         raise StoreUnavailable(f"{self._path.name} was opened to be read")
 
     async def close(self) -> None: ...
@@ -283,11 +287,12 @@ class SqliteStore(_Asks):
 
         return await asyncio.get_running_loop().run_in_executor(self._counter, sqlite_file.beside, self._path, look)
 
-    async def migrate(self, *, distributed: bool = False) -> bool:
+    async def migrate(self) -> bool:
         """Nothing is left to do: opening the file has done it."""
-        if distributed:
-            raise StoreUnavailable("SQLite cannot be distributed")
         return True
+
+    async def distribute(self, slots: int | None) -> list[str]:  # noqa: ARG002 - the port's shape
+        raise NotDistributed("a file is on one machine: only PostgreSQL with Citus can be spread")
 
     async def close(self) -> None:
         if not self._closed:

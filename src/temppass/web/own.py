@@ -47,13 +47,14 @@ def _operation(
 
 _HEALTHZ = _operation("healthz", "Say that the process is alive.", object_of(["status"], status={"const": "ok"}))
 _WHEREABOUTS = object_of(
-    ["primary", "timeline", "seconds", "moves", "standby", "hosts"],
+    ["primary", "timeline", "seconds", "moves", "standby", "hosts", "away"],
     primary={"type": ["string", "null"]},
     timeline={"type": ["integer", "null"]},
     seconds={"type": ["integer", "null"]},
     moves={"type": "integer"},
     standby={"enum": ["attached", "missing", "not waited for", "unknown"]},
     hosts={"type": "object", "additionalProperties": STRING},
+    away={"type": "array", "items": STRING},
 )
 _READYZ = _operation(
     "readyz",
