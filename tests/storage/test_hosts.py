@@ -29,6 +29,7 @@ def test_one_host_is_left_to_the_driver(url: str) -> None:
     ("url", "why"),
     [
         ("postgresql://u:secret@one:1,:2/db", "its host 2 has no name"),
+        ("postgresql://u:secret@one:1x/db", "the port of its host 1 is not a number"),
         ("postgresql://u:secret@one:1,two:2x/db", "the port of its host 2 is not a number"),
         ("postgresql://u:secret@one,u:secret@two/db", "the port of its host 2 is not a number"),
         ("postgresql:///db?host=one,two&port=1,2,3", "it names 2 hosts and 3 ports"),

@@ -96,7 +96,8 @@ class Hosts:
         self._heard: dict[str, str] = {}
         #: those that gave no answer in time
         self._silent: set[str] = set()
-        #: the highest that was seen
+        #: the timeline of each primary, where it says it, and the highest that was seen
+        self._timelines: dict[str, int] = {}
         self._timeline = 0
         self._looked_at = self._look_due_at = -LOOK_S
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -111,14 +112,16 @@ class Hosts:
     @property
     def trouble(self) -> str:
         asked = ", ".join(f"{host.name} {self._heard.get(host.name, _SILENT)}" for host in self._hosts)
-        return f"no primary: {asked}" + (f"; timeline {self._timeline} was seen" if self._timeline else "")
+        outdated = any(timeline < self._timeline for timeline in self._timelines.values())
+        return f"no primary: {asked}" + (f"; timeline {self._timeline} was seen" if outdated else "")
 
     @property
     def whereabouts(self) -> Whereabouts:
         host, timeline = self._primary or (None, None)
         seconds = int(time.monotonic() - self._since) if host is not None else None
         standby = MISSING if self._confirming else self._standby
-        return Whereabouts(host, timeline, seconds, self._moves, standby, dict(self._heard))
+        heard = {each.name: self._heard[each.name] for each in self._hosts if each.name in self._heard}
+        return Whereabouts(host, timeline, seconds, self._moves, standby, heard)
 
     async def look_at_standbys(self, connection: Connection) -> None:
         """Keep whether a synchronous standby is attached, for whoever asks where the store is."""
@@ -261,8 +264,10 @@ class Hosts:
             self._silent.add(host.name)
         else:
             self._silent.discard(host.name)
-        if answer.connection is not None:
-            self._timeline = max(self._timeline, answer.connection.timeline or 0)
+        self._timelines.pop(host.name, None)
+        if answer.connection is not None and answer.connection.timeline is not None:
+            self._timelines[host.name] = answer.connection.timeline
+            self._timeline = max(self._timeline, answer.connection.timeline)
         return answer
 
     def _best(self, asked: Iterable[asyncio.Task[Answer]]) -> Connection | None:
@@ -339,9 +344,10 @@ def hosts_of(url: str) -> list[Host]:
         places, ports = [_place(each, unquoted=True) for each in named.split(",")], []
     else:
         places = [_place(each) for each in query.get("host", "").split(",")]
-    if len(places) == 1:
+    if len(places) == 1 and len(ports) <= 1:
         host, port = places[0]
-        return [Host(_name(host or os.environ.get("PGHOST", "localhost"), port or "".join(ports)), {})]
+        _number(text := port or "".join(ports) or str(_PORT), 1)
+        return [Host(_name(host or os.environ.get("PGHOST", "localhost"), text), {})]
     if len(ports) not in {0, 1, len(places)}:
         raise ValueError(f"it names {len(places)} hosts and {len(ports)} ports")
     hosts = []
@@ -349,10 +355,15 @@ def hosts_of(url: str) -> list[Host]:
         if not host:
             raise ValueError(f"its host {n + 1} has no name")
         text = (ports[n] if len(ports) > 1 else ports[0]) if ports else port or os.environ.get("PGPORT", str(_PORT))
-        if not text.isdecimal():
-            raise ValueError(f"the port of its host {n + 1} is not a number")
-        hosts.append(Host(_name(host, text), {"host": host, "port": int(text), "target_session_attrs": "any"}))
+        place = {"host": host, "port": _number(text, n + 1), "target_session_attrs": "any"}
+        hosts.append(Host(_name(host, text), place))
     return hosts
+
+
+def _number(port: str, host: int) -> int:
+    if not port.isdecimal():
+        raise ValueError(f"the port of its host {host} is not a number")
+    return int(port)
 
 
 def _place(text: str, *, unquoted: bool = False) -> tuple[str, str]:
@@ -366,4 +377,4 @@ def _place(text: str, *, unquoted: bool = False) -> tuple[str, str]:
 
 
 def _name(host: str, port: str) -> str:
-    return host if host.startswith("/") else f"{host}:{port or _PORT}"
+    return host if host.startswith("/") else f"{host}:{port}"

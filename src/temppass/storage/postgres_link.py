@@ -123,9 +123,8 @@ async def connect(url: str, **place: Any) -> Connection:
 
 
 def _heed(connection: Any, message: Any) -> None:
-    if (
-        message.server_source_function == "SyncRepWaitForLSN"
-    ):  # it has no code of its own, and its words may be in French
+    # it has no code of its own, and its words may be in French
+    if message.server_source_function == "SyncRepWaitForLSN":
         connection.is_unsafe = True
 
 

@@ -72,7 +72,11 @@ class Ground:
     async def connect(self, present: Connection | None) -> Connection:
         found = await self._database.connect(present)
         if found is not present:
-            await self._look(found)
+            try:
+                await self._look(found)
+            except BaseException:
+                found.terminate()
+                raise
         return found
 
     def forget(self) -> None:
