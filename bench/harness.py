@@ -204,10 +204,16 @@ def ask(
 
 
 def wrk(
-    served: Served, requests: Sequence[bytes], *, path: str = "/", seconds: int = SECONDS, known: int = 1_000
+    served: Served,
+    requests: Sequence[bytes],
+    *,
+    path: str = "/",
+    seconds: int = SECONDS,
+    known: int = 1_000,
+    connections: int = CONNECTIONS,
 ) -> float:
     """
-    Answer how many requests a second one wrk gets answered over keep-alive connections.
+    Answer how many requests a second one wrk gets answered over so many keep-alive connections.
 
     `requests` are templates in turn (traffic.py); none means a plain GET of `path`. `known` is how many known subjects
     there are.
@@ -221,7 +227,7 @@ def wrk(
             (room / "requests").write_bytes(b"\0".join(requests))
             given = (room / "requests", secrets.randbelow(8_000_000), known)
             script = ["-s", str(HERE / "requests.lua"), "--", *map(str, given)]
-        command = [program, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "30s", served.url + path, *script]
+        command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", served.url + path, *script]
         said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     wrong = re.search(r"Non-2xx.*|Socket errors.*", said)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", said)

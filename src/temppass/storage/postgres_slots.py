@@ -41,6 +41,9 @@ TAKEN_WAIT_S, TAKEN_PAUSE_S = 1.0, 0.01
 QUEUE_MS = 100
 #: how often a lane looks whether its slot has moved, and how long a slot that failed is not asked by others, in seconds
 MOVED_S, AWAY_S = 5.0, 1.0
+#: a trip to a slot costs as much as forty rows, most of it planning: so two begin this far apart, or when so many steps
+#: wait, for which it looks this often; in seconds
+PACE_S, WORTH_IT, GLANCE_S = 0.02, 64, 0.004
 _ALL_TITLES = 2**31 - 1
 
 
@@ -225,7 +228,16 @@ class SlotLane(_LaneOfSlots):
         super().__init__(node, home)
         self._node = node
         self._number = number
+        #: when the next batch begins, however few it has
+        self._due_at = 0.0
         self._key = home.spread.keys[number]
+
+    async def _gather(self) -> None:
+        now = time.monotonic()
+        while now < self._due_at and len(self._waiting) < WORTH_IT:
+            await asyncio.sleep(min(self._due_at - now, GLANCE_S))
+            now = time.monotonic()
+        self._due_at = now + PACE_S
 
     async def ping(self) -> None:
         """Raises StoreUnavailable, which names the slot and its node, unless they answer."""
