@@ -12,12 +12,15 @@ from msgspec.structs import replace
 from tests.replication import Name, Node, pair, url_of
 
 from temppass.core.model import Count
+from temppass.storage import postgres_hosts
 from temppass.storage.postgres import PostgresStore
 from temppass.store import StoreUnavailable, Whereabouts
 
 A = TypeVar("A")
 
 pytestmark = pytest.mark.process
+#: longer than any test
+WAIT_S = 60
 SEEN = Count("production", 0, "REF", "TempPassREF", "seen", 1)
 
 
@@ -59,6 +62,32 @@ def test_a_promoted_standby_is_found_behind_a_host_that_hangs(nodes: tuple[Node,
         return [*behind, await seen(store), await asyncio.to_thread(using, old, new, work=seen)]
 
     assert using(old, new, work=play) == [[1], [1], [2], [2]]
+
+
+def test_another_primary_is_noticed_while_the_old_one_answers(
+    nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the first use after a rest, and by who never rests: nobody fenced it."""
+    old, new = nodes
+
+    async def play() -> list[str | None]:
+        rested, busy = PostgresStore(url_of(old, new)), PostgresStore(url_of(old, new))
+        await rested.ping()
+        await busy.ping()
+        primaries = [rested.whereabouts.primary, busy.whereabouts.primary]
+        await asyncio.to_thread(new.promote)
+        monkeypatch.setattr(postgres_hosts, "QUIET_S", 0)
+        await rested.ping()
+        monkeypatch.setattr(postgres_hosts, "QUIET_S", WAIT_S)
+        monkeypatch.setattr(postgres_hosts, "LOOK_S", 0)
+        while not busy.whereabouts.moves:
+            await busy.ping()
+        primaries += [rested.whereabouts.primary, busy.whereabouts.primary]
+        await rested.close()
+        await busy.close()
+        return primaries
+
+    assert asyncio.run(play()) == [old.place, old.place, new.place, new.place]
 
 
 def test_whoever_is_connected_says_where_the_store_is_and_when_it_moved(nodes: tuple[Node, Node]) -> None:
