@@ -21,7 +21,7 @@ fsync = off
 shared_buffers = 8MB
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
-wal_keep_size = 64MB
+wal_keep_size = 32MB
 wal_receiver_status_interval = 1s
 wal_retrieve_retry_interval = 100ms
 """
@@ -51,7 +51,11 @@ class Node:
 
     def make(self) -> None:
         """Begin an empty primary, which waits for whoever follows it."""
+        version = self.data / "PG_VERSION"
+        version.touch()  # so that it sees to users and modes alone: its own initdb waits for the disk
         self._files.ensure_pgdata_inited()
+        version.unlink()
+        self._run("initdb", "-D", str(self.data), "-U", "postgres", "--auth=trust", "--no-sync", "--wal-segsize=1")
         self._set(_SETTINGS + _SYNCHRONOUS)
 
     def follow(self, primary: "Node") -> None:
