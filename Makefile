@@ -12,7 +12,7 @@ JOBS ?= 2
 # set to anything, it would make every process of the tests compile all modules anew
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup serve check test lowest walk javascript history failover bench fix
+.PHONY: setup serve check test lowest walk javascript history failover citus bench fix
 .DEFAULT_GOAL := setup
 setup: .venv/ready
 
@@ -58,6 +58,10 @@ history: .venv/ready
 # ten failovers of PostgreSQL under load; two or three minutes
 failover: .venv/ready
 	$(BIN)/pytest -s -o faulthandler_timeout=1800 tests/e2e/failover.py
+
+# nodes of a Citus cluster killed, and a slot moved, under load; tests/e2e/citus.py says what it has to be told
+citus: .venv/ready
+	$(BIN)/pytest -s -o faulthandler_timeout=1800 tests/e2e/citus.py
 
 bench: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r bench/requirements.txt

@@ -19,13 +19,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from tests.e2e.conftest import SECRET, WAIT_S, Folder, sharing, surroundings
-from tests.e2e.history import TITLES_MAX, Answer, Authorize, Look, ResetViewer, Told, is_explained
+from tests.e2e.history import BASIC, PROMO, TITLES_MAX, Answer, Authorize, Look, ResetViewer, Told, is_explained
 from tests.e2e.recording import Connection, Tokens, _names
 from tests.replication import WAIT, Node, pair, url_of
 
+from temppass.core.catalogue import Offer
 from temppass.core.model import DenyCode, Profile, Spent, Subject, SubjectKind
 from temppass.storage.postgres import PostgresStore
 
@@ -61,16 +63,26 @@ FOR_EVER = 2**63
 Deed = Authorize | Look | ResetViewer
 
 
-class Viewer:
-    """One device and one user key, and what its clients were told."""
+class Playing(Protocol):
+    """A load that viewers are a part of, and what it counts."""
 
-    def __init__(self, name: str) -> None:
-        device, key = f"tv-{name}".encode(), f"viewer-{name}".encode()
-        self.subjects = (Subject(SubjectKind.DEVICE, device), Subject(SubjectKind.USER_KEY, key))
+    over: bool
+    answers: int
+    faults: int
+
+
+class Viewer:
+    """One device, of a promotional pass also one user key, and what its clients were told."""
+
+    def __init__(self, name: str, offer: Offer = PROMO) -> None:
+        device = Subject(SubjectKind.DEVICE, f"tv-{name}".encode())
+        key = Subject(SubjectKind.USER_KEY, f"viewer-{name}".encode())
+        self.offer = offer
+        self.subjects = (device,) if offer is BASIC else (device, key)
         self.told: list[Told] = []
         self.unheard: list[Told] = []
 
-    async def play(self, connection: Connection, load: "Load") -> None:
+    async def play(self, connection: Connection, load: "Playing") -> None:
         for _ in range(ACTS):
             if not await self.do(connection, self._draw(), load):
                 while not load.over and not await self.do(connection, Look(self.subjects), load):  # noqa: ASYNC110
@@ -82,13 +94,13 @@ class Viewer:
             return Authorize(self.subjects, random.choice("ABCD"))
         return Look(self.subjects) if drawn < 0.85 else ResetViewer((random.choice(self.subjects),))
 
-    async def do(self, connection: Connection, act: Deed, load: "Load") -> bool:
+    async def do(self, connection: Connection, act: Deed, load: "Playing") -> bool:
         """Answer whether there was an answer."""
         start = time.monotonic_ns()
-        status, headers, body = await connection.ask(*_request(act))
+        status, headers, body = await connection.ask(*_request(act, self.offer.pass_id))
         end, here = time.monotonic_ns(), time.time_ns() // 1_000_000
         try:
-            answer, now = _read(act, status, headers, body)
+            answer, now = _read(act, self.offer.pass_id, status, headers, body)
         except NoAnswer:
             load.faults += 1
             self.unheard += [Told(act, None, start, FOR_EVER, here)] if not isinstance(act, Look) else []
@@ -102,21 +114,21 @@ class NoAnswer(Exception):
     """It may have been done, or not."""
 
 
-def _request(act: Deed) -> tuple[str, str, dict[str, str], bytes]:
+def _request(act: Deed, pass_id: str) -> tuple[str, str, dict[str, str], bytes]:
     match act:
         case Authorize():
             body = json.dumps({"resources": [act.title]}).encode()
-            return "POST", "/api/v2/ACME1/decisions/authorize/Promo", _names(*act.subjects), body
+            return "POST", f"/api/v2/ACME1/decisions/authorize/{pass_id}", _names(*act.subjects), body
         case Look():
-            return "GET", "/api/v2/ACME1/profiles/Promo", _names(*act.subjects), b""
+            return "GET", f"/api/v2/ACME1/profiles/{pass_id}", _names(*act.subjects), b""
         case ResetViewer():
             (subject,) = act.subjects
             path = "?device_id=" if subject.kind is SubjectKind.DEVICE else "/generic?key="
-            query = f"{path}{subject.digest.decode()}&requestor_id=ACME1&mvpd_id=Promo"
+            query = f"{path}{subject.digest.decode()}&requestor_id=ACME1&mvpd_id={pass_id}"
             return "DELETE", f"/reset-tempass/v3/reset{query}", {}, b""
 
 
-def _read(act: Deed, status: int, headers: dict[str, str], body: bytes) -> tuple[Answer, int]:
+def _read(act: Deed, pass_id: str, status: int, headers: dict[str, str], body: bytes) -> tuple[Answer, int]:
     """Answer what was said, and the server's time of it where it shows one. Raises NoAnswer."""
     if status == 503:
         raise NoAnswer
@@ -127,7 +139,7 @@ def _read(act: Deed, status: int, headers: dict[str, str], body: bytes) -> tuple
     if isinstance(act, Look):
         if status == 403:
             return Spent(DenyCode(told["code"])), 0
-        shown = told["profiles"]["Promo"]
+        shown = told["profiles"][pass_id]
         values = {name: attribute["value"] for name, attribute in shown["attributes"].items()}
         used = tuple(values.get("used_assets", ()))
         profile = Profile(shown["notBefore"], shown["notAfter"], values.get("remaining_resources"), used)
@@ -248,7 +260,7 @@ async def _ten_times(load: Load, nodes: tuple[Node, Node], folder: Folder) -> No
         primary, standby = standby, primary
     load.over = True
     await running
-    lost = [viewer for viewer in load.viewers if not is_explained(viewer.told, unheard=viewer.unheard)]
+    lost = [viewer for viewer in load.viewers if not is_explained(viewer.told, viewer.offer, viewer.unheard)]
     acts = sum(len(viewer.told) for viewer in load.viewers)
     unknown = sum(len(viewer.unheard) for viewer in load.viewers)
     print(

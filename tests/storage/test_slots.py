@@ -9,6 +9,7 @@ own, and tables that say which node has what as Citus' do. What only a cluster c
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 import asyncpg
 import pytest
 from tests.conftest import SLOT_KEYS, execute, migrate, new_database, put_into_slots
+from tests.storage.test_races import Deed, elsewhere
 
 from temppass.core.catalogue import EMPTY
 from temppass.core.model import (
@@ -35,7 +37,7 @@ from temppass.storage.memory import MemoryStore
 from temppass.storage.postgres import PostgresStore
 from temppass.storage.postgres_spread import Spread
 from temppass.storage.sqlite import SqliteStore
-from temppass.store import Keys, NotDistributed, SchemaOutdated, StoreUnavailable
+from temppass.store import Amendment, AmendmentOfAll, Keys, NotDistributed, SchemaOutdated, StoreUnavailable, Whole
 
 A = TypeVar("A")
 Step = Callable[[Found], tuple[Any, Changes]]
@@ -110,9 +112,6 @@ def test_the_database_finds_the_slot_that_the_program_finds(postgres_server: str
 def test_what_was_written_in_one_slot_is_found_in_several(postgres_server: str) -> None:
     """Ledgers, floors and versions."""
     pair = keys(*SUBJECTS, version=1)
-
-    def create(_old: EnvironmentRecord | None) -> tuple[None, EnvironmentRecord, Recorded]:
-        return None, EnvironmentRecord(1, EMPTY, {}, {}, b""), Recorded("r", 1, b"r")
 
     async def before(store: PostgresStore) -> None:
         await store.amend("here", create)
@@ -307,23 +306,149 @@ async def _id(url: str) -> int:
         await connection.close()
 
 
+def create(old: EnvironmentRecord | None) -> Amendment[None]:
+    """Begin an environment, or write it anew."""
+    return None, EnvironmentRecord(old.version + 1 if old else 1, EMPTY, {}, {}, b""), Recorded(f"{old}", 1, b"r")
+
+
+async def done_or_waiting(url: str, task: asyncio.Future[Any]) -> str:
+    """Answer which of both comes first: `task` is done, or somebody waits for a lock of ours."""
+    connection = await asyncpg.connect(url)
+    while not task.done() and not await connection.fetchval(_WAITS):
+        continue
+    await connection.close()
+    return "done" if task.done() else "waiting"
+
+
 def test_a_reset_of_everybody_waits_for_those_who_rest_on_the_floors(one_place: str) -> None:
-    async def work(store: PostgresStore) -> tuple[bool, Any]:
+    async def work(store: PostgresStore) -> tuple[str, Any]:
         await store.transact(keys(SUBJECTS[0]), writing((SUBJECTS[0], LEDGER), floors=Floors()))
-        connection = await asyncpg.connect(one_place)
         async with locked(one_place, *SPREAD.locks(2, (), [await _id(one_place)]), shared=True):
             reset = asyncio.create_task(store.transact(keys(), writing(floors=Floors(1))))
-            while not reset.done() and not await connection.fetchval(_WAITS):
-                continue
-            waited = not reset.done()
+            told = await done_or_waiting(one_place, reset)
         await reset
-        await connection.close()
-        return waited, await store.transact(keys(SUBJECTS[2]), lambda found: (found.floors, NOTHING))
+        return told, await store.transact(keys(SUBJECTS[2]), lambda found: (found.floors, NOTHING))
 
-    assert use(one_place, work) == (True, Floors(1))
+    assert use(one_place, work) == ("waiting", Floors(1))
+
+
+@pytest.mark.parametrize("of_all", [False, True], ids=["of one", "of all"])
+def test_an_environment_is_rewritten_when_nobody_looks_at_it_in_any_slot(one_place: str, of_all: bool) -> None:  # noqa: FBT001 - a case
+    def amend_all(_whole: Whole) -> AmendmentOfAll[None]:
+        _, record, _ = create(None)
+        return None, {"here": record} if record is not None else {}, None
+
+    async def work(store: PostgresStore) -> tuple[str, Any]:
+        async with locked(one_place, *SPREAD.locks(2, ["here"], ()), shared=True):
+            amendment = asyncio.ensure_future(store.amend_all(amend_all) if of_all else store.amend("here", create))
+            told = await done_or_waiting(one_place, amendment)
+        await amendment
+        return told, await store.transact(keys(SUBJECTS[2], version=1), look)
+
+    assert use(one_place, work) == ("waiting", (None,))
+
+
+def test_a_slot_learns_of_an_integration_when_nobody_changes_it(one_place: str) -> None:
+    """Else what it is told may be what was so before."""
+
+    async def work(store: PostgresStore) -> tuple[str, Any]:
+        await store.transact(keys(SUBJECTS[0]), writing((SUBJECTS[0], LEDGER)))
+        async with locked(one_place, *SPREAD.locks(2, (), [await _id(one_place)])):
+            first = asyncio.ensure_future(store.transact(keys(SUBJECTS[2]), look))
+            told = await done_or_waiting(one_place, first)
+        return told, await first
+
+    assert use(one_place, work) == ("waiting", (None,))
 
 
 _WAITS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
+
+
+def keep_locked(url: str, *locks: int) -> Callable[[], None]:
+    """Have another server keep locks until what this answers is called."""
+    held, over = threading.Event(), threading.Event()
+
+    async def keep() -> None:
+        async with locked(url, *locks):
+            held.set()
+            await asyncio.to_thread(over.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(keep()))
+    thread.start()
+    held.wait()
+
+    def let_go() -> None:
+        over.set()
+        thread.join()
+
+    return let_go
+
+
+@pytest.mark.parametrize("of_subject", [True, False], ids=["subject", "integration"])
+def test_what_is_locked_after_it_was_read_is_not_written(one_place: str, of_subject: bool) -> None:  # noqa: FBT001 - a case
+    """Two that rest on the floors, of which another server has read one beside a third, or changes the floors."""
+    pair = (SUBJECTS[0], NEIGHBOUR)
+
+    async def work(store: PostgresStore) -> tuple[bool, Any]:
+        await store.transact(keys(NEIGHBOUR), writing((NEIGHBOUR, LEDGER)))
+        locks = [SPREAD.lock_of_subject(NEIGHBOUR)] if of_subject else SPREAD.locks(0, (), [await _id(one_place)])
+        let_go: list[Callable[[], None]] = []
+
+        def step(_found: Found) -> tuple[None, Changes]:
+            if not let_go:
+                let_go.append(keep_locked(one_place, *locks))
+            return None, Changes(tuple((each, LEDGER) for each in pair))
+
+        write = asyncio.ensure_future(store.transact(keys(*pair), step))
+        while not (write.done() or store.retries):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        written = write.done()
+        let_go[0]()
+        await write
+        return written, await store.transact(keys(*pair), look)
+
+    assert use(one_place, work) == (False, (LEDGER, LEDGER))
+
+
+def test_ledgers_of_one_slot_rest_on_the_floors_as_they_are_when_they_are_written(one_place: str) -> None:
+    pair, seen = (SUBJECTS[0], NEIGHBOUR), []
+
+    def step(found: Found) -> tuple[None, Changes]:
+        seen.append(found.floors)
+        if found.floors == Floors():
+            elsewhere(one_place, Deed(lambda other: other.transact(keys(), writing(floors=Floors(1)))))
+        return None, Changes(tuple((each, Ledger(1, 9, found.floors.device)) for each in pair))
+
+    async def work(store: PostgresStore) -> Any:
+        await store.transact(keys(NEIGHBOUR), writing((NEIGHBOUR, LEDGER)))
+        await store.transact(keys(*pair), step)
+        return seen
+
+    assert use(one_place, work) == [Floors(), Floors(1)]
+
+
+@pytest.mark.parametrize("of_floors", [True, False], ids=["floors", "environment"])
+def test_what_a_slot_does_not_show_is_not_said_to_be_done(one_place: str, of_floors: bool) -> None:  # noqa: FBT001 - a case
+    """Its node went away before it had committed."""
+    deaf = f"""
+CREATE FUNCTION public.deaf() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER deaf BEFORE INSERT OR UPDATE ON temppass.standing FOR EACH ROW WHEN (NEW.slot = {SLOT_KEYS[1]})
+EXECUTE FUNCTION public.deaf();
+CREATE TRIGGER deaf BEFORE INSERT OR UPDATE ON temppass.edition FOR EACH ROW WHEN (NEW.slot = {SLOT_KEYS[1]})
+EXECUTE FUNCTION public.deaf()
+"""
+
+    async def work(store: PostgresStore) -> str:
+        await store.transact(keys(SUBJECTS[0]), writing((SUBJECTS[0], LEDGER)))
+        await execute(one_place, deaf)
+        try:
+            with pytest.raises(StoreUnavailable) as refused:
+                await (store.transact(keys(), writing(floors=Floors(1))) if of_floors else store.amend("here", create))
+        finally:
+            await execute(one_place, "DROP FUNCTION public.deaf CASCADE")
+        return str(refused.value)
+
+    assert use(one_place, work) == "slot 1 does not show yet what was written"
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["two slots", "one after another"])
