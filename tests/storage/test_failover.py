@@ -73,13 +73,13 @@ def test_another_primary_is_noticed_while_the_old_one_answers(
     async def play() -> list[str | None]:
         rested, busy = PostgresStore(url_of(old, new)), PostgresStore(url_of(old, new))
         await rested.ping()
+        monkeypatch.setattr(postgres_hosts, "LOOK_S", 0.1)
         await busy.ping()
         primaries = [rested.whereabouts.primary, busy.whereabouts.primary]
         await asyncio.to_thread(new.promote)
         monkeypatch.setattr(postgres_hosts, "QUIET_S", 0)
         await rested.ping()
         monkeypatch.setattr(postgres_hosts, "QUIET_S", WAIT_S)
-        monkeypatch.setattr(postgres_hosts, "LOOK_S", 0)
         while not busy.whereabouts.moves:
             await busy.ping()
         primaries += [rested.whereabouts.primary, busy.whereabouts.primary]

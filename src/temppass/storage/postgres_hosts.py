@@ -200,7 +200,7 @@ class Hosts:
             self._keep(committing)
         else:
             found.terminate()
-        self._heard[found.host] += " that waits for its standby"
+        self._heard[found.host] = f"{_primary(found)} that waits for its standby"
         await asyncio.wait([committing])
         return found.instance == self._confirmed
 
@@ -310,7 +310,11 @@ async def _ask(url: str, host: Host) -> Answer:
         return Answer(host.name, "is a standby")
     connection.host, connection.timeline = host.name, int(timeline, 16) if timeline is not None else None
     connection.started_at, connection.waits = started_at, waits
-    return Answer(host.name, f"is a primary of timeline {connection.timeline or UNKNOWN}", connection)
+    return Answer(host.name, _primary(connection), connection)
+
+
+def _primary(connection: Connection) -> str:
+    return f"is a primary of timeline {connection.timeline or UNKNOWN}"
 
 
 async def _who(connection: Connection) -> asyncpg.Record:
