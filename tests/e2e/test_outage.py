@@ -124,6 +124,7 @@ def test_readiness_tells_where_the_store_is(servers: list[Server]) -> None:
         "moves": 0,
         "standby": "not waited for",
         "hosts": {host: "is a primary of timeline 1"},
+        "away": [],
     }
 
 
