@@ -48,10 +48,8 @@ class Job(NamedTuple):
     has_queued: bool = False
 
 
-class Outcome(NamedTuple):
-    job: Job
-    answer: Any
-    error: Exception | None = None
+#: of a step that was run: what it answers, or what it raised
+Outcome = tuple[Job, Any, Exception | None]
 
 
 class Integration(NamedTuple):
@@ -157,13 +155,13 @@ class Batch:
         waiting: list[Job] = []
         for job in jobs:
             try:
-                outcomes.append(Outcome(job, self.run(job)))
+                outcomes.append((job, self.run(job), None))
             except Later:
                 later.append(job)
             except Taken:
                 waiting.append(job)
             except Exception as error:  # noqa: BLE001 - a step that raises fails alone, whatever it raises
-                outcomes.append(Outcome(job, None, error))
+                outcomes.append((job, None, error))
         return outcomes, later, waiting
 
     def run(self, job: Job) -> Any:

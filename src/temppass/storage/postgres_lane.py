@@ -263,14 +263,15 @@ class Asked(NamedTuple):
 
 def take(batch: Batch, asked: Asked, rows: Iterable[Record]) -> None:
     """Put what was read where the steps of a batch find it."""
+    ledgers, found = asked.ledgers, batch.rows
     for what, n, version, a, b, c, used, app_id, device_user, d, e in rows:
         if what == sql.LEDGER_ROW:
-            key = asked.ledgers[n - 1]
+            key = ledgers[n - 1]
             if a == REMOVED:
-                batch.rows[key] = Row(None, version)
+                found[key] = Row(None, version)
             elif batch.may_read(key, used):
                 ledger = ledger_of(b, c, a, batch.titles.read(used), app_id, device_user, d)
-                batch.rows[key] = Row(ledger, version)
+                found[key] = Row(ledger, version)
         elif what == sql.INTEGRATION_ROW:
             batch.integrations[asked.by_id[n]] = Integration(Floors(a, b, c, d, e), version)
         elif what == sql.ENVIRONMENT_ROW:
@@ -322,7 +323,7 @@ def settle(outcomes: Iterable[Outcome]) -> None:
 
 
 def refuse(jobs: Iterable[Job], error: Exception) -> None:
-    settle(Outcome(job, None, error) for job in jobs)
+    settle((job, None, error) for job in jobs)
 
 
 def _integration_key(keys: Keys) -> IntegrationKey:

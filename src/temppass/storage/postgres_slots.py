@@ -252,7 +252,7 @@ class SlotLane(_LaneOfSlots):
         if batch.is_changed:
             await self._write_slot(connection, batch)
         self._waiting[:0] = later
-        return outcomes + [Outcome(job, None, Wider()) for job in taken]
+        return outcomes + [(job, None, Wider()) for job in taken]
 
     async def _read(self, connection: Connection, jobs: list[Job]) -> Batch:
         await self._find_ids(connection, jobs)
@@ -385,7 +385,7 @@ class WideLane(_LaneOfSlots):
         self._waiting[:0] = [
             job._replace(until=job.until or now + TAKEN_WAIT_S) for job in taken if now <= (job.until or now)
         ]
-        return [Outcome(job, None, error) for job in taken if now > (job.until or now)]
+        return [(job, None, error) for job in taken if now > (job.until or now)]
 
     async def _read_wide(self, connection: Connection, jobs: list[Job], claims: _Claims) -> Batch:
         await self._find_ids(connection, jobs)
