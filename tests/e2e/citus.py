@@ -24,9 +24,9 @@ import asyncpg
 import httpx2
 import pytest
 from tests.conftest import database_of_slots
-from tests.e2e.conftest import Folder, Server, sharing
+from tests.e2e.conftest import WAIT_S, Folder, Server, sharing
 from tests.e2e.failover import Viewer
-from tests.e2e.history import BASIC, PROMO, TITLES_MAX, is_explained
+from tests.e2e.history import BASIC, PROMO, TITLES_MAX, TTL_MS, is_explained
 from tests.e2e.recording import Connection, Tokens, _names
 
 from temppass.core.model import Subject, SubjectKind
@@ -137,10 +137,10 @@ class Load:
         self.done: dict[tuple[str, int], float] = {}
         self.answers = self.faults = 0
         #: of new devices, when their trial began; of resets of everybody, when each was asked for and acknowledged; of
-        #: looks at what they end, when each was sent and the beginning that it showed
+        #: looks at what they end, when each was sent and answered, and the device and the beginning that it showed
         self.begun: dict[str, int] = {}
         self.resets: list[tuple[int, int]] = []
-        self.looks: list[tuple[int, int]] = []
+        self.looks: list[tuple[int, int, tuple[str, int]]] = []
         self.clients: list[dict[str, str]] = []
         self.sessions: list[str] = []
         self._connections: list[Connection] = []
@@ -228,7 +228,7 @@ class Load:
         if not decision["authorized"]:
             assert decision["error"]["code"] == "maximum_execution_time_exceeded", decision
             return None
-        return int(decision["notBefore"])
+        return int(decision["notAfter"]) - TTL_MS
 
     async def _begin(self, connection: Connection, name: str) -> bool:
         if (began := await self._watch(connection, "Basic", name)) is not None:
@@ -246,9 +246,10 @@ class Load:
 
     async def _look_at_swept(self, connection: Connection, name: str) -> bool:
         asked = time.time_ns()
-        began = await self._watch(connection, "Swept", f"swept-{int(name.rpartition('-')[2]) % 8}")
+        device = f"swept-{name[-1]}"
+        began = await self._watch(connection, "Swept", device)
         if began is not None:
-            self.looks.append((asked, began))
+            self.looks.append((asked, time.time_ns(), (device, began)))
         return began is not None
 
     async def _register(self, connection: Connection, _name: str) -> bool:
@@ -297,13 +298,20 @@ class Load:
             "viewers": [
                 viewer for viewer in self.viewers if not is_explained(viewer.told, viewer.offer, viewer.unheard)
             ],
-            "resets of everybody": [
-                (reset, look)
-                for reset in self.resets
-                for look in self.looks
-                if look[0] > reset[1] and look[1] < reset[0] // 1_000_000
-            ],
+            "resets of everybody": self._lost_resets(),
         }
+
+    def _lost_resets(self) -> list[Any]:
+        """Answer trials that were seen before a reset of everybody was asked for, and after it was acknowledged."""
+        first: dict[tuple[str, int], int] = {}
+        for _, heard, trial in self.looks:
+            first[trial] = min(heard, first.get(trial, heard))
+        return [
+            (asked, done, trial)
+            for asked, done in self.resets
+            for sent, _, trial in self.looks
+            if sent > done and first[trial] < asked
+        ]
 
     async def missing(self) -> dict[str, list[Any]]:
         """Answer what was acknowledged and is not there, asked of every server in turn."""
@@ -313,16 +321,12 @@ class Load:
         for device, began in self.begun.items():
             if await self._watch(next(turns), "Basic", device) != began:
                 trials.append((device, began))
-        for client in self.clients:
-            form = (
-                f"grant_type=client_credentials&client_id={client['client_id']}&client_secret={client['client_secret']}"
-            )
-            header = {"Content-Type": "application/x-www-form-urlencoded"}
-            status, *_ = await next(turns).ask(
-                "POST", "/o/client/token", header, b"grant_type=client_credentials&" + form.encode()
-            )
-            if status not in {200, 201}:
-                clients.append(client["client_id"])
+        async with httpx2.AsyncClient(base_url=self._servers[0].url, trust_env=False, timeout=WAIT_S) as http:
+            for client in self.clients:
+                named = {name: client[name] for name in ("client_id", "client_secret")}
+                answer = await http.post("/o/client/token", data={"grant_type": "client_credentials", **named})
+                if not answer.is_success:
+                    clients.append((client["client_id"], answer.status_code))
         for code in self.sessions:
             status, *_ = await next(turns).ask("GET", f"/api/v2/ACME1/sessions/{code}")
             if status != 200:
