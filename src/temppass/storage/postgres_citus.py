@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import asyncpg
+import msgspec
 
 from temppass.storage import postgres_sql as sql
 from temppass.store import NotDistributed
@@ -26,14 +27,19 @@ async def spread(connection: _Connection, keys: Sequence[int]) -> None:
     Put the ledgers into slots of these keys, each of which learns what it has to know. Raises NotDistributed where
     programs of ours are connected, because each looks for ledgers in the slots that it knows.
     """
-    if others := await connection.fetch(sql.OTHER_PROGRAMS):
-        names = ", ".join(row["program"] for row in others)
-        raise NotDistributed(f"servers are connected ({names}): stop them, and run this again")
+    await connection.execute(sql.CLOSE_DATABASE)
+    _refuse_programs([row["program"] for row in await connection.fetch(sql.OTHER_PROGRAMS)])
     await connection.execute(sql.CLEAR_SLOTS)
     await connection.execute(sql.ADD_SLOTS, keys)
     await connection.execute(sql.MOVE_LEDGERS, keys)
     await connection.execute(sql.INTRODUCE_ALL, keys)
     await connection.execute(sql.CLOSE_SLOTS)
+
+
+def _refuse_programs(names: Sequence[str]) -> None:
+    if names:
+        told = ", ".join(sorted({*names}))
+        raise NotDistributed(f"servers are connected ({told}): stop them, and run this again")
 
 
 async def distribute(connection: _Connection, slots: int | None) -> list[str]:
@@ -60,6 +66,9 @@ async def _distribute(connection: _Connection, slots: int, *, is_distributed: bo
             f"{slots} slots are too many: {SLOTS_MAX} at most, and one or two for each worker serve best"
         )
     await connection.execute(sql.ONE_CONNECTION)
+    # a server that has lost its connection to the coordinator goes on at the workers
+    rows = await connection.fetch(sql.ON_WORKERS, sql.PROGRAMS)
+    _refuse_programs([name for row in rows for name in msgspec.json.decode(row["result"])])
     if is_distributed:
         for table in _TABLES:
             await connection.execute(sql.UNDISTRIBUTE, table)

@@ -482,6 +482,8 @@ ALTER TABLE temppass.ledgers ADD CONSTRAINT ledger_pkey PRIMARY KEY USING INDEX 
 """
 # --- several slots, which come about while nobody serves
 
+# a program that begins to look which slots there are sees those that come about now; whoever has looked is connected
+CLOSE_DATABASE = "LOCK TABLE temppass.ledgers, temppass.slot IN ACCESS EXCLUSIVE MODE"
 # those who are connected and are programs of ours, but not this one
 OTHER_PROGRAMS = """
 SELECT DISTINCT concat(application_name, ' from ' || host(client_addr)) AS program FROM pg_stat_activity
@@ -489,7 +491,6 @@ WHERE datname = current_database() AND application_name LIKE 'temppass%' AND pid
 """
 # no slot of several has the key 0, so that a program that knows of no slots can write no ledger
 CLEAR_SLOTS = """
-LOCK TABLE temppass.ledgers IN ACCESS EXCLUSIVE MODE;
 DELETE FROM temppass.slot;
 DELETE FROM temppass.edition;
 DELETE FROM temppass.standing;
@@ -520,6 +521,12 @@ IS_CITUS = "SELECT to_regclass('pg_dist_node') IS NOT NULL"
 CITUS_NODES = """
 SELECT groupid, nodename, nodeport, shouldhaveshards, hasmetadata, isactive FROM pg_dist_node WHERE noderole = 'primary'
 ORDER BY groupid
+"""
+ON_WORKERS = "SELECT result FROM run_command_on_workers($1)"
+# as OTHER_PROGRAMS; the nodes call themselves otherwise
+PROGRAMS = """
+SELECT coalesce(json_agg(DISTINCT concat(application_name, ' from ' || host(client_addr))), '[]') FROM pg_stat_activity
+WHERE datname = current_database() AND application_name LIKE 'temppass%'
 """
 CITUS_SETTING = "SELECT nodeid, success, result FROM run_command_on_all_nodes($1)"
 IS_DISTRIBUTED = "SELECT count(*) FROM pg_dist_partition WHERE logicalrelid = to_regclass('temppass.ledgers')"
