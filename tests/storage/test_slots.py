@@ -348,6 +348,25 @@ def test_an_environment_is_rewritten_when_nobody_looks_at_it_in_any_slot(one_pla
     assert use(one_place, work) == ("waiting", (None,))
 
 
+def test_what_means_no_slot_is_done_while_a_reset_of_everybody_fails_at_one(one_place: str) -> None:
+    """One in doubt, or on a node that hangs; the next reset is told so at once."""
+    kept = Kept("session", "K7Q2MXA", 9, b"{}")
+    held = Keys("here", 0, kept=(kept.key,))
+
+    async def work(store: PostgresStore) -> list[Any]:
+        await store.transact(keys(SUBJECTS[0]), writing((SUBJECTS[0], LEDGER)))
+        async with locked(one_place, *SPREAD.locks(1, (), [await _id(one_place)])):
+            reset = asyncio.ensure_future(store.transact(keys(), writing(floors=Floors(1))))
+            await done_or_waiting(one_place, reset)
+            session = store.transact(held, lambda _: ("done", Changes(kept=(kept,))))
+            told: list[Any] = [*await asyncio.gather(reset, session, return_exceptions=True)]
+            again = store.transact(keys(), writing(floors=Floors(1))), store.transact(held, look)
+            told += await asyncio.gather(*again, return_exceptions=True)
+        return [isinstance(told[0], StoreUnavailable), told[1], str(told[2]), told[3]]
+
+    assert use(one_place, work) == [True, "done", "slot 1 is away", ()]
+
+
 def test_a_slot_learns_of_an_integration_when_nobody_changes_it(one_place: str) -> None:
     """Else what it is told may be what was so before."""
 

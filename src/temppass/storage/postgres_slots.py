@@ -107,6 +107,15 @@ class _Claims(NamedTuple):
     integrations: frozenset[IntegrationKey] = frozenset()
     environments: frozenset[str] = frozenset()
 
+    def part(self, jobs: list[Job]) -> tuple[list[Job], list[Job]]:
+        """Answer steps that mean nothing of this, and those that do."""
+        others: list[Job] = []
+        meant: list[Job] = []
+        for job in jobs:
+            mine = job.integration in self.integrations or job.keys.environment in self.environments
+            (meant if mine else others).append(job)
+        return others, meant
+
 
 class _Unclaimed(Exception):
     """A step changes what is not locked in all slots yet."""
@@ -142,7 +151,7 @@ class Home:
         async def introduce(connection: Connection) -> None:
             key = self.spread.keys[number]
             async with connection.transaction():
-                await connection.execute(sql.LOCK_SLOT, key, sorted(self.spread.locks(number, (), ids)), 0)
+                await self.spread.lock_one(connection, number, (), ids)
                 rows = await connection.fetch(sql.FLOORS, ids)
                 told = Told(integrations=[(id_, Floors(*floors), version) for id_, *floors, version in rows])
                 await self.spread.tell_one(connection, key, told)
@@ -325,11 +334,15 @@ class WideLane(_LaneOfSlots):
     async def transact(self, keys: Keys, step: Callable[[Found], tuple[A, Changes]]) -> A:
         """As the port's. Raises StoreUnavailable at once where a slot that is meant was away a moment ago."""
         if self._away:
-            now = asyncio.get_running_loop().time()
-            self._away = {number: until for number, until in self._away.items() if until > now}
-            if away := self._away.keys() & {self._home.spread.number(each.digest) for each in keys.subjects}:
+            meant = {self._home.spread.number(each.digest) for each in keys.subjects}
+            if away := self._still_away() & meant:
                 raise StoreUnavailable(f"slot {min(away)} is away")
         return await super().transact(keys, step)
+
+    def _still_away(self) -> set[int]:
+        now = asyncio.get_running_loop().time()
+        self._away = {number: until for number, until in self._away.items() if until > now}
+        return {*self._away}
 
     async def _attempt(self, connection: Connection, jobs: list[Job], lost: int) -> list[Outcome] | None:
         self._at = None
@@ -348,6 +361,10 @@ class WideLane(_LaneOfSlots):
                 break
             except _Unclaimed as unclaimed:
                 claims = unclaimed.claims
+                if away := self._still_away():
+                    jobs, meant = claims.part(jobs)
+                    refuse(meant, StoreUnavailable(f"slot {min(away)} is away"))
+                    claims = _Claims()
             except _Unknown as unknown:
                 await self._add_integrations(connection, unknown.batch, lost)
                 return None
@@ -393,7 +410,10 @@ class WideLane(_LaneOfSlots):
         asked = Asked.by(jobs, self._ids)
         if any(claims):
             ids = [self._ids[key] for key in claims.integrations if key in self._ids]
-            await self._home.spread.lock(connection, claims.environments, ids)
+            spread = self._home.spread
+            for self._at, _ in enumerate(spread.keys):
+                await spread.lock_one(connection, self._at, claims.environments, ids)
+            self._at = None
         await self._read_slots(connection, batch, asked)
         take(batch, asked, await connection.fetch(sql.READ_HOME, asked.environments, [*asked.by_id]))
         await self._read_rare(connection, jobs, batch)
@@ -434,7 +454,9 @@ class WideLane(_LaneOfSlots):
             tuple((ids[key], each.floors, (each.version or 0) + 1) for key, each in moved),
         )
         if any(told):
-            await spread.tell(connection, told)
+            for self._at, key in enumerate(spread.keys):
+                await spread.tell_one(connection, key, told)
+            self._at = None
         if batch.changes_more_than_ledgers:
             await connection.fetchval(sql.WRITE_HOME, *home_columns(batch, ids, 0))
         if batch.issued:

@@ -73,8 +73,14 @@ class Spread(NamedTuple):
         """Within a transaction, and before it writes anything: keep everybody from looking at these in any slot."""
         if self.is_whole:
             return
-        for number, key in enumerate(self.keys):
-            await connection.execute(sql.LOCK_SLOT, key, sorted(self.locks(number, environments, integrations)), 0)
+        for number in range(len(self.keys)):
+            await self.lock_one(connection, number, environments, integrations)
+
+    async def lock_one(
+        self, connection: Connection, number: int, environments: Iterable[str], integrations: Iterable[int]
+    ) -> None:
+        locks = sorted(self.locks(number, environments, integrations))
+        await connection.execute(sql.LOCK_SLOT, self.keys[number], locks, 0)
 
     async def tell(self, connection: Connection, told: Told) -> None:
         """Within the transaction that has locked them: tell every slot how they are from now on."""
