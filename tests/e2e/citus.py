@@ -114,7 +114,13 @@ class Cluster:
         statement = "SELECT citus_move_shard_placement($1, $2, $3, $4, $5, 'force_logical')"
         shard = "SELECT get_shard_id_for_distribution_column('temppass.ledgers', $1::smallint)"
         here = next((host, port) for slot, host, port in self.slots() if slot == key)
-        self.ask(statement, self.ask(shard, key)[0][0], *here, *there)
+        while True:
+            try:
+                self.ask(statement, self.ask(shard, key)[0][0], *here, *there)
+            except asyncpg.DeadlockDetectedError:
+                print("a move gave way to a transaction, and is tried again")
+            else:
+                break
 
 
 def do(what: str, port: int) -> None:

@@ -376,3 +376,25 @@ def test_batches_that_write_and_remove_across_one_another_neither_starve_nor_dea
         return int(deadlocks)
 
     assert asyncio.run(work()) == 0
+
+
+def test_an_amendment_that_is_broken_off_is_no_store_that_fails(postgres: str) -> None:
+    """Within its transaction, as by Ctrl-C."""
+
+    def create(_old: EnvironmentRecord | None) -> tuple[None, EnvironmentRecord, Recorded]:
+        return None, EnvironmentRecord(1, EMPTY, {}, {}, b""), Recorded("r", 1, b"r")
+
+    async def play() -> BaseException | None:
+        store, other = PostgresStore(postgres), await asyncpg.connect(postgres)
+        async with other.transaction():
+            await other.execute("LOCK TABLE temppass.environment IN EXCLUSIVE MODE")
+            amendment = asyncio.ensure_future(store.amend("here", create))
+            while not await other.fetchval(_WAITS):
+                continue
+            amendment.cancel()
+            (told,) = await asyncio.gather(amendment, return_exceptions=True)
+        await other.close()
+        await store.close()
+        return told
+
+    assert type(asyncio.run(play())) is asyncio.CancelledError

@@ -54,7 +54,8 @@ async def distribute(connection: _Connection, slots: int | None) -> list[str]:
         async with connection.transaction():
             moved = await _distribute(connection, slots or len(workers), is_distributed=is_distributed)
         said.append(f"{moved} ledgers are in {slots or len(workers)} slots now")
-        for table in _TABLES:
+    for table in _TABLES:  # which may have been broken off the last time
+        if await connection.fetchval(sql.LOCAL_BYTES, table):
             await connection.execute(sql.EMPTY_LOCALLY, table)
     said += [f"slot {number} is on {host}:{port}" for number, _, host, port in await connection.fetch(sql.SLOT_NODES)]
     return said + await _advice(connection)
@@ -106,9 +107,6 @@ async def _ground(connection: _Connection) -> list[str]:
             raise NotDistributed(
                 f"{where} is not active with metadata: SELECT citus_activate_node(…), then run this again"
             )
-    prepared = await _settings(connection, "max_prepared_transactions")
-    if any(int(value) == 0 for value in prepared):
-        raise NotDistributed("max_prepared_transactions is 0 on a node: set it above the connections of all servers")
     return [f"{node['nodename']}:{node['nodeport']}" for node in workers]
 
 

@@ -202,7 +202,11 @@ class Line:
         except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
             raise SchemaOutdated("the database has no schema of temppass yet") from None
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-            raise self._held.lost(error) from None
+            lost = self._held.lost(error)
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # the driver says instead that it cannot roll back
+                raise asyncio.CancelledError from None
+            raise lost from None
 
     async def close(self) -> None:
         self._closed = True

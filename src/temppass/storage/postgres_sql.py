@@ -540,6 +540,7 @@ ONE_CONNECTION = "SET LOCAL citus.multi_shard_modify_mode = 'sequential'"
 UNDISTRIBUTE = "SELECT undistribute_table($1::regclass)"
 DISTRIBUTE = "SELECT create_distributed_table($1::regclass, 'slot', shard_count := $2, colocate_with := 'none')"
 DISTRIBUTE_BESIDE = "SELECT create_distributed_table($1::regclass, 'slot', colocate_with := $2)"
+LOCAL_BYTES = "SELECT pg_relation_size($1::regclass)"
 EMPTY_LOCALLY = "SELECT truncate_local_data_after_distributing_table($1::regclass)"
 # which values of `slot` are on a shard of their own; they are the same for every table of so many shards
 PROBE = "CREATE TABLE temppass.probe (slot smallint)"
