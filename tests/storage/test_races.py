@@ -385,16 +385,20 @@ def test_an_amendment_that_is_broken_off_is_no_store_that_fails(postgres: str) -
         return None, EnvironmentRecord(1, EMPTY, {}, {}, b""), Recorded("r", 1, b"r")
 
     async def play() -> BaseException | None:
-        store, other = PostgresStore(postgres), await asyncpg.connect(postgres)
+        store, other, watcher = (
+            PostgresStore(postgres),
+            await asyncpg.connect(postgres),
+            await asyncpg.connect(postgres),
+        )
         async with other.transaction():
             await other.execute("LOCK TABLE temppass.environment IN EXCLUSIVE MODE")
             amendment = asyncio.ensure_future(store.amend("here", create))
-            while not await other.fetchval(_WAITS):
+            while not await watcher.fetchval(_WAITS):  # a transaction sees others as they were when it looked first
                 continue
             amendment.cancel()
             (told,) = await asyncio.gather(amendment, return_exceptions=True)
-        await other.close()
-        await store.close()
+        for each in (store, other, watcher):
+            await each.close()
         return told
 
     assert type(asyncio.run(play())) is asyncio.CancelledError
