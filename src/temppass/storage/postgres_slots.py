@@ -397,6 +397,7 @@ class WideLane(_LaneOfSlots):
             return []
         if len(taken) == len(batch) and not self._waiting and all(job.has_queued for job in taken):
             await asyncio.sleep(TAKEN_PAUSE_S)
+        self.retries += any(job.until is None for job in taken)  # a race, as far as anybody can tell
         now = asyncio.get_running_loop().time()
         error = StoreUnavailable("another server is changing the same, or was when a node went away")
         self._waiting[:0] = [
