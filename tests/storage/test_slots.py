@@ -446,6 +446,24 @@ def test_ledgers_of_one_slot_rest_on_the_floors_as_they_are_when_they_are_writte
     assert use(one_place, work) == [Floors(), Floors(1)]
 
 
+def test_an_amendment_that_changes_nothing_asks_no_slot(one_place: str) -> None:
+    """So that it is answered while one is away."""
+    functions = ("lock_slot", "tell_slot", "read_slot")
+
+    async def work(store: PostgresStore) -> tuple[str, str]:
+        await store.environments()
+        for name in functions:
+            await execute(one_place, f"ALTER FUNCTION temppass.{name} RENAME TO {name}_away")
+        try:
+            one = await store.amend("here", lambda _old: ("nothing", None, None))
+            return one, await store.amend_all(lambda _whole: ("nothing", {}, None))
+        finally:
+            for name in functions:
+                await execute(one_place, f"ALTER FUNCTION temppass.{name}_away RENAME TO {name}")
+
+    assert use(one_place, work) == ("nothing", "nothing")
+
+
 @pytest.mark.parametrize("of_floors", [True, False], ids=["floors", "environment"])
 def test_what_a_slot_does_not_show_is_not_said_to_be_done(one_place: str, of_floors: bool) -> None:  # noqa: FBT001 - a case
     """Its node went away before it had committed."""

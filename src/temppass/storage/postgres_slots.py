@@ -93,7 +93,6 @@ class Ground:
             return  # whoever needs the schema is told
         spread = Spread(keys) if keys else Spread()
         if self._spread is not None and self._spread != spread:
-            connection.terminate()
             raise StoreUnavailable("the slots of the database are others than they were: start this server anew")
         if not spread.is_whole:
             self.is_citus = bool(await connection.fetchval(sql.IS_CITUS))
@@ -221,20 +220,15 @@ class Node:
         return connection
 
 
-class _LaneOfSlots(Lane):
-    def __init__(self, database: Database, home: Home) -> None:
-        super().__init__(database)
-        self._home = home
-
-
-class SlotLane(_LaneOfSlots):
+class SlotLane(Lane):
     """
     For steps that mean ledgers of one slot and nothing else. A step that concludes more is refused with Wider, and so
     is one that met what another server is changing, because nobody stands in line here.
     """
 
     def __init__(self, home: Home, node: Node, number: int) -> None:
-        super().__init__(node, home)
+        super().__init__(node)
+        self._home = home
         self._node = node
         self._number = number
         #: when the next batch begins, however few it has
@@ -272,8 +266,7 @@ class SlotLane(_LaneOfSlots):
             *spread.locks(self._number, asked.environments, asked.by_id),
             *(spread.lock_of_subject(subject) for _, subject in asked.ledgers),
         ]
-        titles_max = _ALL_TITLES if batch.wanted else LEDGER_READ_BYTES_MAX
-        question = (asked.environments, [*asked.by_id], *asked.ledger_columns(self._ids), titles_max)
+        question = (asked.environments, [*asked.by_id], *asked.ledger_columns(self._ids), _titles_max(batch))
         take(batch, asked, await connection.fetch(sql.READ_SLOT, self._key, locks, [], *question))
         return batch
 
@@ -300,11 +293,12 @@ class SlotLane(_LaneOfSlots):
         await connection.fetchval(sql.WRITE_SLOT, self._key, locks, *columns(held, 2), *rows)
 
 
-class WideLane(_LaneOfSlots):
+class WideLane(Lane):
     """For all steps: those of several slots, and those that mean or conclude more than ledgers."""
 
     def __init__(self, home: Home) -> None:
-        super().__init__(home.ground, home)
+        super().__init__(home.ground)
+        self._home = home
         #: until when slots that failed are not asked
         self._away: dict[int, float] = {}
         #: the slot that is asked at the moment
@@ -423,15 +417,11 @@ class WideLane(_LaneOfSlots):
     async def _read_slots(self, connection: Connection, batch: Batch, asked: Asked) -> None:
         """Lock and read what is meant of each slot, in their order."""
         spread = self._home.spread
-        by_slot: dict[int, list[LedgerKey]] = defaultdict(list)
-        for ledger in asked.ledgers:
-            by_slot[spread.number(ledger[1].digest)].append(ledger)
-        titles_max = _ALL_TITLES if batch.wanted else LEDGER_READ_BYTES_MAX
-        for self._at, ledgers in sorted(by_slot.items()):
+        for self._at, ledgers in _by_slot(spread, asked.ledgers):
             here = Asked([], asked.by_id, ledgers)
             shared = spread.locks(self._at, (), here.by_id)
             exclusive = [spread.lock_of_subject(subject) for _, subject in ledgers]
-            question: tuple[Any, ...] = ([], [], *here.ledger_columns(self._ids), titles_max)
+            question: tuple[Any, ...] = ([], [], *here.ledger_columns(self._ids), _titles_max(batch))
             take(
                 batch, here, await connection.fetch(sql.READ_SLOT, spread.keys[self._at], shared, exclusive, *question)
             )
@@ -442,10 +432,7 @@ class WideLane(_LaneOfSlots):
         if (batch.changed_integrations | {key for key, _ in batch.changed_rows}) - self._ids.keys():
             raise _Unknown(batch)
         spread, ids = self._home.spread, self._ids
-        by_slot: dict[int, list[LedgerKey]] = defaultdict(list)
-        for changed in batch.changed_rows:
-            by_slot[spread.number(changed[1].digest)].append(changed)
-        for self._at, changed_here in sorted(by_slot.items()):
+        for self._at, changed_here in _by_slot(spread, batch.changed_rows):
             rows = _ledger_columns(batch, changed_here, ids)
             await connection.fetchval(sql.WRITE_SLOT, spread.keys[self._at], [], [], [], *rows)
         self._at = None
@@ -463,6 +450,19 @@ class WideLane(_LaneOfSlots):
         if batch.issued:
             await connection.execute(sql.WRITE_ISSUED, *issued_columns(batch))
         return told
+
+
+def _by_slot(spread: Spread, ledgers: Iterable[LedgerKey]) -> list[tuple[int, list[LedgerKey]]]:
+    """Answer ledgers by the slots that have them, in their order."""
+    by_slot: dict[int, list[LedgerKey]] = defaultdict(list)
+    for ledger in ledgers:
+        by_slot[spread.number(ledger[1].digest)].append(ledger)
+    return sorted(by_slot.items())
+
+
+def _titles_max(batch: Batch) -> int:
+    """Answer of how many bytes the titles of a ledger may be, where they are to be read with it."""
+    return _ALL_TITLES if batch.wanted else LEDGER_READ_BYTES_MAX
 
 
 def _ledger_columns(batch: Batch, ledgers: Iterable[LedgerKey], ids: Mapping[IntegrationKey, int]) -> list[list[Any]]:

@@ -11,7 +11,7 @@ in a circle.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from temppass.core.model import Floors, Subject
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 WHOLE = 0
 #: locks of subjects, environments and integrations have these bits, below those of the slot
 _SUBJECTS, _ENVIRONMENTS, _SLOT_BITS = 1 << 47, 1 << 32, 48
-#: a ledger is asked for whole, however many titles it holds
-_NO_MAX = 2**31 - 1
 
 
 class Told(NamedTuple):
@@ -69,12 +67,12 @@ class Spread(NamedTuple):
 
     # --- what every slot knows
 
-    async def lock(self, connection: Connection, environments: Iterable[str], integrations: Iterable[int] = ()) -> None:
+    async def lock(self, connection: Connection, environments: Collection[str]) -> None:
         """Within a transaction, and before it writes anything: keep everybody from looking at these in any slot."""
-        if self.is_whole:
+        if self.is_whole or not environments:
             return
         for number in range(len(self.keys)):
-            await self.lock_one(connection, number, environments, integrations)
+            await self.lock_one(connection, number, environments, ())
 
     async def lock_one(
         self, connection: Connection, number: int, environments: Iterable[str], integrations: Iterable[int]
@@ -84,7 +82,7 @@ class Spread(NamedTuple):
 
     async def tell(self, connection: Connection, told: Told) -> None:
         """Within the transaction that has locked them: tell every slot how they are from now on."""
-        if self.is_whole:
+        if self.is_whole or not any(told):
             return
         for key in self.keys:
             await self.tell_one(connection, key, told)
@@ -99,13 +97,13 @@ class Spread(NamedTuple):
         After the commit: see to it that every slot shows what it was told, or something later. One whose node went
         away in between shows nothing until it knows. Raises StoreUnavailable.
         """
-        if self.is_whole:
+        if self.is_whole or not any(told):
             return
         names, ids = [name for name, _ in told.environments], [id_ for id_, *_ in told.integrations]
         expected: dict[str | int, int] = dict(told.environments)
         expected |= {id_: version for id_, _, version in told.integrations}
         for number, key in enumerate(self.keys):
-            rows = await connection.fetch(sql.READ_SLOT, key, [], [], names, ids, [], [], [], _NO_MAX)
+            rows = await connection.fetch(sql.READ_SLOT, key, [], [], names, ids, [], [], [], 0)
             shown = {names[n - 1] if what == sql.ENVIRONMENT_ROW else n: version for what, n, version, *_ in rows}
             if any(shown.get(name, 0) < version for name, version in expected.items()):
                 raise StoreUnavailable(f"slot {number} does not show yet what was written")
