@@ -24,9 +24,10 @@ import asyncpg
 import httpx2
 import pytest
 from tests.conftest import database_of_slots
+from tests.e2e import failover
 from tests.e2e.conftest import WAIT_S, Folder, Server, sharing
 from tests.e2e.failover import Viewer
-from tests.e2e.history import BASIC, PROMO, TITLES_MAX, TTL_MS, is_explained
+from tests.e2e.history import BASIC, PROMO, TTL_MS, is_explained
 from tests.e2e.recording import Connection, Tokens, _names
 
 from temppass.core.model import Subject, SubjectKind
@@ -40,32 +41,9 @@ VIEWERS, KNOWN = 2, 4
 PAUSE_S = 0.01
 #: all is well again by then, once a node is back
 RETURNS_S_MAX = 10
-CATALOGUE = (
-    """
-[[programmer]]
-id = "acme"
-
-[[channel]]
-id = "ACME1"
-programmer = "acme"
-
-[[application]]
-id = "ops"
-channels = ["ACME1"]
-scopes = ["api:client:v2", "temporary:passes:owner"]
-
-[[pass]]
-id = "Promo"
-kind = "promotional"
-ttl = "28d"
-identity_key = "email"
-channels = ["ACME1"]
-"""
-    f"resources_max = {TITLES_MAX}\n"
-    + "".join(
-        f'\n[[pass]]\nid = "{name}"\nkind = "basic"\nttl = "28d"\nchannels = ["ACME1"]\n'
-        for name in ("Basic", "Known", "Swept")
-    )
+#: passes as long as those of history.py
+CATALOGUE = failover.CATALOGUE.replace('"30m"', '"28d"') + "".join(
+    f'\n[[pass]]\nid = "{name}"\nkind = "basic"\nttl = "28d"\nchannels = ["ACME1"]\n' for name in ("Known", "Swept")
 )
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from tests.e2e import conftest
 from tests.e2e.conftest import SECRET, WAIT_S, Folder, sharing, surroundings
 from tests.e2e.history import BASIC, PROMO, TITLES_MAX, Answer, Authorize, Look, ResetViewer, Told, is_explained
 from tests.e2e.recording import Connection, Tokens, _names
@@ -36,29 +37,8 @@ ROUNDS = 10
 VIEWERS, ACTS = 12, 6
 #: after a promotion each server permits something again by then
 RETURNS_S_MAX = 5
-CATALOGUE = f"""
-[[programmer]]
-id = "acme"
-
-[[channel]]
-id = "ACME1"
-programmer = "acme"
-
-[[pass]]
-id = "Promo"
-kind = "promotional"
-ttl = "28d"
-resources_max = {TITLES_MAX}
-identity_key = "email"
-channels = ["ACME1"]
-
-[[application]]
-id = "ops"
-channels = ["ACME1"]
-scopes = ["api:client:v2", "temporary:passes:owner"]
-"""
-
-
+#: with as few titles as history.py has
+CATALOGUE = conftest.CATALOGUE.replace(f"= {conftest.TITLES_MAX}\n", f"= {TITLES_MAX}\n")
 FOR_EVER = 2**63
 Deed = Authorize | Look | ResetViewer
 

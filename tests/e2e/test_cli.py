@@ -76,6 +76,8 @@ def settled(shared: "Folder", certificate: "Certificate") -> "Folder":
         ("store check --store bogus:x", 1, ["'bogus'", "use memory:"]),
         ("store check --store sqlite:///", 1, ["sqlite:/// names no file"]),
         ("store migrate --store sqlite:///no/such/folder.db", 1, ["no/such/folder.db", "No such file"]),
+        ("store migrate --slots 2", 2, ["--slots says into how many parts --citus"]),
+        ("store migrate --citus", 1, ["only PostgreSQL with Citus can be spread"]),
         ("store check --store sqlite:///latin.toml", 1, ["latin.toml", "not a database", "hint: "]),
         ("serve --port 65536", 2, ["--port", "65536"]),
         ("serve --workers 2", 1, ["one process", "hint: "]),
