@@ -99,7 +99,8 @@ def resets_ms(stores: Sequence[tuple[str, Ours]]) -> list[float]:
 
 #: how long the load runs in which a reset of everybody happens
 AROUND_S = 3
-#: the share of the time that server or database may wait for a core, where a p99 is to say anything of them
+#: the share of the time that server or database may wait for a core, where a p99 is to say anything of them; of an
+#: embedded database nobody can tell, because its threads are the server's and wait for one another
 WAITED_MAX = 0.05
 TRIES_MAX = 6 * ROUNDS
 
@@ -153,7 +154,7 @@ def noticed(url: str, ours: Ours, kind: str) -> None:
             latency = [answer.latency_ms for answer in play(work)]
             took_s = time.perf_counter() - start
             waited = {who: (sum(map(waited_s, pids)) - before[who]) / took_s for who, pids in processes.items()}
-            counts = max(waited["server"], waited["database"]) <= WAITED_MAX
+            counts = not processes["database"] or max(waited["server"], waited["database"]) <= WAITED_MAX
             if counts:
                 p99_ms[name].append(percentile(latency, 0.99))
             print(
@@ -166,7 +167,7 @@ def noticed(url: str, ours: Ours, kind: str) -> None:
     for name, figures in p99_ms.items():
         if len(figures) < ROUNDS:
             raise BenchError(f"this machine is too busy to say what decisions {name} take")
-        bound = P99_MS if name.startswith("around") else None
+        bound = P99_MS if name.startswith("around") and processes["database"] else None
         claim(f"p99 of decisions, {name}, worst of {ROUNDS}, {kind}", max(figures), bound, " ms", at_most=True)
 
 

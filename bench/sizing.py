@@ -50,7 +50,7 @@ WIDTHS = (1, 4, 16, 64, 256)
 CLIENTS = 64
 DELAYS_MS = (0, 0.5, 1, 2)
 #: what a decision takes of a worker's core, times what it takes of one PostgreSQL's: an input, there is no cluster here
-CITUS = float(os.environ.get("TEMPPASS_BENCH_CITUS", "2.3"))
+CITUS = float(os.environ.get("TEMPPASS_BENCH_CITUS_COST", "3"))
 #: of the time of a core that is planned with; the rest is for what a model does not know
 BUSY = 0.6
 SIMULATED_S = 3
@@ -526,7 +526,7 @@ def main() -> None:
         check(url, costs)
     print("one PostgreSQL")
     table(costs)
-    print(f"Citus, two workers, of which a decision takes {CITUS:g} times as much (TEMPPASS_BENCH_CITUS)")
+    print(f"Citus, two workers, of which a decision takes {CITUS:g} times as much (TEMPPASS_BENCH_CITUS_COST)")
     dearer = {name: Cost(*(CITUS * us for us in getattr(costs, name))) for name in ("database_read", "database_write")}
     table(costs._replace(**dearer), databases=2)
 
