@@ -29,6 +29,7 @@ from temppass.service.resets import Resets
 from temppass.service.schedules import Schedules
 from temppass.service.sessions import Sessions
 from temppass.service.signing import Signing
+from temppass.service.signins import SignIns
 from temppass.service.statements import Statements
 from temppass.service.upkeep import PAUSE_S, Upkeep
 from temppass.service.uses import Uses
@@ -60,6 +61,7 @@ class Service(NamedTuple):
     register: Register
     renewal: Renewal
     signing: Signing
+    signins: SignIns
 
     async def world(self, environment: str) -> World:
         """Answer the present world, for its public keys and domains."""
@@ -81,7 +83,8 @@ def serve_from(
     between two looks at what those hear who listen; `warn` is told of bounds that are nearly reached.
     """
     context = Context(store, secret, policy, clock)
-    history, desk = History(context), Desk(context)
+    history, signins = History(context), SignIns(context)
+    desk = Desk(context, signins)
     counters, register, signing = Counters(context, desk), Register(context), Signing(context, desk)
     registrations = Registrations(context, pause_s, warn)
     decisions, uses = Decisions(context, counters), Uses(context.store)
@@ -108,4 +111,5 @@ def serve_from(
         register,
         Renewal(context),
         signing,
+        signins,
     )

@@ -20,6 +20,7 @@ from temppass.core.refusal import AnsweredOnce, InvalidRequest, KeyReused, Refus
 from temppass.core.tokens import hash_client_secret, keyed, same
 from temppass.core.world import World
 from temppass.service.context import Context
+from temppass.service.signins import Opened, SignIns
 from temppass.service.worlds import Plan, refusing
 from temppass.store import Keys
 
@@ -41,11 +42,14 @@ class Once(NamedTuple):
 
 
 class Call(NamedTuple):
-    """An operator's call, not checked yet. `environment` is where it acts."""
+    """An operator's call, not checked yet: by a token, or a session of the console. `environment` is where it acts."""
 
     environment: str
     token: str | None
     once: Once | None = None
+    session: str | None = None
+    #: the hash of the token that the session was opened with, which Desk.held finds
+    held: bytes | None = None
 
 
 class Admitted(NamedTuple):
@@ -68,8 +72,19 @@ class _Answered(Struct, frozen=True):
 
 
 class Desk:
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, signins: SignIns) -> None:
         self._context = context
+        self._signins = signins
+
+    async def held(self, call: Call) -> Call:
+        """Answer a call with the hash that its session stands for now, if it comes by one. Refuses: UnknownOperator."""
+        if call.session is None or call.token is not None:
+            return call
+        return call._replace(held=(await self._signins.find(call.session)).token_hash)
+
+    async def sign_in(self, token: str | None) -> Opened:
+        """Open a session of the console. Refuses: UnknownOperator, EndedOperator."""
+        return await self._signins.open(lambda house, now: admit(house, Call("", token), Role.VIEWER, now))
 
     async def look(
         self, call: Call, needed: Role, prepare: Callable[[Admitted], Plan[A]], *, channel_id: str | None = None
@@ -79,7 +94,7 @@ class Desk:
 
         Refuses: UnknownOperator, EndedOperator, OutsideLimits, RoleMissing, and what `prepare` and its step refuse.
         """
-        now = self._context.clock()
+        call, now = await self.held(call), self._context.clock()
 
         def plan(house: World, world: World) -> Plan[A]:
             return prepare(Admitted(admit(house, call, needed, now, channel_id=channel_id), world, now))
@@ -111,7 +126,7 @@ class Desk:
 
         Refuses: as `look`; InvalidRequest for a key that is none; KeyReused, AnsweredOnce.
         """
-        now = self._context.clock()
+        call, now = await self.held(call), self._context.clock()
 
         def plan(house: World, world: World) -> Plan[R]:
             operator = admit(house, call, needed, now, channel_id=channel_id)
@@ -143,10 +158,11 @@ class Desk:
 
 
 def admit(house: World, call: Call, needed: Role, now: int, *, channel_id: str | None = None) -> Operator:
-    """Answer the operator whose token the call carries. Refuses: as core.operator.admitted."""
-    operator = None
+    """Answer the operator whose token the call carries, or stands for. Refuses: as core.operator.admitted."""
+    operator, digest = None, call.held
     if call.token is not None and house.record.operators:
         digest = hash_client_secret(call.token, house.client_key)
+    if digest is not None:
         for each in house.record.operators:  # all of them, whichever it is
             if same(each.token_hash, digest):
                 operator = each

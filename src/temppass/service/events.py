@@ -98,6 +98,7 @@ class Events:
         place, told = self._enter(call.environment, head), None
         try:
             while True:
+                call = await self._desk.held(call)
                 house = await self._context.worlds.known(HOUSE)  # which each look has loaded
                 operator = admit(house, call, Role.VIEWER, self._context.clock())
                 coming = self._next

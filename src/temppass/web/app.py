@@ -6,7 +6,7 @@ Source: design §6, design decision 8.17.
 """
 
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 import structlog
@@ -20,6 +20,8 @@ from temppass.core.refusal import InvalidRequest
 from temppass.service import Service
 from temppass.web.acts import ActsDoors
 from temppass.web.applications import ApplicationDoors
+from temppass.web.console import pages
+from temppass.web.console.look import not_there
 from temppass.web.control import Control
 from temppass.web.corrections import CorrectionDoors
 from temppass.web.cors import cors_headers
@@ -29,7 +31,7 @@ from temppass.web.metrics import FAILED, NOBODY, Metrics
 from temppass.web.openapi import GuardedRoute
 from temppass.web.own import Own
 from temppass.web.plans import PlanDoors
-from temppass.web.problems import CONTROL_SURFACE, OWN_SURFACE, PLAIN, answer, plain, problem
+from temppass.web.problems import CONTROL_SURFACE, OWN_SURFACE, PLAIN, SurfaceRoute, answer, plain, problem
 from temppass.web.reset import Resetter
 from temppass.web.signing import SigningDoors
 from temppass.web.v2 import RestV2
@@ -100,16 +102,19 @@ class Edge:
         self.routes += PlanDoors(service).routes()
         self.routes += SigningDoors(service).routes()
         self.routes += Own(service, self._metrics, self.routes).routes()
+        #: the console's, which nothing else describes
+        self._pages = pages(service)
         #: those of a port of which others have not the same
         self._at_port: dict[int | None, list[GuardedRoute]] = {}
         self._elsewhere = self.routes
 
     def keep_control_to(self, port: int | None) -> None:
-        """Serve the control API on this port alone, with our own pages; None: nowhere. The wire is on all others."""
+        """Serve control API and console on this port alone, with what is ours; None: nowhere. The wire is elsewhere."""
         control = [route for route in self.routes if route.surface is CONTROL_SURFACE]
         self._elsewhere = [route for route in self.routes if route.surface is not CONTROL_SURFACE]
         if port is None:
             self.routes[:] = self._elsewhere  # nor are they described
+            self._pages = []
         else:
             self._at_port = {port: [*control, *(route for route in self.routes if route.surface is OWN_SURFACE)]}
 
@@ -168,7 +173,7 @@ class Edge:
         surface = route.surface if route is not None and InvalidRequest in route.surface.table else OWN_SURFACE
         return answer(surface, Request(scope), error)
 
-    def _route(self, scope: Scope) -> GuardedRoute | None:
+    def _route(self, scope: Scope) -> SurfaceRoute | None:
         """
         Answer the first route that takes the path and the method.
 
@@ -192,7 +197,7 @@ class Edge:
         A method that it does not take is counted under the name of its routes, if they have but one.
         """
         there = self._there(scope)
-        say = problem if _is_desk(scope) else plain
+        say = not_there if _is_console(scope) else problem if _is_desk(scope) else plain
         if not there:
             return NOBODY, say(404, PLAIN[404], "There is nothing at this path.", None)
         methods = {"OPTIONS"}.union(*(route.methods or () for route in there))
@@ -203,15 +208,18 @@ class Edge:
         name = names.pop() if len(names) == 1 else NOBODY
         return name, say(405, PLAIN[405], "This path does not take this method.", allow)
 
-    def _there(self, scope: Scope) -> list[GuardedRoute]:
+    def _there(self, scope: Scope) -> list[SurfaceRoute]:
         """Answer the routes at a path, whatever the method."""
         return [route for route in self._at(scope) if route.matches(scope)[0] is not Match.NONE]
 
-    def _at(self, scope: Scope) -> list[GuardedRoute]:
-        """Answer the routes of the port that a request came to."""
+    def _at(self, scope: Scope) -> Sequence[SurfaceRoute]:
+        """Answer the routes of the port that a request came to, and of the console for its paths."""
+        is_console = _is_console(scope)
         if not self._at_port:
-            return self._elsewhere
+            return self._pages if is_console else self._elsewhere
         _, port = scope.get("server") or ("", None)
+        if is_console:
+            return self._pages if port in self._at_port else []
         return self._at_port.get(port, self._elsewhere)
 
     def _count(self, scope: Scope, name: str, status: int | str) -> None:
@@ -223,7 +231,12 @@ class Edge:
 def _is_desk(scope: Scope) -> bool:
     """Tell whether a path is the operators', whom no page of another origin speaks for."""
     path: str = scope["path"]
-    return path.startswith("/control/")
+    return path.startswith("/control/") or _is_console(scope)
+
+
+def _is_console(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return path.startswith("/console") and path[8:9] in {"", "/"}
 
 
 async def _live(receive: Receive, send: Send) -> None:

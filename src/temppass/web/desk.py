@@ -20,8 +20,8 @@ from temppass.core.refusal import InvalidRequest
 from temppass.service.corrections import Receipt
 from temppass.service.counters import Point
 from temppass.service.desk import Call, Once
-from temppass.web.openapi import JSON_TYPE, READING, Endpoint, GuardedRoute, Operation, body_of, ref
-from temppass.web.problems import CONTROL_HEADERS, CONTROL_SURFACE, JSON
+from temppass.web.openapi import JSON_TYPE, READING, GuardedRoute, Operation, body_of, ref
+from temppass.web.problems import CONTROL_HEADERS, CONTROL_SURFACE, JSON, Endpoint
 from temppass.web.request import Headers, read_body
 
 S = TypeVar("S", bound=Struct)
@@ -84,13 +84,31 @@ def call_of(request: Request, environment: str, body: bytes | None = None) -> Ca
     headers = Headers(request.scope["headers"])
     token = headers.token
     once = headers.get(b"idempotency-key")
+    is_looked_at = token is None and request.method in {"GET", "HEAD"}  # all that a cookie is good for
     return Call(
         environment,
         token if token is not None and len(token) <= _TOKEN_CHARACTERS_MAX else None,
         Once(once, f"{request.method} {request.scope['path']}", request.scope["query_string"] + b"\n" + body)
         if once is not None and body is not None
         else None,
+        session_of(request) if is_looked_at else None,
     )
+
+
+def session_of(request: Request) -> str | None:
+    """Answer the session of the console that a browser sends along."""
+    return request.cookies.get(_cookie_name(request))
+
+
+def session_cookie(request: Request, session: str, seconds: int) -> str:
+    """Write the cookie that keeps a session for so long, or takes it away."""
+    secure = "; Secure" if request.scope["scheme"] == "https" else ""
+    return f"{_cookie_name(request)}={session}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
+
+
+def _cookie_name(request: Request) -> str:
+    # the prefix keeps other hosts of the domain, and pages without TLS, from setting one (RFC 6265bis §4.1.3.2)
+    return "__Host-temppass" if request.scope["scheme"] == "https" else "temppass"
 
 
 async def read(request: Request, environment: str) -> tuple[bytes, Call]:

@@ -9,15 +9,12 @@ Source: OpenAPI Specification 3.1.0; contract §3, §5, §6; design §6.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from temppass import wire, wire_control, wire_corrections
 from temppass.core import refusal as r
@@ -25,7 +22,7 @@ from temppass.core.model import DenyCode
 from temppass.core.oauth import GRANT_TYPE
 from temppass.core.operator import Role
 from temppass.core.world import SCOPE_RESET, SCOPE_V2
-from temppass.web.problems import CODES, EXECUTION_TIME, OWN_SURFACE, PLAIN, Row, Surface
+from temppass.web.problems import CODES, EXECUTION_TIME, OWN_SURFACE, PLAIN, Endpoint, Row, Surface, SurfaceRoute
 
 Json = dict[str, Any]
 
@@ -165,9 +162,6 @@ def body_of(schema: Json, *media_types: str, required: bool) -> Json:
     return {"content": {media_type: {"schema": schema} for media_type in media_types}, "required": required}
 
 
-Endpoint = Callable[[Request], Awaitable[Response]]
-
-
 class Operation(NamedTuple):
     """
     What a route is called, also where it is counted, what it does in a sentence, and what it asks for and answers.
@@ -196,7 +190,7 @@ class Operation(NamedTuple):
     faults: tuple[int, ...] = (500, 503)
 
 
-class GuardedRoute(Route):
+class GuardedRoute(SurfaceRoute):
     """
     A route whose refusals and faults are answered in the words of its surface, and which describes itself.
 
@@ -208,9 +202,7 @@ class GuardedRoute(Route):
     ) -> None:
         if not (operation.name and operation.description):
             raise ValueError(f"{path} needs a name and a description")
-        super().__init__(path, endpoint, methods=methods, name=operation.name)
-        self.endpoint: Endpoint
-        self.surface = surface
+        super().__init__(surface, path, endpoint, methods, operation.name)
         self.operation = operation
         try:
             self.described = _described(surface, operation, self.path_format)

@@ -15,8 +15,8 @@ from temppass import wire
 from temppass.service import Service
 from temppass.web.dcr import JWKS_PATH
 from temppass.web.metrics import Metrics
-from temppass.web.openapi import STRING, TEXT_TYPE, Endpoint, GuardedRoute, Json, Operation, document, object_of
-from temppass.web.problems import CODES, JSON, OWN_SURFACE
+from temppass.web.openapi import STRING, TEXT_TYPE, GuardedRoute, Json, Operation, document, object_of
+from temppass.web.problems import CODES, JSON, OWN_SURFACE, Endpoint
 
 _WHAT = (
     "A temporary pass service for TV and streaming apps, wire-compatible with Adobe Pass Temp Pass. "

@@ -5,7 +5,7 @@ Source: contract §3.2-3.3 (registration and token), §5.3 (reset), §6.1 and §
 """
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -14,12 +14,15 @@ from msgspec import Struct
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from temppass import wire, wire_control
 from temppass.core import refusal as r
 from temppass.core.model import DenyCode
 from temppass.store import StoreUnavailable
 from temppass.web.host import base_url
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 JSON = "application/json;charset=UTF-8"
 PROBLEM = "application/problem+json"
@@ -184,6 +187,15 @@ class Surface(NamedTuple):
     #: what is said without a refusal, e.g. that a body is too large, where that is in its own words too
     plain: Callable[[int, str, str, dict[str, str] | None], Response] | None = None
     media_type: str = "application/json"
+
+
+class SurfaceRoute(Route):
+    """A route whose refusals and faults are answered in the words of its surface."""
+
+    def __init__(self, surface: Surface, path: str, endpoint: Endpoint, methods: list[str], name: str) -> None:
+        super().__init__(path, endpoint, methods=methods, name=name)
+        self.endpoint: Endpoint
+        self.surface = surface
 
 
 def answer(surface: Surface, request: Request, error: Exception) -> Response:

@@ -14,8 +14,8 @@ from temppass.core.world import SCOPE_RESET
 from temppass.service import Service
 from temppass.service.resets import Everybody, ResetAsk
 from temppass.web.host import profile_of_host
-from temppass.web.openapi import GONE, Endpoint, GuardedRoute, Operation
-from temppass.web.problems import PLAIN, RESET, RESET_SURFACE, plain
+from temppass.web.openapi import GONE, GuardedRoute, Operation
+from temppass.web.problems import PLAIN, RESET, RESET_SURFACE, Endpoint, plain
 from temppass.web.request import Headers, attempt, query_bytes
 
 _SUCCESSOR = {"Link": '</reset-tempass/v3/reset>; rel="successor-version"'}

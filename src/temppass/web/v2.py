@@ -31,14 +31,13 @@ from temppass.web.openapi import (
     JSON_TYPE,
     READING,
     STRING,
-    Endpoint,
     GuardedRoute,
     Operation,
     body_of,
     object_of,
     ref,
 )
-from temppass.web.problems import CODES, EXECUTION_TIME, JSON, V2_SURFACE, enhanced_error
+from temppass.web.problems import CODES, EXECUTION_TIME, JSON, V2_SURFACE, Endpoint, enhanced_error
 from temppass.web.request import Headers, attempt, field_text, query_bytes, read_body
 
 #: the titles that a profile's header names; `used` beside them counts all

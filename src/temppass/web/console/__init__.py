@@ -1,0 +1,16 @@
+"""The console: the desk as pages, over the same use cases as the control API."""
+
+from temppass.service import Service
+from temppass.web.console.home import HomePages
+from temppass.web.console.look import StaticFiles
+from temppass.web.console.signin import SignInPages
+from temppass.web.problems import SurfaceRoute
+
+
+def pages(service: Service) -> list[SurfaceRoute]:
+    """Answer the routes of all pages; those with a fixed path come before those with an environment in it."""
+    return [
+        *StaticFiles().routes(),
+        *SignInPages(service).routes(),
+        *HomePages(service).routes(),
+    ]

@@ -1,0 +1,26 @@
+// What is live on a page, and a key. Every page does without it.
+"use strict";
+
+const search = () => document.querySelector("[data-search]");
+
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest("input, textarea, select, [contenteditable]");
+  if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey && search()) {
+    event.preventDefault();
+    search().focus();
+  }
+});
+
+// a menu closes where one clicks elsewhere, or presses Escape
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});
