@@ -25,7 +25,7 @@ from temppass import cli, testing
 from temppass.commands.group import EXIT_CODES
 from temppass.core import catalogue_file
 from temppass.core.model import PassKind
-from temppass.demo import walk
+from temppass.demo import Prepared, walk
 from temppass.settings import VARIABLES
 from temppass.tools.profiles import VARIABLES as CLIENT_VARIABLES
 from temppass.web.app import Edge
@@ -280,7 +280,7 @@ def test_the_changelog_has_an_unreleased_section() -> None:
 
 def test_the_readme_walks_as_the_server_does() -> None:
     readme = next(block for block in blocks(ROOT / "README.md", "sh") if block.startswith("STATEMENT="))
-    assert readme.splitlines()[1:] == walk("http://127.0.0.1:8080", "").splitlines()[2:]
+    assert readme.splitlines()[1:] == walk("http://127.0.0.1:8080", Prepared("", ""), None).splitlines()[2:]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=by_name)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, cast
 
 import structlog
 import uvicorn
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from temppass.connection import HEAD_WAIT_S, KEEP_ALIVE_S, LINGER_S, BoundedProtocol
 from temppass.crowd import Crowd
@@ -50,6 +51,14 @@ def listening_socket(host: str, port: int) -> socket.socket:
     """Bind; port 0 picks one. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=2048)
+
+
+def behind(app: Any, proxies: Sequence[str]) -> Any:
+    """
+    Answer an application that is told by `proxies`, networks in CIDR notation, by which scheme a client came and from
+    where: of `X-Forwarded-For`, from right to left, the first that is none of them.
+    """
+    return ProxyHeadersMiddleware(app, trusted_hosts=[*proxies]) if proxies else app
 
 
 async def serve(

@@ -79,6 +79,8 @@ def settled(shared: "Folder", certificate: "Certificate") -> "Folder":
         ("store migrate --slots 2", 2, ["--slots says into how many parts --citus"]),
         ("store migrate --citus", 1, ["only PostgreSQL with Citus can be spread"]),
         ("store check --store sqlite:///latin.toml", 1, ["latin.toml", "not a database", "hint: "]),
+        ("serve --trusted-proxy 10.0.0.0/33", 2, ["--trusted-proxy", "10.0.0.0/33", "write an address"]),
+        ("serve --trusted-proxy 0.0.0.0/0", 2, ["--trusted-proxy", "0.0.0.0/0 is everybody"]),
         ("serve --port 65536", 2, ["--port", "65536"]),
         ("serve --workers 2", 1, ["one process", "hint: "]),
         ("serve --host 192.0.2.1 --port 0", 1, ["cannot listen on 192.0.2.1:0", "Cannot assign"]),

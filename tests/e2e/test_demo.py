@@ -7,11 +7,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx2
 import pytest
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Certificate, Folder
 
+CONTROL = "/control/v1/environments/release-production"
 WALK = ["permit", "permit", "temporary_access_resources_limit_exceeded", "204", "204", "permit"]
 
 
@@ -41,6 +43,26 @@ def test_the_walk_of_a_server_with_tls_says_whom_to_trust(folder: "Folder", cert
 def test_the_demo_may_be_kept_elsewhere(folder: "Folder", option: str) -> None:
     walk = folder.serve("--demo", "--store", option).out
     assert (verdicts(folder.bash(walk)), (folder.path / "temppass-demo.db").exists()) == (WALK, False)
+
+
+@pytest.mark.parametrize("options", [(), ("--control-port", "0")], ids=["beside the wire", "on a port of its own"])
+def test_an_operator_finds_somebody_who_was_denied_after_each_start(folder: "Folder", options: tuple[str, ...]) -> None:
+    found = []
+    for _ in range(2):
+        server = folder.serve("--demo", *options)
+        told = re.search(r"^# The console: (http\S+)/console, .* denied: (\S+)\n# (tpo_\S+)$", server.out, re.MULTILINE)
+        assert told is not None
+        url, email, token = told.groups()
+        question = {"email": email, "channel": "REF", "pass": "flexibleTempPass"}
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = httpx2.post(f"{url}{CONTROL}/explain", json=question, headers=headers)
+        found.append(answer.json()["next"])
+        server.end()
+    assert found == [{"authorized": False, "code": "temporary_access_resources_limit_exceeded"}] * 2
+
+
+def test_without_a_console_no_token_is_printed(folder: "Folder") -> None:
+    assert "tpo_" not in folder.serve("--demo", "--no-control").out
 
 
 TUTORIAL = Path(__file__).parents[2] / "docs/tutorial.md"

@@ -4,6 +4,7 @@
 
 import contextlib
 import errno
+import ipaddress
 import os
 import socket
 from collections.abc import Awaitable, Callable
@@ -36,9 +37,17 @@ if TYPE_CHECKING:
 @click.option(
     "--control-port",
     type=click.IntRange(0, 65535),
-    help="Port for the control API alone, which the other then does not serve; 0 picks one.",
+    help="Port for control API and console alone, which the other then does not serve; 0 picks one.",
 )
-@click.option("--no-control", is_flag=True, help="Serve no control API.")
+@click.option("--no-control", is_flag=True, help="Serve no control API, and no console.")
+@click.option(
+    "--trusted-proxy",
+    "proxies",
+    metavar="CIDR",
+    multiple=True,
+    callback=lambda _context, _option, values: tuple(map(_network, values)),
+    help="Believe X-Forwarded-Proto and -For of these addresses, and of nobody else; may be given again.",
+)
 @click.option("--demo", is_flag=True, help="Begin with the documented ids, and print a walk to paste into a shell.")
 def serve(  # noqa: C901 - its inner functions are counted with it
     store: str | None,
@@ -49,6 +58,7 @@ def serve(  # noqa: C901 - its inner functions are counted with it
     tls_key: Path | None,
     control_port: int | None,
     no_control: bool,  # noqa: FBT001 - click passes options by name
+    proxies: tuple[str, ...],
     demo: bool,  # noqa: FBT001 - click passes options by name
 ) -> None:
     """
@@ -90,12 +100,19 @@ def serve(  # noqa: C901 - its inner functions are counted with it
         _announce(lines, url, control_url)
 
     async def prepare() -> str:
-        return await _prepare(
-            application, settings, f"curl -s --cacert {tls.certificate}" if tls else "curl -s", url, demo
-        )
+        await _check(application, settings)
+        if not demo:
+            return ""
+        from temppass.demo import prepare, walk  # noqa: PLC0415 - only a demo needs it
+
+        console = None if no_control else (control_url or [url])[0]
+        curl = f"curl -s --cacert {tls.certificate}" if tls else "curl -s"
+        return walk(url, await prepare(application.service, settings.environment), console, curl)
 
     async def answer(worker: "Application", ready: Callable[[], None]) -> None:
-        await _answer(worker, lambda rhythms: server.serve(worker.edge, listeners, tls, ready, rhythms))
+        await _answer(
+            worker, lambda rhythms: server.serve(server.behind(worker.edge, proxies), listeners, tls, ready, rhythms)
+        )
 
     async def answer_alone() -> None:
         async with closing(application.store):
@@ -153,16 +170,22 @@ def _settings(store: str | None, workers: int, *, demo: bool) -> "Settings":
     return settings
 
 
-async def _prepare(application: "Application", settings: "Settings", curl: str, url: str, demo: bool) -> str:  # noqa: FBT001
-    """Check the store, and for a demo fill it; answer the walk to print, or nothing."""
-    await application.service.catalogues.check()  # a wrong secret shows now, not at the first request
+async def _check(application: "Application", settings: "Settings") -> None:
+    """See to it that the secret opens the store: what does not shows now, not at the first request."""
+    await application.service.catalogues.check()
     if not settings.store.startswith("postgresql://"):  # an embedded store is migrated by whoever opens it
         await application.service.catalogues.seal_keys()
-    if not demo:
-        return ""
-    from temppass.demo import prepare, walk  # noqa: PLC0415 - only a demo needs it
 
-    return walk(url, await prepare(application.service, settings.environment), curl)
+
+def _network(text: str) -> str:
+    """Answer a network as CIDR has it. Raises BadParameter."""
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; write an address, or a network as 10.0.0.0/8") from None
+    if network.prefixlen == 0:
+        raise click.BadParameter(f"{text} is everybody, and whoever is trusted says where others come from")
+    return str(network)
 
 
 def _tls(certificate: Path, key: Path) -> "Tls":
