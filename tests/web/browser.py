@@ -80,9 +80,15 @@ class Browser:
         """Answer a page; a path that does not begin with a slash is below the one of the environment."""
         return self.client.get(path if path.startswith("/") else f"{HERE}/{path}".rstrip("/"))
 
-    def send(self, page: httpx2.Response, action: str, fields: Mapping[str, str] | None = None) -> httpx2.Response:
-        """Send the form of a page whose action ends so, filled in with `fields`, and go where the answer says."""
-        (form,) = [each for each in forms(page) if each.action.partition("?")[0].endswith(action)]
+    def send(
+        self, page: httpx2.Response, action: str, fields: Mapping[str, str] | None = None, of: str | None = None
+    ) -> httpx2.Response:
+        """
+        Send the form of a page whose action ends so, filled in with `fields`, and go where the answer says. Where there
+        are several, `of` is what the one says in its field of that name.
+        """
+        found = [each for each in forms(page) if each.action.partition("?")[0].endswith(action)]
+        (form,) = [each for each in found if of is None or each.fields.get("of") == of]
         origin = {"Origin": str(self.client.base_url).rstrip("/"), "Sec-Fetch-Site": "same-origin"}
         return self.client.post(form.action, data={**form.fields, **(fields or {})}, headers=origin)
 

@@ -72,12 +72,14 @@ class Applications:
     async def all(self, call: Call) -> list[Present]:
         """Answer those that speak for a channel which the operator sees. Refuses: as Desk.look."""
         who = await self._desk.check(call, Role.VIEWER)
-        world = who.world
-        seen = [each for each in world.catalogue.applications.values() if _is_seen(who.operator, each)]
-        broods = [brood_of(world, each.id, who.now) for each in seen]
-        counts = await self._context.store.count_clients(world.name, broods, COUNTED_MAX)
-        revoked = world.record.revoked
-        return [Present(each, n, revoked.get(each.id)) for each, n in zip(seen, counts, strict=True)]
+        applications = who.world.catalogue.applications.values()
+        return await self._present(who, [each for each in applications if _is_seen(who.operator, each)])
+
+    async def one(self, call: Call, application_id: str) -> Present:
+        """Refuses: as Desk.look; NotThere, also for an application that the operator does not see."""
+        who = await self._seeing(call, application_id)
+        (present,) = await self._present(who, [who.world.catalogue.applications[application_id]])
+        return present
 
     async def clients(self, call: Call, application_id: str, asked: Asked | Refusal) -> Page:
         """
@@ -108,17 +110,19 @@ class Applications:
 
         return await self._desk.act(call, Role.ADMIN, Minted, prepare, is_secret=True)
 
-    async def revoke(self, call: Call, application_id: str, statement_id: str | None) -> Revoked:
+    async def revoke(
+        self, call: Call, application_id: str, statement_id: str | None, reason: str | Refusal | None = None
+    ) -> Revoked:
         """
         End what came from one statement of an application, from OLDER, or (None) from all of them.
 
-        Refuses: as Desk.act; `revoking`.
+        Refuses: as Desk.act; what reading refused; `revoking`.
         """
         id_ = self._context.act_id()
 
         def prepare(who: Admitted) -> Plan[Revoked]:
             done = act.StatementRevoke(application_id, statement_id)
-            return revoking(who.world, act.Record(id_, who.now, who.actor, done))
+            return revoking(who.world, act.Record(id_, who.now, who.actor, done, given(reason)))
 
         return await self._desk.act(call, Role.ADMIN, Revoked, prepare)
 
@@ -135,14 +139,20 @@ class Applications:
 
         return await self._desk.act(call, Role.ADMIN, Revoked, prepare)
 
-    async def revoke_client(self, call: Call, client_id: str) -> Revoked:
-        """End one client. Refuses: as Desk.act; `ending_client`."""
+    async def revoke_client(self, call: Call, client_id: str, reason: str | Refusal | None = None) -> Revoked:
+        """End one client. Refuses: as Desk.act; what reading refused; `ending_client`."""
         id_, lasts_ms = self._context.act_id(), self._context.policy.access_token_ms
 
         def prepare(who: Admitted) -> Plan[Revoked]:
-            return ending_client(who.world, client_id, (id_, who.now, who.actor, None), lasts_ms)
+            return ending_client(who.world, client_id, (id_, who.now, who.actor, given(reason)), lasts_ms)
 
         return await self._desk.act(call, Role.ADMIN, Revoked, prepare)
+
+    async def _present(self, who: Admitted, applications: list[Application]) -> list[Present]:
+        broods = [brood_of(who.world, each.id, who.now) for each in applications]
+        counts = await self._context.store.count_clients(who.world.name, broods, COUNTED_MAX)
+        revoked = who.world.record.revoked
+        return [Present(each, n, revoked.get(each.id)) for each, n in zip(applications, counts, strict=True)]
 
     async def _seeing(self, call: Call, application_id: str) -> Admitted:
         """Refuses: as Desk.look; NotThere, also for an application that the operator does not see."""

@@ -81,7 +81,12 @@ class Catalogues:
         return Applied(difference(who.world.catalogue, given(asked)), who.world.version)
 
     async def apply_over(
-        self, call: Call, asked: Catalogue | Refusal, description: str | Refusal, over: int | Refusal
+        self,
+        call: Call,
+        asked: Catalogue | Refusal,
+        description: str | Refusal,
+        over: int | Refusal,
+        reason: str | Refusal | None = None,
     ) -> AppliedOver:
         """
         Make `asked` the catalogue, if the version is still the one that it is to replace.
@@ -94,7 +99,7 @@ class Catalogues:
         fresh = await self._fresh_pair(call.environment)
 
         def prepare(who: Admitted) -> Plan[AppliedOver]:
-            world, new, why = who.world, given(asked), given(description)
+            world, new, why = who.world, given(asked), (given(description), given(reason))
             if world.version != given(over):
                 raise VersionMoved(f"The catalogue's version is {world.version} now; look at it again, and plan anew.")
             applied, changed = self._applied(world.name, world.record if world.version else None, new, who.now, fresh)
@@ -102,7 +107,7 @@ class Catalogues:
             if changed is None:
                 return keys, lambda _found: (AppliedOver(None, world.version, ()), NOTHING)
             receipt = AppliedOver(id_, changed.version, tuple(applied.differences))
-            record = _recorded(id_, who.now, who.actor, applied, why)
+            record = _recorded(id_, who.now, who.actor, applied, *why)
             changes = Changes(environment=rewritten(changed), records=(record,))
             return keys, lambda _found: (receipt, changes)
 
@@ -189,6 +194,8 @@ class Catalogues:
         return secret.seal(environment, keys, secrets.token_bytes(12))
 
 
-def _recorded(id_: str, now: int, actor: act.Actor, applied: Applied, description: str) -> Recorded:
+def _recorded(
+    id_: str, now: int, actor: act.Actor, applied: Applied, description: str, reason: str | None = None
+) -> Recorded:
     done = act.CatalogueApply(applied.version, description, tuple(applied.differences))
-    return act.recorded(act.Record(id_, now, actor, done))
+    return act.recorded(act.Record(id_, now, actor, done, reason))

@@ -25,6 +25,9 @@ from temppass.store import Keys
 
 A = TypeVar("A")
 
+#: the id of an act, its moment, its actor and its reason
+_What = tuple[str, int, act.Actor, str | None]
+
 
 class NewOperator(Struct, frozen=True):
     """Who is to be created: until a moment, or for so many milliseconds, else for 90 days."""
@@ -62,35 +65,39 @@ class Operators:
         """Create an operator, and with the first one the house. Refuses: InvalidRequest."""
         await self._found()
         token, id_, now = _token(), self._context.act_id(), self._context.clock()
-        return await self._context.worlds.ask(HOUSE, lambda house: _creating(house, new, token, actor, id_, now))
+        return await self._context.worlds.ask(
+            HOUSE, lambda house: _creating(house, new, token, (id_, now, actor, None))
+        )
 
     async def revoke_here(self, name: str, actor: act.ByShell) -> Revoked:
         """Refuses: NotThere."""
         id_, now = self._context.act_id(), self._context.clock()
-        return await self._context.worlds.ask(HOUSE, lambda house: _revoking(house, name, actor, id_, now))
+        return await self._context.worlds.ask(HOUSE, lambda house: _revoking(house, name, (id_, now, actor, None)))
 
     async def everyone(self) -> tuple[Operator, ...]:
         return (await self._context.worlds.present(HOUSE)).record.operators
 
     # --- through the control API
 
-    async def create(self, call: Call, asked: NewOperator | Refusal) -> Created:
-        """Refuses: as Desk.act; OutsideLimits for an admin of some environments; InvalidRequest."""
+    async def create(self, call: Call, asked: NewOperator | Refusal, reason: str | Refusal | None = None) -> Created:
+        """
+        Refuses: as Desk.act; OutsideLimits for an admin of some environments; what reading refused; InvalidRequest.
+        """
         token, id_ = _token(), self._context.act_id()
 
         def prepare(who: Admitted) -> Plan[Created]:
             _of_everything(who.operator)
-            return _creating(who.world, given(asked), token, who.actor, id_, who.now)
+            return _creating(who.world, given(asked), token, (id_, who.now, who.actor, given(reason)))
 
         return await self._desk.act(call, Role.ADMIN, Created, prepare, is_secret=True)
 
-    async def revoke(self, call: Call, name: str) -> Revoked:
-        """Refuses: as Desk.act; OutsideLimits, NotThere."""
+    async def revoke(self, call: Call, name: str, reason: str | Refusal | None = None) -> Revoked:
+        """Refuses: as Desk.act; OutsideLimits, NotThere; what reading refused."""
         id_ = self._context.act_id()
 
         def prepare(who: Admitted) -> Plan[Revoked]:
             _of_everything(who.operator)
-            return _revoking(who.world, name, who.actor, id_, who.now)
+            return _revoking(who.world, name, (id_, who.now, who.actor, given(reason)))
 
         return await self._desk.act(call, Role.ADMIN, Revoked, prepare)
 
@@ -129,7 +136,8 @@ def _of_everything(who: Operator) -> None:
         raise OutsideLimits("Operators are looked after by an admin of all environments.")
 
 
-def _creating(house: World, new: NewOperator, token: str, actor: act.Actor, id_: str, now: int) -> Plan[Created]:
+def _creating(house: World, new: NewOperator, token: str, what: _What) -> Plan[Created]:
+    id_, now, actor, reason = what
     ends_at = new.ends_at if new.ends_at is not None else now + new.lasts_ms
     for name in new.environments:
         if not is_environment_name(name):
@@ -139,10 +147,11 @@ def _creating(house: World, new: NewOperator, token: str, actor: act.Actor, id_:
     )
     operators = operator.added(house.record.operators, one, now)
     done = act.OperatorCreate(one.name, one.role, one.environments, one.channels, ends_at)
-    return _rehousing(house, operators, act.Record(id_, now, actor, done), Created(id_, token, ends_at))
+    return _rehousing(house, operators, act.Record(id_, now, actor, done, reason), Created(id_, token, ends_at))
 
 
-def _revoking(house: World, name: str, actor: act.Actor, id_: str, now: int) -> Plan[Revoked]:
+def _revoking(house: World, name: str, what: _What) -> Plan[Revoked]:
+    id_, now, actor, reason = what
     found = [each for each in house.record.operators if each.name == name and not each.revoked]
     if not found:
         raise NotThere(f"There is no operator {name[:64]!r}.")
@@ -150,7 +159,7 @@ def _revoking(house: World, name: str, actor: act.Actor, id_: str, now: int) -> 
         replace(each, revoked=True, ends_at=min(each.ends_at, now)) if each in found else each
         for each in house.record.operators
     )
-    return _rehousing(house, operators, act.Record(id_, now, actor, act.OperatorRevoke(name)), Revoked(id_))
+    return _rehousing(house, operators, act.Record(id_, now, actor, act.OperatorRevoke(name), reason), Revoked(id_))
 
 
 def _rehousing(house: World, operators: tuple[Operator, ...], record: act.Record, answer: A) -> Plan[A]:

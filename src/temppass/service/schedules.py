@@ -64,7 +64,14 @@ class Schedules:
             if who.operator.sees(channel_id)
         ]
 
-    async def set(self, call: Call, channel_id: str, pass_id: str, asked: bool | Refusal) -> Set:  # noqa: FBT001 - told by name
+    async def set(
+        self,
+        call: Call,
+        channel_id: str,
+        pass_id: str,
+        asked: bool | Refusal,  # noqa: FBT001 - told by name
+        reason: str | Refusal | None = None,
+    ) -> Set:
         """
         Pause a schedule, so that no moment is due from now on, or let it go on. What was due before a pause fires
         first; what fell due during one is skipped.
@@ -74,7 +81,7 @@ class Schedules:
         id_ = self._context.act_id()
 
         def prepare(who: Admitted) -> Plan[Set]:
-            world, now, paused = who.world, who.now, given(asked)
+            world, now, paused, why = who.world, who.now, given(asked), given(reason)
             if (channel_id, pass_id) not in world.scheduled():
                 raise NotThere(f"Channel {channel_id[:64]!r} has no recurring reset of pass {pass_id[:64]!r}.")
             name, record = integration(channel_id, pass_id), world.record
@@ -87,7 +94,7 @@ class Schedules:
                 rest = {other: at for other, at in record.paused.items() if other != name}
                 changed = replace(record, paused=rest, resets_since={**record.resets_since, name: now})
             what = act.SchedulePause(channel_id, pass_id) if paused else act.ScheduleResume(channel_id, pass_id)
-            done = act.recorded(act.Record(id_, now, who.actor, what))
+            done = act.recorded(act.Record(id_, now, who.actor, what, why))
 
             def step(found: Found) -> tuple[Set, Changes]:
                 due = reset.fire(found, offer, now)

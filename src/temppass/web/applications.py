@@ -6,6 +6,7 @@ Source: docs/reference.md (control).
 """
 
 import re
+from collections.abc import Mapping
 
 from msgspec import UNSET
 from starlette.requests import Request
@@ -107,7 +108,7 @@ class ApplicationDoors:
         return ok(
             wire_control.ClientsShape(
                 [_client(each) for each in page.clients],
-                f"{page.next.at}.{page.next.id}" if page.next is not None else None,
+                after_of(page.next) if page.next is not None else None,
             )
         )
 
@@ -150,6 +151,11 @@ def _asked(query: bytes) -> Asked:
     given = single(form_pairs(query))
     if unknown := given.keys() - {"limit", "after", "statement"}:
         raise InvalidRequest(f"This call knows no {min(unknown)[:64]!r}.")
+    return asked_of(given)
+
+
+def asked_of(given: Mapping[str, str]) -> Asked:
+    """Read which clients are asked for: `limit`, `after`, `statement`. Refuses: InvalidRequest."""
     statement = given.get("statement")
     if statement == "":
         raise InvalidRequest(f"statement is the id of one, or {OLDER_WORD}.")
@@ -163,6 +169,11 @@ def _asked(query: bytes) -> Asked:
     if found is None:
         raise InvalidRequest("after is what `next` of an answer said.")
     return Asked(int(limit), Registered(found[2], int(found[1])), of)
+
+
+def after_of(client: Registered) -> str:
+    """Name a client's place in the list."""
+    return f"{client.at}.{client.id}"
 
 
 def _new(raw: bytes) -> NewStatement:

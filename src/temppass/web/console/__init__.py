@@ -1,8 +1,11 @@
 """The console: the desk as pages, over the same use cases as the control API."""
 
 from temppass.service import Service
+from temppass.web.console.applications import ApplicationPages
 from temppass.web.console.home import HomePages
+from temppass.web.console.keys import KeyPages
 from temppass.web.console.look import StaticFiles
+from temppass.web.console.schedules import SchedulePages
 from temppass.web.console.signin import SignInPages
 from temppass.web.problems import SurfaceRoute
 
@@ -13,4 +16,7 @@ def pages(service: Service) -> list[SurfaceRoute]:
         *StaticFiles().routes(),
         *SignInPages(service).routes(),
         *HomePages(service).routes(),
+        *ApplicationPages(service).routes(),
+        *SchedulePages(service).routes(),
+        *KeyPages(service).routes(),
     ]

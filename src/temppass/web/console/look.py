@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from temppass.web.console.seat import Seat
 
 SIGN_IN = "/console/sign-in"
+#: where the pages of an environment are
+IN = "/console/in/{environment}"
 HEADERS = {
     **CONTROL_HEADERS,
     "Content-Security-Policy": (
