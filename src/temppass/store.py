@@ -376,8 +376,11 @@ class Store(Protocol):
         """Add to what was counted. What was asked twice, because an answer was lost, counts twice."""
         ...
 
-    async def counts(self, environment: str, since: int, until: int) -> list[Count]:
-        """Answer what was counted in the minutes from `since` to before `until`, in their order."""
+    async def counts(self, environment: str, since: int, until: int, step: int = 1) -> list[Count]:
+        """
+        Answer what was counted in the minutes from `since` to before `until`, in their order, added up for each `step`
+        of them; a step is named by the first of its minutes, a multiple of it.
+        """
         ...
 
     async def forget_counts(self, before: int, limit: int) -> int:

@@ -109,6 +109,16 @@ def test_what_several_processes_saw_is_added_up(place: Place) -> None:
     assert place.use(work) == [Count(HERE, minute, "C", "P", "permit", 3) for minute in (7, 8)]
 
 
+def test_the_minutes_of_a_step_are_added_up_in_the_store(place: Place) -> None:
+    async def work(store: Store) -> list[Count]:
+        await store.count([Count(HERE, minute, "C", "P", what, 1) for minute in range(5, 13) for what in ("a", "b")])
+        await store.count([Count(HERE, 7, "D", "P", "a", 1)])
+        return [each for each in await store.counts(HERE, 6, 12, 4) if each.what == "a"]
+
+    sums = [(4, "C", 2), (4, "D", 1), (8, "C", 4)]
+    assert place.use(work) == [Count(HERE, minute, channel, "P", "a", n) for minute, channel, n in sums]
+
+
 def test_a_step_takes_minutes_together_and_a_question_leaves_others_out(place: Place) -> None:
     async def work(store: Store) -> list[list[Point]]:
         desk = await Desk.opened(store, Clock(T0))

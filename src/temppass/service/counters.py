@@ -99,7 +99,8 @@ class Counters:
             raise InvalidRequest("since lies before until.")
         if (until - since) / step_ms > POINTS_MAX:
             raise InvalidRequest(f"At most {POINTS_MAX} steps at once; choose a longer step, or less time.")
-        rows = await self._context.store.counts(who.world.name, since // MINUTE_MS, -(-until // MINUTE_MS))
+        minutes = since // MINUTE_MS, -(-until // MINUTE_MS)
+        rows = await self._context.store.counts(who.world.name, *minutes, ask.step_minutes)
         wanted = [
             row for row in rows if (ask.channel_id in {None, row.channel_id}) and (ask.pass_id in {None, row.pass_id})
         ]

@@ -5,6 +5,7 @@ It is the model that the other adapters are tested against, and a quick store fo
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -299,12 +300,12 @@ class MemoryStore:
             key = (each.environment, each.minute, each.channel_id, each.pass_id, each.what)
             self._counts[key] = self._counts.get(key, 0) + each.n
 
-    async def counts(self, environment: str, since: int, until: int) -> list[Count]:
-        return [
-            Count(*key, n)
-            for key, n in sorted(self._counts.items())
-            if key[0] == environment and since <= key[1] < until
-        ]
+    async def counts(self, environment: str, since: int, until: int, step: int = 1) -> list[Count]:
+        found: Counter[tuple[str, int, str, str, str]] = Counter()
+        for (name, minute, channel_id, pass_id, what), n in self._counts.items():
+            if name == environment and since <= minute < until:
+                found[name, minute // step * step, channel_id, pass_id, what] += n
+        return [Count(*key, n) for key, n in sorted(found.items())]
 
     async def forget_counts(self, before: int, limit: int) -> int:
         old = [key for key in self._counts if key[1] < before][:limit]

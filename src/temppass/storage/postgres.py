@@ -392,8 +392,11 @@ class PostgresStore:
         rows = sorted(astuple(each) for each in counts)
         await self._fetch(sql.ADD_COUNTS, *columns(rows, 6))
 
-    async def counts(self, environment: str, since: int, until: int) -> list[Count]:
-        return [Count(environment, *row) for row in await self._fetch(sql.COUNTS, environment, since, until)]
+    async def counts(self, environment: str, since: int, until: int, step: int = 1) -> list[Count]:
+        rows = await self._counting.once(
+            lambda connection: connection.fetch(sql.COUNTS, environment, since, until, step)
+        )
+        return [Count(environment, *row) for row in rows]
 
     async def forget_counts(self, before: int, limit: int) -> int:
         ((count,),) = await self._fetch(sql.FORGET_COUNTS, before, limit)

@@ -420,8 +420,9 @@ SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[
 ON CONFLICT (environment, minute, channel, pass, what) DO UPDATE SET n = present.n + excluded.n
 """
 COUNTS = """
-SELECT minute, channel, pass, what, n FROM temppass.counter
-WHERE environment = $1 AND minute >= $2 AND minute < $3 ORDER BY environment, minute, channel, pass, what
+SELECT minute / $4::bigint * $4::bigint AS step, channel, pass, what, sum(n)::bigint FROM temppass.counter
+WHERE environment = $1 AND minute >= $2 AND minute < $3
+GROUP BY step, channel, pass, what ORDER BY step, channel, pass, what
 """
 FORGET_COUNTS = """
 WITH forgotten AS (

@@ -179,8 +179,8 @@ class _Asks(ABC):
     async def count(self, counts: Sequence[Count]) -> None:
         await self._submit(lambda transaction: transaction.count(counts), is_chore=True)
 
-    async def counts(self, environment: str, since: int, until: int) -> list[Count]:
-        return await self._submit(lambda transaction: transaction.counts(environment, since, until))
+    async def counts(self, environment: str, since: int, until: int, step: int = 1) -> list[Count]:
+        return await self._submit(lambda transaction: transaction.counts(environment, since, until, step))
 
     async def forget_counts(self, before: int, limit: int) -> int:
         return await self._submit(lambda transaction: transaction.forget_counts(before, limit), is_chore=True)
@@ -276,6 +276,9 @@ class SqliteStore(_Asks):
         self, environment: str, brood: Brood, until: int, after: Registered | None, limit: int
     ) -> tuple[int, Registered | None]:
         return await self._count(lambda transaction: transaction.count_page(environment, brood, until, after, limit))
+
+    async def counts(self, environment: str, since: int, until: int, step: int = 1) -> list[Count]:
+        return await self._count(lambda transaction: transaction.counts(environment, since, until, step))
 
     async def _count(self, work: Callable[[Transaction], A]) -> A:
         """Read beside the writer, in a thread that steps back."""

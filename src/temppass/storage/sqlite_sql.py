@@ -153,8 +153,9 @@ INSERT INTO counter (environment, minute, channel, pass, what, n) VALUES (?, ?, 
 ON CONFLICT (environment, minute, channel, pass, what) DO UPDATE SET n = n + excluded.n
 """
 COUNTS = """
-SELECT minute, channel, pass, what, n FROM counter WHERE environment = ? AND minute >= ? AND minute < ?
-ORDER BY minute, channel, pass, what
+SELECT minute / ?4 * ?4 AS step, channel, pass, what, sum(n) FROM counter
+WHERE environment = ?1 AND minute >= ?2 AND minute < ?3
+GROUP BY step, channel, pass, what ORDER BY step, channel, pass, what
 """
 FORGET_COUNTS = """
 DELETE FROM counter WHERE (environment, minute, channel, pass, what) IN (

@@ -290,8 +290,8 @@ class Transaction:
         for each in counts:
             self._execute(sql.ADD_COUNT, astuple(each))
 
-    def counts(self, environment: str, since: int, until: int) -> list[Count]:
-        return [Count(environment, *row) for row in self._execute(sql.COUNTS, (environment, since, until))]
+    def counts(self, environment: str, since: int, until: int, step: int) -> list[Count]:
+        return [Count(environment, *row) for row in self._execute(sql.COUNTS, (environment, since, until, step))]
 
     def forget_counts(self, before: int, limit: int) -> int:
         return self._execute(sql.FORGET_COUNTS, (before, limit)).rowcount
