@@ -5,6 +5,7 @@ from temppass.web.console.applications import ApplicationPages
 from temppass.web.console.home import HomePages
 from temppass.web.console.keys import KeyPages
 from temppass.web.console.look import StaticFiles
+from temppass.web.console.operators import OperatorPages
 from temppass.web.console.schedules import SchedulePages
 from temppass.web.console.signin import SignInPages
 from temppass.web.problems import SurfaceRoute
@@ -19,4 +20,5 @@ def pages(service: Service) -> list[SurfaceRoute]:
         *ApplicationPages(service).routes(),
         *SchedulePages(service).routes(),
         *KeyPages(service).routes(),
+        *OperatorPages(service).routes(),
     ]
