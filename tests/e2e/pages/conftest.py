@@ -13,12 +13,10 @@ import subprocess
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
-
-from temppass.testing import Double
 
 INSTALL = "apt-get install -y --no-install-recommends chromium"
 #: Chromium asks its maker for this and that, and whoever is root has no sandbox
@@ -99,6 +97,13 @@ def chromium() -> Iterator[Browser]:
 # --- windows
 
 
+class Desk(Protocol):
+    """What windows look onto."""
+
+    @property
+    def url(self) -> str: ...
+
+
 class Windows:
     """Windows onto one server, each of a person of their own, and what is wrong with what they saw."""
 
@@ -133,7 +138,7 @@ class Windows:
 
 
 @pytest.fixture
-def windows(chromium: Browser, desk: Double) -> Iterator[Windows]:
+def windows(chromium: Browser, desk: Desk) -> Iterator[Windows]:
     """Windows onto the desk, of which a test fails if anything was wrong that it has not taken from `complaints`."""
     windows = Windows(chromium, desk.url)
     yield windows
