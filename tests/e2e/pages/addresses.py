@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.e2e.pages.world import World
+from tests.e2e.pages.world import HERE, World
 
 from temppass.testing import build
 from temppass.web.console import pages
@@ -15,7 +15,9 @@ NO_PAGES = {
     "/console/static/{version:id}/{name:id}",
 }
 #: an address of each page with more in its path than the environment
-EXAMPLES: dict[str, Address] = {}
+EXAMPLES: dict[str, Address] = {
+    "/console/in/{environment}/applications/{application:id}": lambda _: f"{HERE}/applications/ops",
+}
 
 
 def paths() -> list[str]:
