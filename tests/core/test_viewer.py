@@ -10,7 +10,7 @@ import pytest
 from temppass.core.identity import canonical_user_key, device, user_key
 from temppass.core.model import Subject, SubjectKind
 from temppass.core.refusal import InvalidDeviceIdentifier, InvalidIdentity, InvalidRequest, Refusal
-from temppass.core.viewer import Meant, Named, read_viewer
+from temppass.core.viewer import Form, Meant, Named, Reading, read_viewer, readings
 
 PEPPER = b"p" * 32
 DEVICE = device(b"box-1 of anna", PEPPER)
@@ -98,7 +98,7 @@ def test_nobody_is_named_by_nothing_and_nobody_twice(named: Named, refusal: type
         (Named(email="Anna@acme.example"), ["capital letters"]),
         (Named(email=f"{EMAIL} "), ["white space"]),
         (Named(email="anna"), ["does not look like"]),
-        (Named(key=canonical_user_key(EMAIL)[:-1]), ["63 hex digits"]),
+        (Named(key=canonical_user_key(EMAIL)[:-1]), ["hex digits"]),
         (Named(key="user-17 "), ["white space"]),
         (Named(key="Anna@acme.example"), ["capital letters"]),
         (Named(device=" box-1", email="Anna@acme.example "), ["white space", "white space", "capital letters"]),
@@ -115,3 +115,33 @@ def test_a_spelling_that_looks_wrong_is_told_and_not_repeated(named: Named, word
 
 def test_a_digest_is_of_either_kind() -> None:
     assert read_viewer(Named(subject=HEX), PEPPER) == Meant(either=DEVICE.digest)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("box-1 of anna", [("device-id", Named(device="box-1 of anna")), ("key", Named(key="box-1 of anna"))]),
+        (encoded("box-1 of anna").rstrip("="), [
+            ("device-id", Named(device=encoded("box-1 of anna").rstrip("="))),
+            ("device-header", Named(device=f"fingerprint {encoded('box-1 of anna').rstrip('=')}")),
+            ("key", Named(key=encoded("box-1 of anna").rstrip("="))),
+        ]),
+        ("fingerprint dHY=", [("device-header", Named(device="fingerprint dHY="))]),
+        ("AP-Device-Identifier: dHY=", [("device-header", Named(device="fingerprint dHY="))]),
+        (EMAIL, [("email", Named(email=EMAIL))]),
+        ("Anna@acme.example", [("email", Named(email="Anna@acme.example")), ("email", Named(email=EMAIL))]),
+        (f"{EMAIL} ", [("email", Named(email=EMAIL)), ("email", Named(email=f"{EMAIL} "))]),
+        ("a" * 64, [("device-id", Named(device="a" * 64)), ("hash", Named(key="a" * 64))]),
+        (IDENTITY, [("identity", Named(key=IDENTITY))]),
+        (f"ap-temppass-identity:{IDENTITY}", [("identity", Named(key=IDENTITY))]),
+        (f"key:{HEX}", [("key-digest", Named(subject=f"key:{HEX}"))]),
+        (HEX, [
+            ("device-digest", Named(subject=f"device:{HEX}")),
+            ("key-digest", Named(subject=f"key:{HEX}")),
+            ("device-id", Named(device=HEX)),
+            ("key", Named(key=HEX)),
+        ]),
+    ],
+)  # fmt: skip
+def test_a_text_is_read_as_all_that_it_can_be_the_likeliest_first(text: str, expected: list[tuple[str, Named]]) -> None:
+    assert readings(text) == [Reading(Form(form), named) for form, named in expected]

@@ -6,7 +6,8 @@ Source: docs/design.md (explain); contract §6.0, design §3 for the canonical v
 """
 
 import re
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -30,13 +31,41 @@ WORDS: dict[SubjectKind, Literal["device", "key"]] = {SubjectKind.DEVICE: "devic
 _HIDDEN_BYTES_MIN = 6
 
 #: the name of a header, where it was copied with its value
-_NAME = re.compile(r"\s*AP-(?:Device-Identifier|TempPass-Identity)\s*:", re.IGNORECASE)
+_NAME = re.compile(r"\s*AP-(Device-Identifier|TempPass-Identity)\s*:", re.IGNORECASE)
 _FINGERPRINT = re.compile(r"\s*fingerprint\s", re.IGNORECASE)
 _SUBJECT = re.compile(rf"(?:(device|key):)?([0-9a-fA-F]{{{2 * DIGEST_BYTES}}})")
 _HEX = re.compile(r"[0-9a-fA-F]{16,}")
 _SHA2_DIGITS = {56, 64, 96, 128}
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Doubt(StrEnum):
+    """What looks wrong with a spelling, in a word that can be handed on without it."""
+
+    HEADER = "header"
+    DEVICE_SPACE = "device-space"
+    BASE64 = "base64"
+    DIGITS = "digits"
+    KEY_SPACE = "key-space"
+    EMAIL_SPACE = "email-space"
+    CAPITALS = "capitals"
+    NO_EMAIL = "no-email"
+
+
+_DOUBTS = {
+    Doubt.HEADER: "This is the header AP-Device-Identifier; the device id in its base64 was looked at.",
+    Doubt.DEVICE_SPACE: "The device id has white space around it, which counts; without it, this is another device.",
+    Doubt.BASE64: "The device id looks like the base64 of the header AP-Device-Identifier; if it is, write "
+    "'fingerprint ' before it.",
+    Doubt.DIGITS: "The key is of hex digits, but not of as many as any SHA-2 hash has, so it was hashed like a raw "
+    "key; was it copied whole?",
+    Doubt.KEY_SPACE: "The key has white space around it, which is hashed with it; without it, this is another user.",
+    Doubt.EMAIL_SPACE: "The e-mail address has white space around it, which is hashed with it.",
+    Doubt.CAPITALS: "The e-mail address has capital letters, which count: if the application writes it small before "
+    "it hashes it, ask for the small one.",
+    Doubt.NO_EMAIL: "This does not look like an e-mail address.",
+}
 
 
 class Named(Struct, frozen=True):
@@ -54,6 +83,19 @@ class Named(Struct, frozen=True):
     subject: str | None = None
 
 
+class Form(StrEnum):
+    """In which form a device or a user key was typed."""
+
+    DEVICE_ID = "device-id"
+    DEVICE_HEADER = "device-header"
+    DEVICE_DIGEST = "device-digest"
+    EMAIL = "email"
+    HASH = "hash"
+    KEY = "key"
+    IDENTITY = "identity"
+    KEY_DIGEST = "key-digest"
+
+
 class Meant(Struct, frozen=True):
     """Whom a name means. What a user's identity holds depends on the pass, so that it is read for each."""
 
@@ -63,7 +105,12 @@ class Meant(Struct, frozen=True):
     identity: str | None = None
     #: a digest of one kind or the other
     either: bytes | None = None
-    warnings: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The doubts, a sentence each."""
+        return tuple(_DOUBTS[doubt] for doubt in self.doubts)
 
     def subjects(self, identity_key: str | None, pepper: bytes) -> tuple[Subject, ...]:
         """
@@ -104,28 +151,72 @@ def read_viewer(named: Named, pepper: bytes) -> Meant:
         meant = msgspec.structs.replace(
             meant,
             user_key=user_key(canonical_user_key(named.email), pepper),
-            warnings=(*meant.warnings, *_doubts_of_email(named.email)),
+            doubts=(*meant.doubts, *_doubts_of_email(named.email)),
         )
     if named.key is not None:
         meant = _with_key(meant, named.key, pepper)
     return meant if named.subject is None else _with_subject(meant, named.subject)
 
 
+class Reading(NamedTuple):
+    """What a text may be, and whom it names then."""
+
+    form: Form
+    named: Named
+
+
+def readings(text: str) -> list[Reading]:
+    """
+    Answer all that a text can be that somebody typed to name a device or a user key, the likeliest first.
+
+    White space around it, and capital letters of an e-mail address, may have come along by mistake: without them is a
+    reading of its own, the first for white space, the last for letters.
+    """
+    bare = text.strip()
+    if name := _NAME.match(bare):
+        bare = bare[name.end() :].strip()
+        if name[1].lower() == "temppass-identity":
+            return [Reading(Form.IDENTITY if _holds_object(bare) else Form.KEY, Named(key=bare))]
+        bare = bare if _FINGERPRINT.match(bare) else f"fingerprint {bare}"
+    if _FINGERPRINT.match(bare):
+        return [Reading(Form.DEVICE_HEADER, Named(device=bare))]
+    if _holds_object(bare):
+        return [Reading(Form.IDENTITY, Named(key=bare))]
+    found = []
+    if subject := _SUBJECT.fullmatch(bare):
+        words = [subject[1]] if subject[1] else WORDS.values()
+        found = [Reading(Form(f"{word}-digest"), Named(subject=f"{word}:{subject[2]}")) for word in words]
+        if subject[1]:
+            return found
+    for spelling in dict.fromkeys((bare, text)):
+        found += _spelled(spelling)
+    if _EMAIL.fullmatch(bare) and bare != bare.lower():
+        found.append(Reading(Form.EMAIL, Named(email=bare.lower())))
+    return found
+
+
+def _spelled(text: str) -> list[Reading]:
+    bare = text.strip()
+    if _EMAIL.fullmatch(bare):
+        return [Reading(Form.EMAIL, Named(email=text))]
+    found = [Reading(Form.DEVICE_ID, Named(device=text))]
+    if _hides_text(text):
+        found.append(Reading(Form.DEVICE_HEADER, Named(device=f"fingerprint {text}")))
+    is_hash = _HEX.fullmatch(bare) and len(bare) in _SHA2_DIGITS
+    return [*found, Reading(Form.HASH if is_hash else Form.KEY, Named(key=text))]
+
+
 def _with_device(meant: Meant, text: str, pepper: bytes) -> Meant:
     """Refuses: InvalidDeviceIdentifier."""
     text = text[name.end() :] if (name := _NAME.match(text)) else text
     if _FINGERPRINT.match(text):
-        warning = "This is the header AP-Device-Identifier; the device id in its base64 was looked at."
-        return Meant(device(device_from_header(text), pepper), warnings=(warning,))
+        return Meant(device(device_from_header(text), pepper), doubts=(Doubt.HEADER,))
     doubts = []
     if text != text.strip():
-        doubts.append("The device id has white space around it, which counts; without it, this is another device.")
+        doubts.append(Doubt.DEVICE_SPACE)
     elif _hides_text(text):
-        doubts.append(
-            "The device id looks like the base64 of the header AP-Device-Identifier; if it is, write 'fingerprint ' "
-            "before it."
-        )
-    return msgspec.structs.replace(meant, device=device(device_from_text(text), pepper), warnings=tuple(doubts))
+        doubts.append(Doubt.BASE64)
+    return msgspec.structs.replace(meant, device=device(device_from_text(text), pepper), doubts=tuple(doubts))
 
 
 def _with_key(meant: Meant, text: str, pepper: bytes) -> Meant:
@@ -135,16 +226,13 @@ def _with_key(meant: Meant, text: str, pepper: bytes) -> Meant:
         return msgspec.structs.replace(meant, identity=text)
     doubts = []
     if _HEX.fullmatch(text.strip()) and len(text.strip()) not in _SHA2_DIGITS:
-        doubts.append(
-            f"The key has {len(text.strip())} hex digits, and no SHA-2 hash has so many, so it was hashed like a raw "
-            "key; was it copied whole?"
-        )
+        doubts.append(Doubt.DIGITS)
     elif _EMAIL.fullmatch(text.strip()):
         doubts += _doubts_of_email(text)
     if text != text.strip() and not doubts:
-        doubts.append("The key has white space around it, which is hashed with it; without it, this is another user.")
+        doubts.append(Doubt.KEY_SPACE)
     subject = user_key(canonical_user_key(text), pepper)
-    return msgspec.structs.replace(meant, user_key=subject, warnings=(*meant.warnings, *doubts))
+    return msgspec.structs.replace(meant, user_key=subject, doubts=(*meant.doubts, *doubts))
 
 
 def _with_subject(meant: Meant, text: str) -> Meant:
@@ -164,17 +252,14 @@ def _with_subject(meant: Meant, text: str) -> Meant:
     return msgspec.structs.replace(meant, either=digest)
 
 
-def _doubts_of_email(text: str) -> list[str]:
+def _doubts_of_email(text: str) -> list[Doubt]:
     doubts = []
     if text != text.strip():
-        doubts.append("The e-mail address has white space around it, which is hashed with it.")
+        doubts.append(Doubt.EMAIL_SPACE)
     if text != text.lower():
-        doubts.append(
-            "The e-mail address has capital letters, which count: if the application writes it small before it hashes "
-            "it, ask for the small one."
-        )
+        doubts.append(Doubt.CAPITALS)
     if not _EMAIL.fullmatch(text.strip()):
-        doubts.append("This does not look like an e-mail address.")
+        doubts.append(Doubt.NO_EMAIL)
     return doubts
 
 

@@ -44,11 +44,15 @@ LIST_MAX = 1_000
 
 
 class Whom(NamedTuple):
-    """One viewer: a device id, a canonical user key, the digest of either. At least one of them is given."""
+    """
+    One viewer: a device id, a canonical user key, the digest of either, or whose kind is known. At least one of them is
+    given.
+    """
 
     device_id: bytes | None = None
     user_key: str | None = None
     digest: bytes | None = None
+    subjects: tuple[Subject, ...] = ()
 
 
 class ResetWanted(NamedTuple):
@@ -366,6 +370,7 @@ def _named(world: World, whom: Whom | tuple[bytes, ...]) -> list[tuple[Subject, 
         named.append((user_key(whom.user_key, world.pepper),))
     if whom.digest is not None and all(whom.digest != subject.digest for (subject,) in named):
         named.append(_either(whom.digest))
+    named += [(subject,) for subject in whom.subjects]
     if not named:
         raise InvalidRequest("Name the viewer: device, email, key or subject.")
     return named

@@ -69,9 +69,13 @@ Place = tuple[str, str]
 
 
 class Question(Struct, frozen=True):
-    """Why a viewer may or may not watch; without channel and pass, wherever it was. No title is one that is new."""
+    """
+    Why a viewer may or may not watch; without channel and pass, wherever it was. No title is one that is new.
 
-    viewer: Named
+    The viewer is named, or known by the digests that a name means.
+    """
+
+    viewer: Named | Meant
     channel_id: str | None = None
     pass_id: str | None = None
     title: str | None = None
@@ -126,7 +130,8 @@ class Explainer:
         channel_id = asked.channel_id if isinstance(asked, Question) else None
         who = await self._desk.check(call, Role.VIEWER, channel_id=channel_id)
         question = given(asked)
-        meant = read_viewer(question.viewer, who.world.pepper)
+        viewer = question.viewer
+        meant = read_viewer(viewer, who.world.pepper) if isinstance(viewer, Named) else viewer
         await self._history.seal_all(who.world.name)
         own = await self._own_acts(who, question, meant)
         if question.channel_id is None or question.pass_id is None:

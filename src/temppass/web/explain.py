@@ -21,6 +21,8 @@ def question_of(body: wire_control.ExplainBody) -> Question:
     for name, value in (("channel", body.channel), ("pass", body.pass_)):
         if value == "":
             raise InvalidRequest(f"The {name} is empty; leave it out, or say which you mean.")
+        if value is not UNSET and "\0" in value:
+            raise InvalidRequest("No name has a character of value 0.")
     named = Named(_given(body.device), _given(body.email), _given(body.key), _given(body.subject))
     return Question(named, _given(body.channel), _given(body.pass_), title)
 

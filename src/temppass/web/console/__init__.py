@@ -8,6 +8,7 @@ from temppass.web.console.look import StaticFiles
 from temppass.web.console.operators import OperatorPages
 from temppass.web.console.schedules import SchedulePages
 from temppass.web.console.signin import SignInPages
+from temppass.web.console.viewer import ViewerPages
 from temppass.web.problems import SurfaceRoute
 
 
@@ -17,6 +18,7 @@ def pages(service: Service) -> list[SurfaceRoute]:
         *StaticFiles().routes(),
         *SignInPages(service).routes(),
         *HomePages(service).routes(),
+        *ViewerPages(service).routes(),
         *ApplicationPages(service).routes(),
         *SchedulePages(service).routes(),
         *KeyPages(service).routes(),

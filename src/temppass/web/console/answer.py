@@ -39,11 +39,12 @@ LOOKED = Outcome()
 
 
 class Done(NamedTuple):
-    """An act that a page tells of."""
+    """An act that a page tells of, and when it was done."""
 
     id: str
     kind: str
     what: act.Act
+    at: int
 
 
 def refused(refusal: Refusal, form: Form) -> Outcome:
@@ -68,7 +69,7 @@ async def told(service: Service, query: Mapping[str, str], call: Call) -> Done |
         entry = await service.acts.one(call, id_)
     except NotThere:
         return None
-    return Done(id_, act.kind_word(entry.record.act), entry.record.act)
+    return Done(id_, act.kind_word(entry.record.act), entry.record.act, entry.record.at)
 
 
 def query_of(request: Request) -> dict[str, str]:
