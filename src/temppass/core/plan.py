@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from temppass.core import act
 from temppass.core.identity import DIGEST_BYTES
-from temppass.core.model import Floors, Kept, SubjectKind
+from temppass.core.model import Floors, Kept, Subject, SubjectKind
 from temppass.core.refusal import InvalidRequest, PlanOutdated
 from temppass.core.reset import Narrowing, Tally
 
@@ -61,6 +61,14 @@ class Counted(Struct, frozen=True):
         return act.Planned(self.touched.running, self.touched.over, self.is_exact)
 
 
+class Example(Struct, frozen=True):
+    """One of those that a reset would touch: a digest, when the trial began, how many titles it has."""
+
+    subject: Subject
+    started_at: int
+    titles: int
+
+
 class Plan(Struct, frozen=True):
     """What somebody saw before a reset, and by which share it may have moved when it is applied."""
 
@@ -68,6 +76,13 @@ class Plan(Struct, frozen=True):
     counted: Counted
     share: float
     made_at: int
+    #: an operator's name; None in plans of before
+    made_by: str | None = None
+    examples: tuple[Example, ...] = ()
+
+    @property
+    def ends_at(self) -> int:
+        return self.made_at + PLAN_MS
 
 
 _decoder = msgspec.json.Decoder(Plan)
@@ -96,14 +111,15 @@ def plan_key(id_: str) -> str:
 
 def kept_plan(id_: str, plan: Plan) -> Kept:
     """Answer a plan as it is kept until it is applied or too old."""
-    return Kept(PLAN, plan_key(id_), plan.made_at + PLAN_MS, msgspec.json.encode(plan))
+    return Kept(PLAN, plan_key(id_), plan.ends_at, msgspec.json.encode(plan))
 
 
-def read_plan(kept: Kept | None, now: int) -> Plan:
-    """Refuses: PlanOutdated."""
-    if kept is None or now >= kept.expires_at:
+def read_plan(kept: Kept | None, now: int, made_by: str | None = None) -> Plan:
+    """Answer a plan, of a certain operator where one is named. Refuses: PlanOutdated."""
+    made = _decoder.decode(kept.document) if kept is not None and now < kept.expires_at else None
+    if made is None or made_by not in {None, made.made_by}:
         raise PlanOutdated("There is no such plan, or it was applied, or is older than 15 minutes; make a new one.")
-    return _decoder.decode(kept.document)
+    return made
 
 
 def check(plan: Plan, target: Target, present: Counted) -> None:

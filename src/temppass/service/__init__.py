@@ -14,6 +14,7 @@ from temppass.service.catalogues import Catalogues
 from temppass.service.context import Context, Policy, wall_clock
 from temppass.service.corrections import Corrections
 from temppass.service.counters import Counters
+from temppass.service.courses import Courses
 from temppass.service.credentials import Credentials
 from temppass.service.decisions import Decisions
 from temppass.service.desk import Desk
@@ -58,6 +59,7 @@ class Service(NamedTuple):
     corrections: Corrections
     applications: Applications
     plans: Plans
+    courses: Courses
     register: Register
     renewal: Renewal
     signing: Signing
@@ -108,6 +110,7 @@ def serve_from(
         Corrections(context, desk, counters),
         Applications(context, desk),
         Plans(context, desk, counters),
+        Courses(context, desk),
         register,
         Renewal(context),
         signing,

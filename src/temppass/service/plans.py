@@ -21,7 +21,7 @@ from temppass.core.approval import Approval
 from temppass.core.catalogue import Offer
 from temppass.core.model import NOTHING, Changes, Floors, Found, Subject, SubjectKind
 from temppass.core.operator import Role, admitted
-from temppass.core.plan import Counted, Target
+from temppass.core.plan import Counted, Example, Target
 from temppass.core.refusal import InvalidRequest, NotThere, OwnApproval, PlanOutdated, PlanRequired, Refusal
 from temppass.core.reset import Aim, Narrowing, Tally
 from temppass.core.world import World
@@ -59,22 +59,21 @@ class Wanted(NamedTuple):
 class PlanWanted(NamedTuple):
     """`share` is by how much of it the number may have moved when the plan is applied."""
 
-    target: Wanted
+    target: Wanted | Target
     share: float = plan.SHARE
 
 
 class ApplyWanted(NamedTuple):
-    target: Wanted
+    target: Wanted | Target
     plan_id: str | None
     reason: str | None = None
 
 
-class Example(Struct, frozen=True):
-    """One of those that a reset would touch: a digest, when the trial began, how many titles it has."""
+class Made(NamedTuple):
+    """A plan that was made and holds, and what it is of."""
 
-    subject: Subject
-    started_at: int
-    titles: int
+    what: plan.Plan
+    offer: Offer
 
 
 class Planned(Struct, frozen=True):
@@ -108,12 +107,29 @@ class Plans:
             ask = given(asked)
             target, offer = _target(who, ask.target)
             present, examples = given(counted)
-            kept = plan.kept_plan(id_, plan.Plan(target, present, ask.share, who.now))
+            made = plan.Plan(target, present, ask.share, who.now, who.operator.name, examples)
+            kept = plan.kept_plan(id_, made)
             touched = present.touched
             told = Planned(id_, touched.running, touched.over, present.is_exact, examples, kept.expires_at)
             return keys_of(who.world, offer), lambda _found: (told, Changes(kept=(kept,)))
 
         return await self._desk.act(call, Role.OPERATOR, Planned, prepare)
+
+    async def made(self, call: Call, plan_id: str) -> Made:
+        """
+        Answer a plan that the same operator made. Refuses: as Desk.look, and `plan`; PlanOutdated, also for a plan of
+        somebody else.
+        """
+
+        def prepare(who: Admitted) -> Plan[Made]:
+            def step(found: Found) -> tuple[Made, Changes]:
+                made = plan.read_plan(found.kept[0], who.now, who.operator.name)
+                _, offer = _target(who, made.target)
+                return Made(made, offer), NOTHING
+
+            return replace(keys_of(who.world), kept=(plan.plan_key(plan_id),)), step
+
+        return await self._desk.look(call, Role.OPERATOR, prepare)
 
     async def apply(self, call: Call, asked: ApplyWanted | Refusal) -> Receipt:
         """
@@ -122,7 +138,7 @@ class Plans:
         Refuses: as `plan`; ReasonRequired, PlanRequired, PlanOutdated, AlreadySo.
         """
         who = await self._desk.check(call, Role.OPERATOR)
-        wanted: Wanted | Refusal
+        wanted: Wanted | Target | Refusal
         if isinstance(asked, Refusal):
             wanted = asked
         elif asked.plan_id is None:
@@ -247,7 +263,7 @@ class Plans:
         try:
             if isinstance(wanted, Refusal):
                 return wanted
-            target = wanted if isinstance(wanted, Target) else _target(who, wanted)[0]
+            target, _ = _target(who, wanted)
 
             def settle(world: World) -> Plan[Floors]:
                 offer = world.offer(world.channel(target.channel_id), target.pass_id)
@@ -336,7 +352,7 @@ def _through(receipt: Receipt, matched: int | None) -> Receipt:
     return replace(receipt, matched=matched, undo_until=receipt.undo_until if matched else None)
 
 
-def _target(who: Admitted, wanted: Wanted) -> tuple[Target, Offer]:
+def _target(who: Admitted, wanted: Wanted | Target) -> tuple[Target, Offer]:
     """
     Answer whom a reset means, and under which offer. A pass without user keys has devices alone.
 
@@ -347,7 +363,10 @@ def _target(who: Admitted, wanted: Wanted) -> tuple[Target, Offer]:
     kinds = tuple(kind for kind in wanted.kinds if kind is SubjectKind.DEVICE or offer.identity_key is not None)
     if not kinds:
         raise InvalidRequest(f"Pass {offer.pass_id!r} knows nobody by a user key; reset its devices.")
-    narrowing = Narrowing(origin_of(who.world, wanted.app_id, None), wanted.over, wanted.started_before)
+    if isinstance(wanted, Target):
+        narrowing = wanted.narrowing
+    else:
+        narrowing = Narrowing(origin_of(who.world, wanted.app_id, None), wanted.over, wanted.started_before)
     return Target(offer.channel_id, offer.pass_id, kinds, narrowing), offer
 
 

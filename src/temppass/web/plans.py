@@ -12,11 +12,11 @@ from temppass import wire_control, wire_corrections
 from temppass.core import refusal as r
 from temppass.core.approval import Approval
 from temppass.core.operator import Role
-from temppass.core.plan import EVERYBODY
+from temppass.core.plan import EVERYBODY, Example
 from temppass.core.refusal import InvalidRequest
 from temppass.core.viewer import WORDS
 from temppass.service import Service
-from temppass.service.plans import Example, PlanWanted, Wanted
+from temppass.service.plans import PlanWanted, Wanted
 from temppass.web.desk import (
     CHANNEL,
     IN,

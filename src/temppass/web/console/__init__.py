@@ -6,6 +6,7 @@ from temppass.web.console.home import HomePages
 from temppass.web.console.keys import KeyPages
 from temppass.web.console.look import StaticFiles
 from temppass.web.console.operators import OperatorPages
+from temppass.web.console.reset import ResetPages
 from temppass.web.console.schedules import SchedulePages
 from temppass.web.console.signin import SignInPages
 from temppass.web.console.viewer import ViewerPages
@@ -23,4 +24,5 @@ def pages(service: Service) -> list[SurfaceRoute]:
         *SchedulePages(service).routes(),
         *KeyPages(service).routes(),
         *OperatorPages(service).routes(),
+        *ResetPages(service).routes(),
     ]
