@@ -35,11 +35,12 @@ from temppass.commands.shared import (
     show_table,
 )
 from temppass.core.identity import IDENTITY_BYTES_MAX, canonical_user_key
+from temppass.core.rows import COLUMNS
+from temppass.core.viewer import is_email
 from temppass.failure import FAILED, PARTIAL, USAGE, Failure
-from temppass.tools.bulk import COLUMNS, DONE, FILE_BYTES_MAX, Journal, head_of, parse
+from temppass.tools.bulk import DONE, FILE_BYTES_MAX, Journal, head_of, parse
 from temppass.tools.bulk import FAILED as LINE_FAILED  # fmt: skip
 from temppass.tools.bulk import Target as Line
-from temppass.tools.forms import is_email
 
 #: resets a second from a file: to the vendor, and to a server of one's own
 RATE_VENDOR, RATE_OWN = 1.0, 50.0

@@ -35,9 +35,9 @@ from temppass.client.exchange import Flow, Send
 from temppass.client.flow import Party
 from temppass.client.place import ENVIRONMENTS, Place
 from temppass.client.vault import KeyringVault, Vault
+from temppass.core.viewer import is_email
 from temppass.failure import FAILED, THROTTLED, UNAUTHORIZED, USAGE, Failure
 from temppass.tools.curl import OPERATOR_TOKEN, STATEMENT, curl, request_of
-from temppass.tools.forms import is_email
 from temppass.tools.profiles import Chosen, Profiles, choose, clean_statement, clean_token
 
 _OPTIONS = (

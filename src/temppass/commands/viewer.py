@@ -22,8 +22,8 @@ from temppass.commands.shared import (
     show_json,
     show_table,
 )
+from temppass.core.viewer import is_email
 from temppass.failure import USAGE, Failure
-from temppass.tools.forms import is_email
 from temppass.tools.standing import Standing, ledgers
 
 _VIEWER = (

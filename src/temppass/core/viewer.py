@@ -227,7 +227,7 @@ def _with_key(meant: Meant, text: str, pepper: bytes) -> Meant:
     doubts = []
     if _HEX.fullmatch(text.strip()) and len(text.strip()) not in _SHA2_DIGITS:
         doubts.append(Doubt.DIGITS)
-    elif _EMAIL.fullmatch(text.strip()):
+    elif is_email(text.strip()):
         doubts += _doubts_of_email(text)
     if text != text.strip() and not doubts:
         doubts.append(Doubt.KEY_SPACE)
@@ -252,13 +252,17 @@ def _with_subject(meant: Meant, text: str) -> Meant:
     return msgspec.structs.replace(meant, either=digest)
 
 
+def is_email(text: str) -> bool:
+    return _EMAIL.fullmatch(text) is not None
+
+
 def _doubts_of_email(text: str) -> list[Doubt]:
     doubts = []
     if text != text.strip():
         doubts.append(Doubt.EMAIL_SPACE)
     if text != text.lower():
         doubts.append(Doubt.CAPITALS)
-    if not _EMAIL.fullmatch(text.strip()):
+    if not is_email(text.strip()):
         doubts.append(Doubt.NO_EMAIL)
     return doubts
 

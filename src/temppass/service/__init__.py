@@ -21,6 +21,7 @@ from temppass.service.desk import Desk
 from temppass.service.events import LOOK_S, Events
 from temppass.service.explain import Explainer
 from temppass.service.history import History
+from temppass.service.lists import Lists
 from temppass.service.operators import Operators
 from temppass.service.plans import Plans
 from temppass.service.register import Register
@@ -64,6 +65,7 @@ class Service(NamedTuple):
     renewal: Renewal
     signing: Signing
     signins: SignIns
+    lists: Lists
 
     async def world(self, environment: str) -> World:
         """Answer the present world, for its public keys and domains."""
@@ -88,6 +90,7 @@ def serve_from(
     history, signins = History(context), SignIns(context)
     desk = Desk(context, signins)
     counters, register, signing = Counters(context, desk), Register(context), Signing(context, desk)
+    corrections = Corrections(context, desk, counters)
     registrations = Registrations(context, pause_s, warn)
     decisions, uses = Decisions(context, counters), Uses(context.store)
     return Service(
@@ -107,7 +110,7 @@ def serve_from(
         Explainer(context, desk, history),
         Acts(context, desk, history),
         Events(context, desk, history, counters, look_s),
-        Corrections(context, desk, counters),
+        corrections,
         Applications(context, desk),
         Plans(context, desk, counters),
         Courses(context, desk),
@@ -115,4 +118,5 @@ def serve_from(
         Renewal(context),
         signing,
         signins,
+        Lists(context, desk, counters, corrections),
     )

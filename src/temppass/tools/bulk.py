@@ -6,13 +6,10 @@ checked whole before anything is sent. The journal has one record a line that wa
 nobody. Whoever resumes repeats the lines without a good answer: a reset that was applied twice is a reset.
 """
 
-import csv
 import fcntl
 import hashlib
-import io
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -21,22 +18,16 @@ import msgspec
 from msgspec import Struct
 
 from temppass.client.errors import BulkError, InvalidTarget
+from temppass.core import rows
 from temppass.core.identity import IDENTITY_BYTES_MAX, canonical_user_key
 from temppass.core.refusal import InvalidIdentity
-from temppass.tools.forms import is_email
+from temppass.core.rows import COLUMNS, Misread, NoHeader
 
 #: a file is at most so large, in bytes, and has so many lines
 FILE_BYTES_MAX = 67_108_864
 LINES_MAX = 1_000_000
 #: how many mistakes of a file are told
 PROBLEMS_MAX = 10
-
-#: what columns and fields may be called, and what they hold
-COLUMNS = {
-    "device": "device", "device_id": "device", "key": "key", "user_key": "key", "hash": "key", "email": "email",
-}  # fmt: skip
-#: what may stand between two columns
-_SEPARATORS = ",;\t"
 
 
 class Target(Struct, frozen=True):
@@ -74,65 +65,25 @@ def parse(text: str, source: str, kind: str | None = None) -> list[Target]:
 
 
 def _rows(text: str, source: str, kind: str | None) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Answer the fields of each line that is not blank, by what they hold."""
-    lines = text.removeprefix("\ufeff").splitlines()
-    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    if numbered and numbered[0][1].lstrip().startswith("{"):
-        return ((number, _json_fields(line)) for number, line in numbered)
-    if kind is not None:
-        if numbered and any(_columns(numbered[0][1])[1]):
+    """Answer the fields of each line that is not blank, by what they hold. Raises BulkError."""
+    try:
+        if kind is not None and rows.has_header(text, COLUMNS):
             raise BulkError(f"{source} has a header", hint="leave --as out: the header says what its lines hold")
-        return ((number, {kind: line}) for number, line in numbered)
-    return _csv_rows("\n".join(lines), numbered[0][1] if numbered else "", source)
-
-
-def _columns(header: str) -> tuple[str, list[str | None]]:
-    """Answer the separator of a header, and what each of its columns holds: None for what is ignored."""
-    separator = max(_SEPARATORS, key=header.count)
-    names = [re.sub(r"[\s-]+", "_", name.strip().strip('"').lower()) for name in header.split(separator)]
-    return separator, [COLUMNS.get(name, COLUMNS.get(name.replace("_", ""))) for name in names]
-
-
-def _csv_rows(text: str, header: str, source: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    separator, _ = _columns(header)
-    reader = csv.reader(io.StringIO(text), delimiter=separator)
-    names: list[str | None] = []
-    try:
-        for row in reader:
-            if not row or (len(row) == 1 and not row[0].strip()):
-                continue
-            if names:
-                cells = zip(names, row, strict=False)
-                yield reader.line_num, {name: cell for name, cell in cells if name is not None}
-                continue
-            names = _columns(header)[1]
-            known = [name for name in names if name is not None]
-            if len(set(known)) < len(known):
-                raise BulkError(f"{source} has two columns for one thing", hint="keep one of them")
-            if not known:
-                hint = "say what its lines hold: --as device, --as key or --as email; JSON goes one object a line"
-                raise BulkError(f"{source} has no header that names {', '.join(COLUMNS)}", hint=hint)
-    except csv.Error as error:
-        raise BulkError(f"{source}:{reader.line_num}: {error}") from None
-
-
-def _json_fields(line: str) -> Mapping[str, Any]:
-    """Answer the fields of one JSON line; what cannot be read has none."""
-    try:
-        fields = msgspec.json.decode(line, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError):
-        return {"": None}
-    return {COLUMNS[name]: value for name, value in fields.items() if name in COLUMNS}
+        yield from rows.rows(text, COLUMNS, kind)
+    except NoHeader as error:
+        hint = "say what its lines hold: --as device, --as key or --as email; JSON goes one object a line"
+        raise BulkError(f"{source} {error}", hint=hint) from None
+    except Misread as error:
+        raise BulkError(f"{source} {error}" if error.line is None else f"{source}:{error.line}: {error}") from None
 
 
 def _target(number: int, fields: Mapping[str, Any]) -> Target:
     """Raises InvalidTarget."""
-    if "" in fields:
-        raise InvalidTarget("is no JSON object")
-    named = _named(fields)
+    try:
+        named = rows.named(fields)
+    except Misread as error:
+        raise InvalidTarget(str(error)) from None
     device, key = named.get("device"), named.get("key", named.get("email"))
-    if "all" in {device, key}:
-        raise InvalidTarget("'all' would mean everybody; a file names one by one")
     if device is not None and len(device.encode(errors="replace")) > IDENTITY_BYTES_MAX:
         raise InvalidTarget(f"a device id has at most {IDENTITY_BYTES_MAX} bytes")
     if device is not None and device.lower().startswith("fingerprint "):
@@ -141,23 +92,6 @@ def _target(number: int, fields: Mapping[str, Any]) -> Target:
         return Target(number, device, canonical_user_key(key) if key is not None else None)
     except InvalidIdentity as error:
         raise InvalidTarget(error.detail) from None
-
-
-def _named(fields: Mapping[str, Any]) -> dict[str, str]:
-    """Answer the fields that say something. Raises InvalidTarget."""
-    named = {name: value for name, value in fields.items() if value is not None and value != ""}
-    if not named:
-        raise InvalidTarget("names neither a device nor a key nor an email; an empty one would mean everybody")
-    if not all(isinstance(value, str) for value in named.values()):
-        raise InvalidTarget("a device, key or email is a text")
-    if "key" in named and "email" in named:
-        raise InvalidTarget("has a key and an email; one of them is enough")
-    if any(value != value.strip() for value in named.values()):
-        raise InvalidTarget("has white space around a value, which would be hashed with it")
-    email = named.get("email")
-    if email is not None and not is_email(email) and canonical_user_key(email) != email.lower():
-        raise InvalidTarget("holds neither an e-mail address nor its hash; a column `key` may hold any text")
-    return named
 
 
 # --- the journal

@@ -24,6 +24,7 @@ from temppass.core.identity import (
     user_key_from_header,
 )
 from temppass.core.refusal import InvalidDeviceIdentifier, InvalidIdentity
+from temppass.core.viewer import is_email
 
 Kind = Literal["auto", "device", "key", "email"]
 
@@ -34,7 +35,6 @@ _GUESSED_BYTES_MIN = 6
 
 _HEADER = re.compile(r"\s*(AP-Device-Identifier|AP-TempPass-Identity)\s*:(.*)", re.IGNORECASE | re.DOTALL)
 _FINGERPRINT = re.compile(r"\s*fingerprint(\s|$)", re.IGNORECASE)
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _UUID = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECASE)
 _HEX = re.compile(r"[0-9a-fA-F]+")
 #: MD5 and SHA-1 in hex
@@ -113,10 +113,6 @@ def forms(value: str, kind: Kind = "auto", *, identity_key: str = "email") -> Fo
             return _key(value, identity_key, ["taken as an e-mail address because --kind says so"], [])
         case _:
             return _guessed(value, identity_key)
-
-
-def is_email(text: str) -> bool:
-    return _EMAIL.fullmatch(text) is not None
 
 
 def is_digest(text: str) -> bool:
