@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.web.browser import HERE, Browser, forms, words
@@ -252,6 +252,133 @@ def test_a_later_reset_is_to_be_undone_first(olga: Browser, crowd: Callable[...,
     assert (str(second.url.path) in before.text, "Undo this reset" in before.text) == (True, False)
     refused = olga.send(first, "/undo")
     assert (refused.status_code, "A later reset of everybody stands" in said(refused)) == (409, True)
+
+
+# --- two persons
+
+
+@pytest.fixture
+def guarded(double: Double) -> None:
+    """Let the pass ask for a reason and for two persons."""
+    double.apply(CATALOGUE.replace('name = "Free half hour"', "reason_required = true\napprovals = 2"))
+
+
+@pytest.mark.usefixtures("guarded")
+def test_what_one_operator_asks_for_another_confirms(
+    sit: Callable[..., Browser], olga: Browser, crowd: Callable[..., None]
+) -> None:
+    otto = sit("otto")
+    crowd(3)
+    asked = apply(olga, plan(olga), reason=f"ticket 7 {SCRIPT}")
+    assert (asked.url.path, "Asked for." in words(asked), "waiting marked" in asked.text) == (
+        f"{HERE}/approvals",
+        True,
+        True,
+    )
+    assert heading(plan(olga)) == "Reset 3 viewers of TempPassBasic30m?"
+    waiting = otto.get("approvals")
+    told = words(waiting).partition("Asked for by")[2].partition("Waits until")[0]
+    assert told == (
+        f" olga, 2026-01-01 10:00:00 UTC Reason ticket 7 {SCRIPT} Pass TempPassBasic30m on channel ACME1 Trials"
+        " 3 that run, 0 that are over "
+    )
+    confirmed = otto.send(waiting, approval_of(waiting), {"approve": "yes"})
+    assert (heading(confirmed), "By operator otto" in words(confirmed)) == ("A reset of TempPassBasic30m", True)
+    assert (heading(plan(olga)), words(otto.get("approvals")).count("Nothing waits.")) == (
+        "Reset 0 viewers of TempPassBasic30m?",
+        1,
+    )
+    undone = olga.send(olga.get(confirmed.url.path), "/undo", {"reason": "ticket 8"})
+    assert "Undone." in words(undone)
+
+
+@pytest.mark.usefixtures("guarded")
+def test_nobody_confirms_their_own(olga: Browser, crowd: Callable[..., None]) -> None:
+    crowd(1)
+    asked = apply(olga, plan(olga))
+    refused = olga.send(asked, approval_of(asked), {"approve": "yes"})
+    assert (refused.status_code, said(refused), forms(refused)[-1].buttons) == (
+        403,
+        "Nobody confirms what they asked for themselves; another operator has to.",
+        [("approve", "no")],
+    )
+
+
+@pytest.mark.usefixtures("guarded")
+@pytest.mark.parametrize("who", ["olga", "otto"])
+def test_what_is_declined_is_not_done(
+    sit: Callable[..., Browser], olga: Browser, crowd: Callable[..., None], who: str
+) -> None:
+    crowd(1)
+    apply(olga, plan(olga))
+    browser = olga if who == "olga" else sit(who)
+    waiting = browser.get("approvals")
+    sent = [browser.send(waiting, approval_of(waiting), {"approve": "no"}) for _ in range(2)]
+    assert (
+        [words(each).count("Declined. Nobody of TempPassBasic30m was reset.") for each in sent],
+        heading(plan(olga)),
+    ) == (
+        [1, 1],
+        "Reset 1 viewer of TempPassBasic30m?",
+    )
+
+
+@pytest.mark.usefixtures("guarded")
+def test_what_waits_no_more_is_said(sit: Callable[..., Browser], olga: Browser, crowd: Callable[..., None]) -> None:
+    crowd(1)
+    apply(olga, plan(olga))
+    browsers = [sit("otto"), sit("third")]
+    pages = [browser.get("approvals") for browser in browsers]
+    answers = [
+        browser.send(page, approval_of(page), {"approve": word})
+        for browser, page, word in zip(browsers, pages, ["no", "yes"], strict=True)
+    ]
+    assert [(each.status_code, said(each)) for each in answers] == [
+        (200, ""),
+        (404, "Nothing of this name waits for a second person; an hour ends it."),
+    ]
+
+
+@pytest.mark.usefixtures("guarded")
+def test_one_reset_of_a_pass_waits_at_a_time(olga: Browser, crowd: Callable[..., None]) -> None:
+    crowd(1)
+    first, second = plan(olga), plan(olga)
+    apply(olga, first)
+    refused = apply(olga, second)
+    assert (refused.status_code, f'href="{HERE}/approvals">What waits' in refused.text) == (409, True)
+
+
+@pytest.mark.usefixtures("guarded")
+def test_a_reason_that_is_asked_for_is_missed(olga: Browser, crowd: Callable[..., None]) -> None:
+    crowd(1)
+    refused = apply(olga, plan(olga), reason="")
+    assert (refused.status_code, said(refused)) == (
+        400,
+        "Pass &#39;TempPassBasic30m&#39; asks for a reason; send reason, such as a ticket&#39;s number.",
+    )
+
+
+@pytest.mark.usefixtures("guarded")
+@pytest.mark.parametrize(
+    ("role", "limits", "status"),
+    [("viewer", {}, 403), ("support", {}, 403), ("operator", {"channels": ["ACME2"]}, 404), ("admin", {}, 200)],
+)
+def test_who_decides_is_an_operator_of_the_channel(
+    sit: Callable[..., Browser], olga: Browser, crowd: Callable[..., None], role: str, limits: Any, status: int
+) -> None:
+    crowd(1)
+    asked = apply(olga, plan(olga))
+    anna = sit("anna", role, **limits)
+    own = {"form_token": forms(anna.get(HERE))[0].fields["form_token"], "approve": "yes"}
+    sent = anna.client.post(f"{HERE}/approvals/{approval_of(asked)}", data=own)
+    seen = "Decline" in anna.get("approvals").text
+    assert (sent.status_code, seen) == (status, False)
+
+
+def approval_of(page: httpx2.Response) -> str:
+    """Answer the id of the one reset that waits."""
+    (form,) = [each for each in forms(page) if "/approvals/" in each.action]
+    return form.action.rpartition("/")[2]
 
 
 def test_script_that_somebody_wrote_stays_text(double: Double, olga: Browser, crowd: Callable[..., None]) -> None:

@@ -2,6 +2,7 @@
 
 from temppass.service import Service
 from temppass.web.console.applications import ApplicationPages
+from temppass.web.console.approvals import ApprovalPages
 from temppass.web.console.home import HomePages
 from temppass.web.console.keys import KeyPages
 from temppass.web.console.look import StaticFiles
@@ -25,4 +26,5 @@ def pages(service: Service) -> list[SurfaceRoute]:
         *KeyPages(service).routes(),
         *OperatorPages(service).routes(),
         *ResetPages(service).routes(),
+        *ApprovalPages(service).routes(),
     ]

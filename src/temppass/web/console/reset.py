@@ -20,7 +20,7 @@ from temppass.core.refusal import InvalidRequest, PlanOutdated, Refusal
 from temppass.service import Service
 from temppass.service.corrections import UndoWanted
 from temppass.service.plans import ApplyWanted, PlanWanted, Wanted
-from temppass.web.console.answer import LOOKED, Outcome, refused
+from temppass.web.console.answer import LOOKED, Outcome, done, refused
 from temppass.web.console.look import console_route, go, page
 from temppass.web.console.seat import Form, Seat, form_of, seat_of
 from temppass.web.desk import decode, moment_of
@@ -71,7 +71,7 @@ class ResetPages:
         except Refusal as refusal:
             return await self._plan(form.seat, id_, refused(refusal, form), outdated=isinstance(refusal, PlanOutdated))
         if receipt.approval is not None:
-            return go(f"{form.seat.here}/approvals?asked={receipt.approval}")
+            return done(f"{form.seat.here}/approvals", receipt.approval)
         return go(f"{form.seat.here}/reset/done/{receipt.id}")
 
     async def _plan(self, seat: Seat, id_: str, outcome: Outcome = LOOKED, *, outdated: bool = False) -> Response:
