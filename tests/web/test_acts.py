@@ -191,7 +191,7 @@ def test_between_two_pages_that_are_written_everybody_else_has_a_turn() -> None:
         return ""
 
     async def play() -> None:
-        await asyncio.gather(others(), *(doors._in_turn(write, ()) for _ in range(5)))
+        await asyncio.gather(others(), *(doors._files.in_turn(write, ()) for _ in range(5)))
 
     asyncio.run(play())
     assert "page page" not in " ".join(seen)

@@ -347,6 +347,12 @@ def kind_word(what: Act) -> str:
     return str(type(what).__struct_config__.tag)
 
 
+def refers_to(what: Act) -> str | None:
+    """Answer the id of the act that one rests on: that it takes back, ends, declines or does as was asked for."""
+    names = ("act_id", "reset_id", "undo_id", "approval")
+    return next((id_ for name in names if (id_ := getattr(what, name, None)) is not None), None)
+
+
 class Wanted(Struct, frozen=True):
     """Which records are looked for: those that every part which is given fits; of several values any."""
 

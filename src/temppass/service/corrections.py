@@ -92,16 +92,16 @@ class Receipt(Struct, frozen=True):
 
 
 #: what can be taken back: each is undone as what it is called
-_RESETS = (act.SubjectReset, act.EverybodyReset, act.NarrowedReset, act.RecurringReset)
-_GRANTS = (act.Grant,)
-_Undoable = act.SubjectReset | act.EverybodyReset | act.NarrowedReset | act.RecurringReset | act.Grant
+RESETS = (act.SubjectReset, act.EverybodyReset, act.NarrowedReset, act.RecurringReset)
+GRANTS = (act.Grant,)
+Undoable = act.SubjectReset | act.EverybodyReset | act.NarrowedReset | act.RecurringReset | act.Grant
 
 
 class _Before(NamedTuple):
     """What is to be undone: its record, what was kept aside for it, and whose ledgers that names."""
 
     record: act.Record
-    what: _Undoable
+    what: Undoable
     aside: Kept | None
     subjects: tuple[Subject, ...] = ()
 
@@ -176,11 +176,11 @@ class Corrections:
 
         Refuses: as Desk.act, and what reading refused; NotThere, ReasonRequired, NothingToUndo, LaterReset, NewTrial.
         """
-        return await self._undo(call, act_id, asked, _RESETS)
+        return await self._undo(call, act_id, asked, RESETS)
 
     async def undo_grant(self, call: Call, act_id: str, asked: UndoWanted | Refusal) -> Receipt:
         """Take back what a grant gave and nobody has used. Refuses: as `undo_reset`."""
-        return await self._undo(call, act_id, asked, _GRANTS)
+        return await self._undo(call, act_id, asked, GRANTS)
 
     async def _undo(
         self, call: Call, act_id: str, asked: UndoWanted | Refusal, kinds: tuple[type[Struct], ...]
@@ -193,9 +193,7 @@ class Corrections:
             ask = given(asked)
             if before is None or not who.operator.sees(before.what.channel_id):
                 raise NotThere("There is no such act that can be undone here.")
-            single = isinstance(before.what, act.SubjectReset | act.Grant) and act.is_one_viewer(before.what.subjects)
-            role = Role.SUPPORT if single else Role.OPERATOR
-            offer = offer_for(who, role, before.what.channel_id, before.what.pass_id, ask.reason)
+            offer = offer_for(who, role_to_undo(before.what), before.what.channel_id, before.what.pass_id, ask.reason)
             return _undoing(who, offer, before, ask, id_)
 
         receipt = await self._desk.act(call, Role.SUPPORT, Receipt, prepare)
@@ -214,7 +212,7 @@ class Corrections:
         record = act.read_record(kept.document) if kept is not None else None
         if record is None or not isinstance(what := record.act, kinds):
             return None
-        assert isinstance(what, _Undoable)
+        assert isinstance(what, Undoable)
 
         def prepare(world: World) -> Plan[Kept | None]:
             offer = world.offer(world.channel(what.channel_id), what.pass_id)
@@ -249,6 +247,11 @@ class Corrections:
             return replace(keys_of(world), kept=(key,)), lambda found: (found.kept[0], NOTHING)
 
         return await self._context.worlds.ask(environment, look)
+
+
+def role_to_undo(what: Undoable) -> Role:
+    single = isinstance(what, act.SubjectReset | act.Grant) and act.is_one_viewer(what.subjects)
+    return Role.SUPPORT if single else Role.OPERATOR
 
 
 def _undoing(who: Admitted, offer: Offer, before: _Before, ask: UndoWanted, id_: str) -> Plan[Receipt]:
@@ -391,7 +394,7 @@ def _present(named: Sequence[tuple[Subject, ...]], found: Found) -> tuple[tuple[
     return subjects, replace(found, ledgers=tuple(ledgers[subject] for subject in subjects))
 
 
-def _kept_subjects(what: _Undoable, aside: Kept | None) -> tuple[Subject, ...]:
+def _kept_subjects(what: Undoable, aside: Kept | None) -> tuple[Subject, ...]:
     """Answer whose ledgers were kept aside, in that order."""
     if aside is None:
         return ()

@@ -18,7 +18,7 @@ from temppass.core.model import NOTHING, Changes, Found, Kept
 from temppass.core.operator import Operator, Role, admitted
 from temppass.core.refusal import AnsweredOnce, InvalidRequest, KeyReused, Refusal
 from temppass.core.tokens import hash_client_secret, keyed, same
-from temppass.core.world import World
+from temppass.core.world import HOUSE, World
 from temppass.service.context import Context
 from temppass.service.signins import Opened, SignIns
 from temppass.service.worlds import Plan, refusing
@@ -109,6 +109,13 @@ class Desk:
             lambda who: (Keys(who.world.name, who.world.version), lambda _found: (who, NOTHING)),
             channel_id=channel_id,
         )
+
+    async def environments(self, call: Call) -> list[str]:
+        """Answer the environments in which the operator may act: those that are named, or all. Refuses: as `look`."""
+        operator = (await self.check(call, Role.VIEWER)).operator
+        return sorted(operator.environments) or [
+            name for name in await self._context.store.environments() if name != HOUSE
+        ]
 
     async def act(
         self,

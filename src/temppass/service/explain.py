@@ -205,7 +205,7 @@ class Explainer:
     async def _own_acts(self, who: Admitted, question: Question, meant: Meant) -> list[Touched]:
         """Answer the acts that name the viewer, where the operator sees them and where it is asked for."""
         channels = (question.channel_id,) if question.channel_id is not None else who.operator.channels
-        digests = _digests(who.world, meant)
+        digests = digests_of(who.world, meant)
         wanted = act.Wanted(channels=channels, pass_id=question.pass_id, subjects=digests)
         return await self._acts(who, wanted, OWN_ACTS_MAX) if digests else []
 
@@ -214,7 +214,7 @@ class Explainer:
         return [Touched(each.link.sequence, act.read_record(each.document)) for each in found]
 
 
-def _digests(world: World, meant: Meant) -> tuple[bytes, ...]:
+def digests_of(world: World, meant: Meant) -> tuple[bytes, ...]:
     """Answer every digest that the viewer may have been recorded under, whatever the pass."""
     found = dict[bytes, None]()
     for identity_key in {entry.identity_key for entry in world.catalogue.passes.values()} | {None}:

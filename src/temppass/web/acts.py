@@ -9,7 +9,7 @@ Source: docs/design.md (acts are told as they happen); RFC 4180 (CSV), jsonlines
 import asyncio
 import csv
 import io
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 from msgspec import UNSET
 from starlette.requests import Request
@@ -23,7 +23,8 @@ from temppass.core.operator import Role
 from temppass.core.refusal import InvalidRequest
 from temppass.core.world import HOUSE
 from temppass.service import Service
-from temppass.service.acts import Entry, Search
+from temppass.service.acts import Acts, Entry, Search
+from temppass.service.desk import Call
 from temppass.service.events import Heard, TooManyListen
 from temppass.web.desk import (
     IN,
@@ -80,11 +81,42 @@ _EVENTS = operation(
 _Write = Callable[[Sequence[Entry]], str]
 
 
+class ActFiles:
+    """Files of all that is looked for, page by page; and whatever else is written of acts, a page at a time."""
+
+    def __init__(self, acts: Acts) -> None:
+        self._acts = acts
+        self._turn = asyncio.Lock()
+
+    async def answer(
+        self, call: Call, asked: Search | r.Refusal, media_type: str, headers: Mapping[str, str] = CONTROL_HEADERS
+    ) -> Response:
+        """Answer a file, CSV or LINES, the oldest act first. Refuses: as Acts.all."""
+        pages = self._acts.all(call, asked)
+        first = await anext(pages)  # who may not is refused before anything is said
+        return StreamingResponse(self._written(first, pages, _WRITE[media_type]), 200, headers, media_type)
+
+    async def in_turn(self, write: _Write, page: Sequence[Entry]) -> str:
+        """Write one page at a time, whoever reads: however many read much, nobody waits for more than one page."""
+        async with self._turn:
+            await asyncio.sleep(0)  # the others first
+            return write(page)
+
+    async def _written(
+        self, first: Sequence[Entry], pages: AsyncIterator[Sequence[Entry]], write: _Write
+    ) -> AsyncIterator[str]:
+        if write is _rows:
+            yield _table([_COLUMNS])
+        yield await self.in_turn(write, first)
+        async for page in pages:
+            yield await self.in_turn(write, page)
+
+
 class ActsDoors:
     def __init__(self, service: Service) -> None:
         self._acts = service.acts
         self._events = service.events
-        self._turn = asyncio.Lock()
+        self._files = ActFiles(service.acts)
 
     def routes(self) -> list[GuardedRoute]:
         return [
@@ -98,12 +130,9 @@ class ActsDoors:
     async def search(self, request: Request) -> Response:
         raw, call = await read(request, _place(request))
         asked = attempt(_search, raw)
-        written = _file(Headers(request.scope["headers"]).get(b"accept") or "")
-        if written is not None:
-            media_type, write = written
-            pages = self._acts.all(call, asked)
-            first = await anext(pages)  # who may not is refused before anything is said
-            return StreamingResponse(self._written(first, pages, write), 200, CONTROL_HEADERS, media_type)
+        media_type = _file(Headers(request.scope["headers"]).get(b"accept") or "")
+        if media_type is not None:
+            return await self._files.answer(call, asked, media_type)
         page = await self._acts.search(call, asked)
         told = {
             "records": [wire_control.act_shape(*entry) for entry in page.entries],
@@ -128,28 +157,13 @@ class ActsDoors:
         request.scope["endless"] = True  # for connection.py
         return StreamingResponse(self._told(heard), 200, CONTROL_HEADERS, EVENTS)
 
-    async def _written(
-        self, first: Sequence[Entry], pages: AsyncIterator[Sequence[Entry]], write: _Write
-    ) -> AsyncIterator[str]:
-        if write is _rows:
-            yield _table([_COLUMNS])
-        yield await self._in_turn(write, first)
-        async for page in pages:
-            yield await self._in_turn(write, page)
-
     async def _told(self, heard: AsyncIterator[Heard]) -> AsyncIterator[str]:
         yield ":\n\n"  # so that the head goes out at once
         async for news in heard:
             if news.acts:
-                yield await self._in_turn(_acts, news.acts)
+                yield await self._files.in_turn(_acts, news.acts)
             if news.points is not None:  # without an id: the next one tells of the whole minute, so none is missed
                 yield f"event: counters\ndata: {wire.encode(counters_shape('1m', news.points)).decode()}\n\n"
-
-    async def _in_turn(self, write: _Write, page: Sequence[Entry]) -> str:
-        """Write one page at a time, whoever reads: however many read much, nobody waits for more than one page."""
-        async with self._turn:
-            await asyncio.sleep(0)  # the others first
-            return write(page)
 
 
 def _place(request: Request) -> str:
@@ -160,8 +174,12 @@ def _place(request: Request) -> str:
 
 
 def _search(raw: bytes) -> Search:
-    """Refuses: InvalidRequest, InvalidIdentity, InvalidDeviceIdentifier."""
-    body = decode(wire_control.ActsBody, raw or b"{}")
+    """Refuses: as search_of; InvalidRequest for what does not fit."""
+    return search_of(decode(wire_control.ActsBody, raw or b"{}"))
+
+
+def search_of(body: wire_control.ActsBody) -> Search:
+    """Answer what is looked for. Refuses: InvalidRequest, InvalidIdentity, InvalidDeviceIdentifier."""
     for name in ("actors", "kinds", "channels"):
         if len(getattr(body, name)) > VALUES_MAX:
             raise InvalidRequest(f"{name} has at most {VALUES_MAX} values.")
@@ -203,14 +221,12 @@ def _last_event_id(headers: Headers) -> int | None:
 # --- files
 
 
-def _file(accept: str) -> tuple[str, _Write] | None:
+def _file(accept: str) -> str | None:
     """Answer as what kind of file the acts are wanted, None where as a page; the first that is named counts."""
     for part in accept.lower().split(","):
         media_type = part.partition(";")[0].strip()
-        if media_type == CSV:
-            return CSV, _rows
-        if media_type == LINES:
-            return LINES, _lines
+        if media_type in _WRITE:
+            return media_type
     return None
 
 
@@ -248,6 +264,9 @@ def _defused(cell: object) -> str:
     """Answer a cell that no spreadsheet takes for a formula (OWASP, CSV injection)."""
     text = "" if cell is None else str(cell)
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+_WRITE: dict[str, _Write] = {CSV: _rows, LINES: _lines}
 
 
 # --- events

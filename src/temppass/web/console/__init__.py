@@ -1,6 +1,7 @@
 """The console: the desk as pages, over the same use cases as the control API."""
 
 from temppass.service import Service
+from temppass.web.console.acts import ActPages
 from temppass.web.console.applications import ApplicationPages
 from temppass.web.console.approvals import ApprovalPages
 from temppass.web.console.home import HomePages
@@ -27,4 +28,5 @@ def pages(service: Service) -> list[SurfaceRoute]:
         *OperatorPages(service).routes(),
         *ResetPages(service).routes(),
         *ApprovalPages(service).routes(),
+        *ActPages(service).routes(),
     ]

@@ -23,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from temppass import wire
+from temppass.core.act import Act, actor_word, kind_word
 from temppass.core.catalogue import is_environment_name
 from temppass.core.operator import Role
 from temppass.web.problems import CONTROL, CONTROL_HEADERS, FAULTS, RETRY_AFTER, Endpoint, Row, Surface, SurfaceRoute
@@ -94,6 +95,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     templates.filters |= {"moment": moment, "machine": machine, "short": short, "hue": hue, "plural": plural}
+    templates.filters |= {"done": done, "by": actor_word}
     templates.globals |= {"file": StaticFiles.path_of, "navigation": NAVIGATION, "once": lambda: str(uuid.uuid4())}
     return templates
 
@@ -124,6 +126,37 @@ def hue(environment: str) -> str:
 def plural(number: int, one: str, many: str | None = None) -> str:
     """Write a number with its noun."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+#: what was done, by the kind of the act
+DONE = {
+    "reset": "Reset of a viewer",
+    "reset.everybody": "Reset of everybody",
+    "reset.narrowed": "Reset of a part of everybody",
+    "reset.narrowed.end": "End of a reset of a part of everybody",
+    "reset.recurring": "Recurring reset",
+    "undo": "Undo",
+    "undo.end": "End of an undo",
+    "grant": "Grant",
+    "approval.ask": "Approval asked for",
+    "approval.decline": "Approval declined",
+    "catalogue.apply": "Catalogue applied",
+    "statement.mint": "Statement minted",
+    "statement.revoke": "Statement revoked",
+    "client.revoke": "Client revoked",
+    "keys.rotate": "Keys rotated",
+    "schedule.pause": "Recurring reset paused",
+    "schedule.resume": "Recurring reset resumed",
+    "operator.create": "Operator created",
+    "operator.revoke": "Operator revoked",
+    "secret.rotate": "Secret rotated",
+    "older": "Act of the first version",
+}
+
+
+def done(what: Act) -> str:
+    """Write what was done."""
+    return DONE[kind_word(what)]
 
 
 # --- files
