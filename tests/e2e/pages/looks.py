@@ -45,7 +45,8 @@ _HAS_FOCUS = """() => {
   const same = (each) => each === now || (each.type === "radio" && now.type === "radio" && each.name === now.name);
   window.wanted.filter(same).forEach((each) => window.reached.add(each));
   const style = getComputedStyle(now);
-  const seen = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+  // within a field of a moment a button of the browser's own has the focus, and a ring
+  const seen = !now.matches(":focus") || style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
   const box = now.getBoundingClientRect();
   const inside = box.bottom > 0 && box.right > 0 && box.top < innerHeight && box.left < innerWidth;
   return seen && inside ? "" : "not to be seen: " + now.outerHTML.slice(0, 120);
