@@ -13,10 +13,15 @@ NO_PAGES = {
     "/console",
     "/console/",
     "/console/static/{version:id}/{name:id}",
+    "/console/in/{environment}/viewer",  # leads home
+    "/console/in/{environment}/acts.csv",
+    "/console/in/{environment}/acts.jsonl",
 }
 #: an address of each page with more in its path than the environment
 EXAMPLES: dict[str, Address] = {
     "/console/in/{environment}/applications/{application:id}": lambda _: f"{HERE}/applications/ops",
+    "/console/in/{environment}/viewer/{device:id}/{key:id}": lambda world: f"{HERE}/viewer/{world.viewer}",
+    "/console/in/{environment}/acts/{act:id}": lambda world: f"{HERE}/acts/{world.acts['grant']}",
 }
 
 

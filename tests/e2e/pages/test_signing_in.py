@@ -27,7 +27,7 @@ def test_who_signs_in_is_at_the_desk_until_they_sign_out(windows: "Windows", des
     page = windows.open(java_script_enabled=script)
     sign_in(page, desk.operator("anna", "support"))
     came = page.url
-    page.locator("summary").click()
+    page.get_by_role("banner").locator("summary").click()
     page.get_by_role("button", name="Sign out", exact=True).click()
     left = page.url
     page.goto(HERE)

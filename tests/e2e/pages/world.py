@@ -91,6 +91,10 @@ class World:
         self.url = double.url
         #: the token of each operator, by name
         self.tokens = {name: double.operator(name, role) for name, role in ROLES.items()}
+        #: the digests of the viewer who was denied, as the address of their page has them
+        self.viewer = ""
+        #: the last act of each kind
+        self.acts: dict[str, str] = {}
         self.wire = Wire(double.url, double.mint("ops"))
         self._http = httpx2.Client(base_url=double.url + CONTROL, trust_env=False, timeout=WAIT_S)
 
@@ -154,6 +158,9 @@ def busy() -> Iterator[World]:
         world.act("olga", "/schedules/ACME2/Daily", paused=True)
         world.act("ada", "/keys/rotate", reason="Once a year")
         world.double.operator("otto", "support", ["release-production"], ["ACME1"])
+        explained = world.act("vera", "/explain", **PROMO, **viewer)
+        world.viewer = "/".join(each["subject"] for each in explained["subjects"])
+        world.acts = {act["kind"]: act["id"] for act in reversed(world.act("ada", "/acts/search")["records"])}
         yield world
 
 
