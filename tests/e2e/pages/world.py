@@ -93,6 +93,8 @@ class World:
         self.tokens = {name: double.operator(name, role) for name, role in ROLES.items()}
         #: the digests of the viewer who was denied, as the address of their page has them
         self.viewer = ""
+        #: one that nobody has applied
+        self.plan = ""
         #: the last act of each kind
         self.acts: dict[str, str] = {}
         self.wire = Wire(double.url, double.mint("ops"))
@@ -160,6 +162,7 @@ def busy() -> Iterator[World]:
         world.double.operator("otto", "support", ["release-production"], ["ACME1"])
         explained = world.act("vera", "/explain", **PROMO, **viewer)
         world.viewer = "/".join(each["subject"] for each in explained["subjects"])
+        world.plan = world.act("ada", "/plans", **PROMO, everybody="both")["id"]
         world.acts = {act["kind"]: act["id"] for act in reversed(world.act("ada", "/acts/search")["records"])}
         yield world
 
