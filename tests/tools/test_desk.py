@@ -179,6 +179,30 @@ def test_a_token_goes_to_its_own_place_only(known: Desk) -> None:
 # --- commands
 
 VIEWER = ["--device", "tv", "--email", "viewer@example.net"]
+
+
+@pytest.mark.parametrize(
+    ("command", "path"),
+    [
+        (["explain"], f"{IN}/explain"),
+        (["reset", "--reason", "ticket 7"], f"{IN}/resets"),
+        (["grant", "--minutes", "5"], f"{IN}/grants"),
+        (["acts"], f"{IN}/acts/search"),
+    ],
+)
+def test_a_viewer_is_named_by_digest_too(known: Desk, command: list[str], path: str) -> None:
+    ran = known.run(*command, "--subject", DIGEST)
+    ((asked, body),) = known.bodies
+    assert (ran.code, asked, body.get("subject") or body["subjects"][0]) == (0, path, DIGEST)
+
+
+@pytest.mark.parametrize(
+    "more", [["--subject", ""], ["--subject", "tv"], ["--subject", DIGEST, "--device", "tv"], ["--subject", DIGEST[1:]]]
+)
+def test_a_digest_that_is_none_or_a_second_name_is_refused(known: Desk, more: list[str]) -> None:
+    assert [(known.run(command, *more).code, known.asked) for command in ("explain", "reset")] == [(2, [])] * 2
+
+
 BOTH = {"channel": "REF", "pass": "P", "device": "tv", "key": HASHED}
 COMMANDS: dict[str, tuple[list[str], str, Any]] = {
     "explain": (

@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+import html
 import json
+import shlex
 from collections.abc import Callable
 
 import httpx2
@@ -10,10 +12,12 @@ import pytest
 import structlog
 from starlette.testclient import TestClient
 from tests.web.browser import HERE, Browser, forms, words
-from tests.web.conftest import DEVICE, PRODUCTION
+from tests.web.conftest import CATALOGUE, DEVICE, PRODUCTION, SECRET, T0
 
 from temppass.core.identity import canonical_user_key, device, user_key
-from temppass.testing import Double
+from temppass.core.model import Subject, SubjectKind
+from temppass.testing import Double, serving
+from temppass.web.console.copies import copies
 
 EMAIL = "anna@acme.example"
 HASH = hashlib.sha256(EMAIL.encode()).hexdigest()
@@ -366,6 +370,43 @@ def test_who_is_not_of_the_page_is_not_reset(desk: Browser, watch: Watch, box: s
     watch()
     page = desk.send(desk.get(here(box)), "/reset", {"whom": "both"})
     assert (page.status_code, "Say whom you mean" in words(page)) == (400, True)
+
+
+def copied(page: httpx2.Response) -> list[str]:
+    return [html.unescape(part.partition("</code>")[0]) for part in page.text.split("data-copy><code>")[1:]]
+
+
+def test_what_is_copied_asks_and_resets_as_the_page_does(double: Double, desk: Browser, watch: Watch, box: str) -> None:
+    watch()
+    client = TestClient(double.app, headers={"Authorization": f"Bearer {double.operator('other', 'support')}"})
+    explain, command, _python, reset, *_ = copied(desk.get(here(box)))
+    answers = []
+    for curl in (explain, reset):
+        *_, url, _h, token, _h, _type, _data, body = shlex.split(curl)
+        answers.append(client.post(url.removeprefix("http://double.test"), content=body).status_code)
+        assert token == "Authorization: Bearer $TOKEN"
+    assert (answers, command) == (
+        [200, 201],
+        f"temppass explain --profile desk --requestor ACME1 --mvpd TempPassBasic30m --subject {box}",
+    )
+
+
+def test_python_that_is_copied_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    digest = device(DEVICE, b"p").digest
+    with serving(CATALOGUE, now=T0, TEMPPASS_SECRET=SECRET) as double:
+        monkeypatch.setenv("TOKEN", double.operator("anna", "support"))
+        subjects = [Subject(SubjectKind.DEVICE, digest)]
+        for each in copies(double.url, PRODUCTION, "ACME1", "TempPassBasic30m", subjects, resets=True):
+            if each.language == "Python":
+                exec(each.text, {})
+    told = capsys.readouterr().out.splitlines()
+    assert ["has no trial of this pass yet" in told[0], "matched=0" in told[1]] == [True, True]
+
+
+def test_who_may_not_reset_is_shown_how_to_explain_alone(double: Double, watch: Watch, box: str) -> None:
+    watch()
+    page = seated(double, "viewer").get(here(box))
+    assert [text.partition("\n")[0].split()[0] for text in copied(page)] == ["curl", "temppass", "import"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

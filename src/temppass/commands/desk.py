@@ -272,7 +272,7 @@ def _cell(value: object) -> str:
 def _named(viewer: Mapping[str, str | None]) -> Target:
     target = target_of(**viewer)
     if target == Target():
-        raise Failure("no viewer is named", "give --device, --email or --key", USAGE)
+        raise Failure("no viewer is named", "give --device, --email, --key or --subject", USAGE)
     return target
 
 

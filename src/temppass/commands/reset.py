@@ -63,6 +63,9 @@ class One(NamedTuple):
 @click.option("--device", metavar="ID", help="One device, by its decoded id.")
 @click.option("--key", metavar="HASH", help="One user key: a SHA-2 hash, or what it is the hash of.")
 @click.option("--email", metavar="ADDR", help="One user key, hashed here exactly as typed.")
+@click.option(
+    "--subject", metavar="DIGEST", help="With an operator's profile: one viewer, by a digest that explain told."
+)
 @click.option("--all-devices", is_flag=True, help="Every device of the pass.")
 @click.option("--all-keys", is_flag=True, help="Every user key of the pass.")
 @click.option("--from", "from_", metavar="FILE", help="Devices, keys or emails, CSV or JSON lines; - reads stdin.")
@@ -79,6 +82,7 @@ def reset(
     device: str | None,
     key: str | None,
     email: str | None,
+    subject: str | None,
     all_devices: bool,
     all_keys: bool,
     from_: str | None,
@@ -107,11 +111,13 @@ def reset(
         raise InvalidTarget(f"{'--from' if from_ == '' else '--journal'} is empty", hint="is a variable unset?")
     if reason is not None and not asked.is_operators:
         raise click.UsageError("--reason goes with the profile of an operator.")
-    singles = _singles(device, key, email)
+    if subject is not None and not asked.is_operators:
+        raise click.UsageError("--subject goes with the profile of an operator.")
+    singles = _singles(device, key, email, subject)
     everybody = [One("all devices", ALL_DEVICES)] * all_devices + [One("all keys", ALL_KEYS)] * all_keys
     if sum(map(bool, (singles, everybody, from_ is not None))) != 1:
         raise click.UsageError(
-            "name one viewer (--device, --key, --email), or --all-devices / --all-keys, or a file (--from)."
+            "name one viewer (--device, --key, --email, --subject), or --all-devices / --all-keys, or a file (--from)."
         )
     wide = planning_of(asked, bool(everybody), **planning)
     if from_ is None:
@@ -127,9 +133,9 @@ def reset(
         _reset_file(asked, reason, from_, kind, rate, journal, resume=resume)
 
 
-def _singles(device: str | None, key: str | None, email: str | None) -> list[One]:
+def _singles(device: str | None, key: str | None, email: str | None, subject: str | None) -> list[One]:
     """Raises InvalidTarget for what is empty, or a header in place of an id."""
-    if any(value is not None and not value.strip() for value in (device, key, email)):
+    if any(value is not None and not value.strip() for value in (device, key, email, subject)):
         raise InvalidTarget("the target is empty, which would mean everybody", hint="is a variable unset?")
     refuse_padding(device=device, key=key, email=email)
     if email is not None and not is_email(email):
@@ -145,6 +151,8 @@ def _singles(device: str | None, key: str | None, email: str | None) -> list[One
         singles.append(One("device", device))
     if (user := key or email) is not None:
         singles.append(One("key", user))
+    if subject is not None:
+        singles.append(One("subject", subject))
     if any(one.target == "all" for one in singles):
         raise InvalidTarget("'all' would mean everybody", hint="use --all-devices or --all-keys if you mean it")
     return singles
@@ -230,7 +238,7 @@ def _remark(ones: list[One], results: list[ResetDone]) -> None:
 def _described(one: One) -> str:
     if isinstance(one.target, Everybody):
         return one.name.upper()
-    return f"{one.name} {printable(one.target if one.name == 'device' else canonical_user_key(one.target))}"
+    return f"{one.name} {printable(canonical_user_key(one.target) if one.name == 'key' else one.target)}"
 
 
 # --- a file

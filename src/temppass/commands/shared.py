@@ -259,6 +259,7 @@ _TARGET = (
     click.option("--device", metavar="ID", help="The viewer's device, by its decoded id."),
     click.option("--key", metavar="HASH", help="The viewer's key: a SHA-2 hash, or what it is the hash of."),
     click.option("--email", metavar="ADDR", help="The viewer's key, hashed exactly as typed."),
+    click.option("--subject", metavar="DIGEST", help="The viewer, by a digest that explain or the console told."),
 )
 
 
@@ -269,17 +270,17 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def target_of(device: str | None, key: str | None, email: str | None) -> Target:
+def target_of(device: str | None, key: str | None, email: str | None, subject: str | None) -> Target:
     """Answer whom the options name, perhaps nobody. Raises InvalidTarget for what is empty, or somebody else."""
     if key is not None and email is not None:
         raise click.UsageError("--key and --email both name a user key; give one of them.")
-    options = {"--device": device, "--key": key, "--email": email}
+    options = {"--device": device, "--key": key, "--email": email, "--subject": subject}
     if empty := [option for option, value in options.items() if value is not None and not value.strip()]:
         raise InvalidTarget(f"{empty[0]} is empty", hint="is a variable unset?")
     refuse_padding(device=device, key=key, email=email)
     if email is not None and not is_email(email):
         raise InvalidTarget("--email holds no e-mail address", hint="--key hashes any text, exactly as typed")
-    return Target(device, email, key)
+    return Target(device, email, key, subject)
 
 
 def profiles() -> Profiles:

@@ -39,10 +39,12 @@ from temppass.service.corrections import GrantWanted, Receipt, ResetWanted, Undo
 from temppass.service.explain import Explanation, Explanations, Question
 from temppass.web.console import seat as seats
 from temppass.web.console.answer import Done, Outcome, refused, told
+from temppass.web.console.copies import Copied, copies
 from temppass.web.console.look import console_route, go, page
 from temppass.web.console.seat import Seat, form_of, seat_of
 from temppass.web.console.timeline import NAMES, Timeline, timeline
 from temppass.web.explain import question_of
+from temppass.web.host import base_url
 from temppass.web.problems import CONTROL, SurfaceRoute
 from temppass.web.request import form_pairs, single
 
@@ -110,6 +112,7 @@ class Shown(NamedTuple):
     explanation: Explanation
     entry: Pass | None
     line: Timeline | None
+    copies: list[Copied]
     whom: tuple[str, ...]
     undoable: frozenset[str]
 
@@ -182,9 +185,11 @@ class ViewerPages:
         forms = tuple(Form(value) for name, value in pairs if name == "as" and value in TAKEN)[:2]
         doubts = tuple(doubt for doubt in Doubt if ("doubt", doubt.value) in pairs)
         asked = Asked(query.get("in", ""), query.get("title", ""), query.get("done", ""), forms)
-        return await self._page(seat, replace(_meant(request), doubts=doubts), asked)
+        return await self._page(request, seat, replace(_meant(request), doubts=doubts), asked)
 
-    async def _page(self, seat: Seat, meant: Meant, asked: Asked, no: Refused | None = None) -> Response:
+    async def _page(
+        self, request: Request, seat: Seat, meant: Meant, asked: Asked, no: Refused | None = None
+    ) -> Response:
         wrong: Refusal | None = None
         found: Explanation | Explanations | None = None
         try:
@@ -198,8 +203,11 @@ class ViewerPages:
             for each in explanation.acts
             if isinstance(each.record.act, act.Undo)
         }
+        # who was denied is why the page was opened
+        explanations = tuple(sorted(explanations, key=lambda each: each.explained.authorized))
         done = await told(self._service, {"done": asked.done}, seat.call)
-        shown = [_shown(seat, each, undone) for each in explanations]
+        base = base_url(request.scope)
+        shown = [_shown(seat, base, each, undone) for each in explanations]
         wrong_status = _status(wrong) if wrong is not None else 200
         return page(
             "viewer.html",
@@ -260,7 +268,7 @@ class ViewerPages:
             receipt = await do(form, meant)
         except Refusal as refusal:
             no = Refused(what, form.text("place"), refused(refusal, form), isinstance(refusal, NewTrial))
-            return await self._page(form.seat, meant, asked, no)
+            return await self._page(request, form.seat, meant, asked, no)
         return go(f"{_path(form.seat, meant)}?{asked._replace(done=receipt.id).query}")
 
 
@@ -379,7 +387,7 @@ def _number(form: seats.Form, name: str) -> int:
 # --- showing
 
 
-def _shown(seat: Seat, explanation: Explanation, undone: set[str]) -> Shown:
+def _shown(seat: Seat, base: str, explanation: Explanation, undone: set[str]) -> Shown:
     entry = seat.world.catalogue.passes.get(explanation.pass_id)
     may_act = entry is not None and entry.channels.get(explanation.channel_id, False) and seat.may("support")
     whom = [
@@ -391,6 +399,14 @@ def _shown(seat: Seat, explanation: Explanation, undone: set[str]) -> Shown:
         explanation,
         entry,
         timeline(explanation, seat.now),
+        copies(
+            base,
+            seat.environment,
+            explanation.channel_id,
+            explanation.pass_id,
+            [part.subject for part in explanation.explained.parts],
+            resets=bool(whom),
+        ),
         (*(["both"] if len(whom) > 1 else []), *whom),
         frozenset(each.record.id for each in explanation.acts if _is_undoable(seat, _done(each.record), undone)),
     )

@@ -24,3 +24,16 @@ document.addEventListener("keydown", (event) => {
     menu.querySelector("summary").focus();
   }
 });
+
+// what is there to be copied can be, where the browser lets a page write to the clipboard
+for (const text of navigator.clipboard ? document.querySelectorAll("[data-copy]") : []) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Copy";
+  button.setAttribute("aria-describedby", text.getAttribute("aria-labelledby"));
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(text.innerText);
+    button.textContent = "Copied";
+  });
+  text.after(button);
+}
