@@ -6,6 +6,7 @@ store finds. A change is one atomic amendment and raises the environment's versi
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 
 from temppass.core import act
 from temppass.core.catalogue import EMPTY, Catalogue, carry_resets
+from temppass.core.catalogue_change import grave
 from temppass.core.catalogue_file import difference
 from temppass.core.keys import Pair
 from temppass.core.model import NOTHING, Changes, Recorded
@@ -28,10 +30,11 @@ _NOT_YET = EnvironmentRecord(0, EMPTY, {}, {}, b"")
 
 
 class Applied(NamedTuple):
-    """What an apply did, one difference a line, and the version that holds now."""
+    """What an apply did, one difference a line, and the version that holds now; what is grave, where it is planned."""
 
     differences: list[str]
     version: int
+    grave: Sequence[str] = ()
 
 
 class AppliedOver(Struct, frozen=True):
@@ -78,7 +81,8 @@ class Catalogues:
     async def planned(self, call: Call, asked: Catalogue | Refusal) -> Applied:
         """Tell what applying would do, and to which version. Refuses: as Desk.look; what reading refused."""
         who = await self._desk.check(call, Role.ADMIN)
-        return Applied(difference(who.world.catalogue, given(asked)), who.world.version)
+        old, new = who.world.catalogue, given(asked)
+        return Applied(difference(old, new), who.world.version, grave(old, new))
 
     async def apply_over(
         self,

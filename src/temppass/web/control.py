@@ -203,13 +203,10 @@ class Control:
 
     async def catalogue(self, request: Request) -> Response:
         catalogue, version = await self._service.catalogues.shown(call_of(request, environment_of(request)))
-        tables = {kind: entries for kind, entries in document_of(catalogue).items() if entries}
         headers = {**CONTROL_HEADERS, "ETag": f'"{version}"', "Vary": "Accept"}
         if TOML_TYPE in request.headers.get("accept", ""):
-            import tomli_w  # noqa: PLC0415 - few ask for it
-
-            return Response(tomli_w.dumps(tables), 200, headers, TOML_TYPE)
-        return Response(wire.encode(tables), 200, headers, JSON)
+            return Response(toml_of(catalogue), 200, headers, TOML_TYPE)
+        return Response(wire.encode(_tables_of(catalogue)), 200, headers, JSON)
 
     async def plan_catalogue(self, request: Request) -> Response:
         raw, call = await read(request, environment_of(request))
@@ -295,6 +292,17 @@ def _question(raw: bytes) -> Question:
 
 
 # --- answering
+
+
+def toml_of(catalogue: Catalogue) -> str:
+    """Write a catalogue as its file."""
+    import tomli_w  # noqa: PLC0415 - few ask for it
+
+    return tomli_w.dumps(_tables_of(catalogue))
+
+
+def _tables_of(catalogue: Catalogue) -> dict[str, list[dict[str, Any]]]:
+    return {kind: entries for kind, entries in document_of(catalogue).items() if entries}
 
 
 def _schedule(schedule: Schedule) -> wire_control.ScheduleShape:

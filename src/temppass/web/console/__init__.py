@@ -4,6 +4,7 @@ from temppass.service import Service
 from temppass.web.console.acts import ActPages
 from temppass.web.console.applications import ApplicationPages
 from temppass.web.console.approvals import ApprovalPages
+from temppass.web.console.catalogue import CataloguePages
 from temppass.web.console.home import HomePages
 from temppass.web.console.keys import KeyPages
 from temppass.web.console.look import StaticFiles
@@ -23,6 +24,7 @@ def pages(service: Service) -> list[SurfaceRoute]:
         *HomePages(service).routes(),
         *ViewerPages(service).routes(),
         *ApplicationPages(service).routes(),
+        *CataloguePages(service).routes(),
         *SchedulePages(service).routes(),
         *KeyPages(service).routes(),
         *OperatorPages(service).routes(),
