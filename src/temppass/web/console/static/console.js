@@ -37,3 +37,28 @@ for (const text of navigator.clipboard ? document.querySelectorAll("[data-copy]"
   });
   text.after(button);
 }
+
+// a list that was begun on this page is gone on with, part by part; one that is only looked at is not
+document.addEventListener("submit", async (event) => {
+  let form = event.target.closest("form[data-go-on]");
+  if (!form) return;
+  event.preventDefault();
+  while (form) {
+    form.querySelector("button").disabled = true;
+    let answer;
+    try {
+      answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+    } catch {
+      location.reload();
+      return;
+    }
+    const next = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
+    if (!next || new URL(answer.url).pathname !== location.pathname) {
+      location.assign(answer.url);
+      return;
+    }
+    document.querySelector("main").replaceWith(next);
+    form = answer.ok ? document.querySelector("form[data-go-on]") : null;
+  }
+  document.querySelector("main").focus();
+});
