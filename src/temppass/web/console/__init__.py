@@ -5,9 +5,9 @@ from temppass.web.console.acts import ActPages
 from temppass.web.console.applications import ApplicationPages
 from temppass.web.console.approvals import ApprovalPages
 from temppass.web.console.catalogue import CataloguePages
+from temppass.web.console.charts import ChartPages
 from temppass.web.console.home import HomePages
 from temppass.web.console.keys import KeyPages
-from temppass.web.console.lists import ListPages
 from temppass.web.console.look import StaticFiles
 from temppass.web.console.operators import OperatorPages
 from temppass.web.console.reset import ResetPages
@@ -23,6 +23,7 @@ def pages(service: Service) -> list[SurfaceRoute]:
         *StaticFiles().routes(),
         *SignInPages(service).routes(),
         *HomePages(service).routes(),
+        *ChartPages(service).routes(),
         *ViewerPages(service).routes(),
         *ApplicationPages(service).routes(),
         *CataloguePages(service).routes(),
@@ -32,5 +33,4 @@ def pages(service: Service) -> list[SurfaceRoute]:
         *ResetPages(service).routes(),
         *ApprovalPages(service).routes(),
         *ActPages(service).routes(),
-        *ListPages(service).routes(),
     ]
