@@ -25,6 +25,7 @@ def read(text: str, kind: str | None = None, identity_key: str | None = "email")
         ]),
         ("fingerprint ZDE=\nd1\n", "device", [(1, "waiting", 1), (2, "repeated", 0)]),
         ('{"device": "d1"}\n{"device"\n', None, [(1, "waiting", 1), (2, "unreadable", 0)]),
+        ('device\nd1\n"d2\nd3\n', None, [(2, "waiting", 1), (3, "unreadable", 0)]),
         ("fingerprint !\n all\nall\n", "device", [(1, "unreadable", 0), (2, "unreadable", 0), (3, "unreadable", 0)]),
     ],
 )  # fmt: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,8 +30,11 @@ from temppass.service.corrections import Receipt, UndoWanted
 from temppass.service.counters import Asked
 from temppass.service.desk import Once
 from temppass.service.lists import ListWanted
+from temppass.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.storage.conftest import Place
 
     from temppass.service.desk import Call
@@ -251,3 +256,29 @@ def test_a_list_that_names_nobody_who_can_be_reset_does_nothing(place: Place) ->
         return await refused(here.service.lists.go_on(here.operator, await made(here, "email\nx@y\n")))
 
     assert place.use(work) == InvalidRequest
+
+
+def test_the_files_of_a_store_do_not_hold_what_a_list_says(tmp_path: Path) -> None:
+    said = ["tvbox-4f19c2a0-77d3", "user@domain.example", "<script>x</script>"]
+    path = tmp_path / "store.db"
+
+    async def work() -> list[bytes]:
+        store = SqliteStore(path)
+        try:
+            here = await rooms(store)
+            text = f"device,email\n{said[0]},{said[1]}\n{said[2]},\n,{said[2]}\n"
+            call = here.operator._replace(once=Once("k", "POST /lists", text.encode()))
+            id_ = await made(here, text, "Promo", by=call)
+            await here.service.lists.go_on(here.operator, id_)
+            return [file.read_bytes() for file in [path, path.with_name("store.db-wal")]]
+        finally:
+            await store.close()
+
+    kept = [*asyncio.run(work()), path.read_bytes()]
+    digests = [hashlib.sha256(value.encode()) for value in said]
+    forms = [each.encode() for each in said] + [
+        form for each in digests for form in (each.digest(), each.hexdigest().encode())
+    ]
+    forms += [base64.b64encode(each.encode())[:-4] for each in said]
+    found = [form for form in forms for held in kept if form in held]
+    assert (b"list:" in b"".join(kept), found) == (True, [])

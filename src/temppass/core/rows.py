@@ -70,6 +70,8 @@ def named(fields: Mapping[str, Any]) -> dict[str, str]:
         raise Misread("a device, key or email is a text")
     if "key" in said and "email" in said:
         raise Misread("has a key and an email; one of them is enough")
+    if any("\n" in value for value in said.values()):
+        raise Misread("goes on over several lines; is a quotation mark not closed?")
     if any(value != value.strip() for value in said.values()):
         raise Misread("has white space around a value, which would be hashed with it")
     email = said.get("email")
@@ -91,13 +93,15 @@ def _csv_rows(text: str, header: str, columns: Mapping[str, str]) -> Iterator[tu
     separator, held = _held(header, columns)
     reader = csv.reader(io.StringIO(text), delimiter=separator)
     names: list[str | None] = []
+    last = 0
     try:
         for row in reader:
+            number, last = last + 1, reader.line_num
             if not row or (len(row) == 1 and not row[0].strip()):
                 continue
             if names:
                 cells = zip(names, row, strict=False)
-                yield reader.line_num, {name: cell for name, cell in cells if name is not None}
+                yield number, {name: cell for name, cell in cells if name is not None}
                 continue
             names = held
             known = [name for name in names if name is not None]

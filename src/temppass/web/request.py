@@ -5,6 +5,7 @@ A repeated header is joined with a comma (RFC 9110 §5.3), so that no second val
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -17,11 +18,16 @@ from temppass.core.identity import decode_base64
 from temppass.core.refusal import InvalidRequest, Refusal
 
 A = TypeVar("A")
+B = TypeVar("B", bytes, bytearray)
 
 BODY_BYTES_MAX = 65_536
 #: a body that is not here by then is not awaited any longer, in seconds; `connection` bounds the wait for its beginning
 BODY_WAIT_S = 10
 FIELD_CHARACTERS_MAX = 256
+#: fields of a form in parts
+PARTS_MAX = 32
+_BOUNDARY = re.compile(r"""multipart/form-data\s*;\s*boundary="?([0-9A-Za-z'()+_,./:=?-]{1,70})"?\s*""", re.IGNORECASE)
+_PART_NAME = re.compile(rb'content-disposition:\s*form-data;\s*name="([^"]*)"', re.IGNORECASE)
 
 Pairs = list[tuple[str, str]]
 _object = msgspec.json.Decoder(dict[str, Any])
@@ -86,40 +92,42 @@ def field_text(value: Any) -> str | None:
     return value if isinstance(value, str) and 0 < len(value) <= FIELD_CHARACTERS_MAX else None
 
 
-async def read_body(request: Request, headers: Headers) -> bytes:
+async def read_body(request: Request, headers: Headers, bytes_max: int = BODY_BYTES_MAX) -> bytes:
     """
     Read the whole body; `headers` are the request's.
 
-    Raises HTTPException 413 over 64 KiB, at the first byte too many, and 408 where it does not arrive.
+    Raises HTTPException 413 over `bytes_max`, at the first byte too many, and 408 where it does not arrive.
     """
     declared = headers.get(b"content-length")
-    if declared is not None and declared.isdecimal() and int(declared[:20]) > BODY_BYTES_MAX:
-        raise _too_large()
+    if declared is not None and declared.isdecimal() and int(declared[:20]) > bytes_max:
+        raise _too_large(bytes_max)
     message = await request.receive()
     if not message.get("more_body") and message["type"] == "http.request":  # nearly every body comes in one piece
-        return _within_bounds(message.get("body", b""))
-    body = b""
+        whole: bytes = message.get("body", b"")
+        return _within_bounds(whole, bytes_max)
+    body = bytearray()
     try:
         async with asyncio.timeout(BODY_WAIT_S):
             while True:
                 if message["type"] == "http.disconnect":
                     raise ClientDisconnect
-                body = _within_bounds(body + message.get("body", b""))
+                body += message.get("body", b"")
+                _within_bounds(body, bytes_max)
                 if not message.get("more_body"):
-                    return body
+                    return bytes(body)
                 message = await request.receive()
     except TimeoutError:
         raise HTTPException(408, "The body did not arrive in time.", {"Connection": "close"}) from None
 
 
-def _within_bounds(body: bytes) -> bytes:
-    if len(body) > BODY_BYTES_MAX:
-        raise _too_large()
+def _within_bounds(body: B, bytes_max: int) -> B:
+    if len(body) > bytes_max:
+        raise _too_large(bytes_max)
     return body
 
 
-def _too_large() -> HTTPException:
-    return HTTPException(413, f"A body has at most {BODY_BYTES_MAX} bytes.", {"Connection": "close"})
+def _too_large(bytes_max: int) -> HTTPException:
+    return HTTPException(413, f"A body has at most {bytes_max} bytes.", {"Connection": "close"})
 
 
 def query_bytes(query: bytes) -> list[tuple[str, bytes]]:
@@ -140,6 +148,32 @@ def form_pairs(raw: bytes) -> Pairs:
         return [(name, value.decode()) for name, value in query_bytes(raw)]
     except UnicodeDecodeError:
         raise InvalidRequest("Send texts as percent-encoded UTF-8.") from None
+
+
+def multipart_pairs(raw: bytes, content_type: str) -> Pairs:
+    """
+    Split a form in parts, in which files come, into texts; what a file is called is not asked.
+
+    Refuses: InvalidRequest for what browsers do not send, and for a text that is not UTF-8.
+    Source: RFC 7578; HTML, multipart form data (a name has no quotation mark and no end of a line).
+    """
+    boundary = _BOUNDARY.fullmatch(content_type)
+    if boundary is None:
+        raise InvalidRequest("Send the form as multipart/form-data with a boundary.")
+    before, *parts = (b"\r\n" + raw).split(b"\r\n--" + boundary[1].encode(), PARTS_MAX + 1)
+    if before or not parts or not parts.pop().startswith(b"--"):
+        raise InvalidRequest(f"The form is not whole, or has more than {PARTS_MAX} parts.")
+    pairs = []
+    for part in parts:
+        head, _, value = part.partition(b"\r\n\r\n")
+        name = _PART_NAME.search(head)
+        if name is None:
+            raise InvalidRequest("A part of the form has no name.")
+        try:
+            pairs.append((name[1].decode(), value.decode()))
+        except UnicodeDecodeError:
+            raise InvalidRequest("A file is a text in UTF-8; save it as CSV UTF-8, and send it again.") from None
+    return pairs
 
 
 def single(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from temppass.web.console.catalogue import CataloguePages
 from temppass.web.console.charts import ChartPages
 from temppass.web.console.home import HomePages
 from temppass.web.console.keys import KeyPages
+from temppass.web.console.lists import ListPages
 from temppass.web.console.look import StaticFiles
 from temppass.web.console.operators import OperatorPages
 from temppass.web.console.reset import ResetPages
@@ -33,4 +34,5 @@ def pages(service: Service) -> list[SurfaceRoute]:
         *ResetPages(service).routes(),
         *ApprovalPages(service).routes(),
         *ActPages(service).routes(),
+        *ListPages(service).routes(),
     ]

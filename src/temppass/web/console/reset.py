@@ -177,10 +177,10 @@ def _undone(form: Form) -> UndoWanted:
 
 
 def _asking(seat: Seat, outcome: Outcome = LOOKED) -> Response:
-    return page("reset.html", seat, outcome.status, offered=_offered(seat), outcome=outcome)
+    return page("reset.html", seat, outcome.status, offered=offered_to(seat), outcome=outcome)
 
 
-def _offered(seat: Seat) -> list[tuple[Channel, list[Pass]]]:
+def offered_to(seat: Seat) -> list[tuple[Channel, list[Pass]]]:
     """Answer the passes that each channel offers which the operator sees."""
     catalogue = seat.world.catalogue
     seen = [channel for channel in catalogue.channels.values() if seat.operator.sees(channel.id)]

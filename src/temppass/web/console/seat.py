@@ -22,7 +22,7 @@ from temppass.service.desk import Call, Once
 from temppass.service.signins import SignedIn
 from temppass.web.desk import environment_of, session_of
 from temppass.web.host import base_url
-from temppass.web.request import Headers, form_pairs, read_body, single
+from temppass.web.request import Headers, Pairs, form_pairs, multipart_pairs, read_body, single
 
 #: what a form says back of its page, and what it calls itself
 TOKEN, ONCE = "form_token", "once"
@@ -88,8 +88,20 @@ async def seat_of(service: Service, request: Request, needed: Role = Role.VIEWER
 async def form_of(service: Service, request: Request, needed: Role = Role.VIEWER) -> Form:
     """Answer what a page sends. Refuses: as seat_of; InvalidRequest for what no page of this session sent."""
     body = await read_body(request, Headers(request.scope["headers"]))
-    seat = await seat_of(service, request, needed)
-    fields = single(form_pairs(body))
+    return _read_form(request, await seat_of(service, request, needed), form_pairs(body))
+
+
+async def form_with_file(service: Service, request: Request, needed: Role, bytes_max: int) -> Form:
+    """Answer what a page sends that takes a file, which is a field like the others; the rest as `form_of`."""
+    seat = await seat_of(service, request, needed)  # first: nobody else sends so much
+    headers = Headers(request.scope["headers"])
+    body, content_type = await read_body(request, headers, bytes_max), headers.get(b"content-type") or ""
+    is_in_parts = content_type.lower().startswith("multipart/")
+    return _read_form(request, seat, multipart_pairs(body, content_type) if is_in_parts else form_pairs(body))
+
+
+def _read_form(request: Request, seat: Seat, pairs: Pairs) -> Form:
+    fields = single(pairs)
     refuse_foreign(request, fields, seat.signed.form_token)
     once = fields.pop(ONCE, "")
     told = "&".join(f"{len(name)}:{name}={value}" for name, value in sorted(fields.items()) if name != TOKEN)
