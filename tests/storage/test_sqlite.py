@@ -115,7 +115,16 @@ def test_a_new_file_is_migrated_and_a_current_one_left_as_it_is(path: Path) -> N
 
     told = [use(path, work), use(path, work)]
     tables = select(path, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
-    assert (told, tables, select(path, "PRAGMA user_version")) == ([0, 1], [(name,) for name in TABLES], [(5,)])
+    assert (told, tables, select(path, "PRAGMA user_version")) == ([0, 1], [(name,) for name in TABLES], [(6,)])
+
+
+def test_few_acts_of_a_kind_among_many_are_found_without_reading_those(path: Path) -> None:
+    """Also where there is a channel, which many others are on."""
+    use(path, Store.check)
+    where = "environment = 'E' AND sequence IS NOT NULL AND kind IN ('k')"
+    base = f"EXPLAIN QUERY PLAN SELECT document FROM audit WHERE {where}"
+    plans = [select(path, f"{base} {more} ORDER BY sequence DESC") for more in ("", "AND channel IN ('c')")]
+    assert [[row[3].split()[4] for row in plan] for plan in plans] == [["audit_kind"]] * 2
 
 
 def test_two_processes_may_open_a_new_file_at_once(path: Path) -> None:
