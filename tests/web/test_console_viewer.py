@@ -261,6 +261,21 @@ def test_a_key_says_nothing_of_a_basic_pass(desk: Browser, anna: str) -> None:
     assert (page.status_code, "goes by the device alone" in words(page)) == (400, True)
 
 
+def test_a_page_stays_small_wherever_a_viewer_was(double: Double, desk: Browser, watch: Watch, box: str) -> None:
+    channels = [f"MORE{number:02}" for number in range(30)]
+    made = "".join(f'[[channel]]\nid = "{each}"\nprogrammer = "acme"\n' for each in channels)
+    declared = f'[[pass]]\nid = "More"\nkind = "basic"\nttl = "1h"\nchannels = {channels}\n'.replace("'", '"')
+    double.apply(CATALOGUE + made + declared)
+    for each in channels:
+        watch("More", channel_id=each)
+    page = desk.get(f"viewer/{box}/-")
+    whole, short = (
+        page.text.count('<form method="post" action="' + page.url.path + '/reset"'),
+        page.text.count(">All of "),
+    )
+    assert (whole, short, len(page.content) < 100_000) == (5, 25, True)
+
+
 # --- what is set right
 
 

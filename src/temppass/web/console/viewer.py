@@ -52,6 +52,9 @@ IN = "/console/in/{environment}/viewer"
 ONE = f"{IN}/{{device:id}}/{{key:id}}"
 #: what stands for the one of a pair that nobody named
 NOBODY = "-"
+#: integrations that a page shows whole, and titles of one; of the others it shows what matters, and where the rest is
+WHOLE_MAX = 5
+TITLES_MAX = 50
 _SPACE = {Doubt.DEVICE_SPACE, Doubt.KEY_SPACE, Doubt.EMAIL_SPACE}
 _UNDO = "undo "
 #: of what a form sends, in digits
@@ -204,7 +207,7 @@ class ViewerPages:
             if isinstance(each.record.act, act.Undo)
         }
         # who was denied is why the page was opened
-        explanations = tuple(sorted(explanations, key=lambda each: each.explained.authorized))
+        explanations = tuple(sorted(explanations, key=lambda each: (not _is_of(no, each), each.explained.authorized)))
         done = await told(self._service, {"done": asked.done}, seat.call)
         base = base_url(request.scope)
         shown = [_shown(seat, base, each, undone) for each in explanations]
@@ -222,7 +225,9 @@ class ViewerPages:
             nowhere=found.because if isinstance(found, Explanations) else "",
             warnings=found.warnings if found is not None else (),
             shown=shown,
-            in_place=no is not None and any(each.has_form(no) for each in shown),
+            in_place=no is not None and any(each.has_form(no) for each in shown[:WHOLE_MAX]),
+            whole_max=WHOLE_MAX,
+            titles_max=TITLES_MAX,
             places=_places(seat),
             done=done,
             done_undoable=done is not None and _is_undoable(seat, done, undone),
@@ -385,6 +390,10 @@ def _number(form: seats.Form, name: str) -> int:
 
 
 # --- showing
+
+
+def _is_of(no: Refused | None, explanation: Explanation) -> bool:
+    return no is not None and no.place == integration(explanation.channel_id, explanation.pass_id)
 
 
 def _shown(seat: Seat, base: str, explanation: Explanation, undone: set[str]) -> Shown:
