@@ -17,12 +17,14 @@ from typing import Any, TypeVar
 import pytest
 from msgspec.structs import replace
 
+from temppass.core.act import Wanted
 from temppass.core.catalogue import EMPTY
 from temppass.core.model import NOTHING, Changes, Floors, Found, Kept, Ledger, Origin, Subject, SubjectKind
 from temppass.core.world import EnvironmentRecord
 from temppass.storage import sqlite_file
 from temppass.storage.hold import Hold
 from temppass.storage.schema import migrations, statements
+from temppass.storage.search import search
 from temppass.storage.sqlite import SqliteReader, SqliteStore
 from temppass.store import (
     WAITING_MAX,
@@ -617,3 +619,17 @@ def test_a_write_that_no_column_holds_leaves_nothing_behind(path: Path) -> None:
         return [*told, await titles(store)]
 
     assert use(path, work) == [StoreUnavailable, ()]
+
+
+@pytest.mark.parametrize(
+    "wanted", [Wanted(), Wanted(channels=("REF",)), Wanted(kinds=("reset",), actors=("schedule",))]
+)
+def test_the_acts_on_a_viewer_are_found_without_going_through_those_on_others(path: Path, wanted: Wanted) -> None:
+    use(path, lambda store: store.environments())
+    asked, values = search(
+        HERE[0], replace(wanted, subjects=(b"d" * 16, b"k" * 16)), 9, 20, newest_first=True, mark="?{}".format
+    )
+    with closing(sqlite3.connect(path)) as database:
+        plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {asked}", values)]
+    read = [step for step in plan if step.startswith(("SEARCH", "SCAN"))]
+    assert read[-1] == "SEARCH audit USING PRIMARY KEY (id=?)"

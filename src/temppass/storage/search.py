@@ -64,9 +64,12 @@ def search(
         if given is not None:
             where.append(condition + put(given))
     where += any_of("kind", wanted.kinds) + any_of("actor", wanted.actors) + any_of("channel", wanted.channels)
+    source, by = f"{schema}audit", "sequence"
     if wanted.subjects:
+        # what is known of few subjects is read first: neither the order nor a channel is to be gone along instead
         named = f"environment = {put(environment)} AND {any_of('subject', wanted.subjects)[0]}"
-        where.append(f"id IN (SELECT act FROM {schema}target WHERE {named})")  # noqa: S608 - names of our own, and marks
+        source = f"(SELECT DISTINCT act FROM {schema}target WHERE {named}) AS named CROSS JOIN {source}"  # noqa: S608 - names of our own, and marks
+        where, by = ["id = named.act", *where], "sequence + 0"
     order = "DESC" if newest_first else "ASC"
-    found = f"SELECT sequence, hash, document FROM {schema}audit WHERE {' AND '.join(where)}"  # noqa: S608 - marks alone
-    return f"{found} ORDER BY sequence {order} LIMIT {put(limit)}", values
+    found = f"SELECT sequence, hash, document FROM {source} WHERE {' AND '.join(where)}"  # noqa: S608 - marks alone
+    return f"{found} ORDER BY {by} {order} LIMIT {put(limit)}", values

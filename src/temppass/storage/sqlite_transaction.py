@@ -237,7 +237,7 @@ class Transaction:
     def search(
         self, environment: str, wanted: Wanted, beyond: int | None, limit: int, *, newest_first: bool
     ) -> list[Sealed]:
-        found = search(environment, wanted, beyond, limit, newest_first=newest_first, mark=lambda _number: "?")
+        found = search(environment, wanted, beyond, limit, newest_first=newest_first, mark="?{}".format)
         return [Sealed(Link(sequence, digest), document) for sequence, digest, document in self._execute(*found)]
 
     def record(self, environment: str, id_: str) -> Sealed | None:
