@@ -16,6 +16,7 @@ NO_PAGES = {
     "/console/in/{environment}/viewer",  # leads home
     "/console/in/{environment}/acts.csv",
     "/console/in/{environment}/acts.jsonl",
+    "/console/in/{environment}/lists/{list:id}/failed.csv",
 }
 #: an address of each page with more in its path than the environment
 EXAMPLES: dict[str, Address] = {
@@ -23,6 +24,7 @@ EXAMPLES: dict[str, Address] = {
     "/console/in/{environment}/viewer/{device:id}/{key:id}": lambda world: f"{HERE}/viewer/{world.viewer}",
     "/console/in/{environment}/reset/{plan:id}": lambda world: f"{HERE}/reset/{world.plan}",
     "/console/in/{environment}/reset/done/{act:id}": lambda world: f"{HERE}/reset/done/{world.acts['reset.everybody']}",
+    "/console/in/{environment}/lists/{list:id}": lambda world: world.list,
     "/console/in/{environment}/acts/{act:id}": lambda world: f"{HERE}/acts/{world.acts['grant']}",
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 from tests.e2e.conftest import WAIT_S, Wire
+from tests.web.browser import forms
 
 from temppass.testing import Double, serving
 
@@ -95,6 +96,8 @@ class World:
         self.viewer = ""
         #: one that nobody has applied
         self.plan = ""
+        #: where the page of a list is that was reset
+        self.list = ""
         #: the last act of each kind
         self.acts: dict[str, str] = {}
         self.wire = Wire(double.url, double.mint("ops"))
@@ -111,6 +114,19 @@ class World:
     ) -> bool:
         """Ask over the wire."""
         return bool(self.wire.decide(device, title, pass_id, key_of(email))["authorized"])
+
+    def reset_list(self, name: str, text: str) -> str:
+        """Have an operator reset a list of devices at the console, and answer where its page is."""
+        with httpx2.Client(base_url=self.url, trust_env=False, timeout=WAIT_S, follow_redirects=True) as browser:
+
+            def send(page: httpx2.Response, action: str, **fields: str) -> httpx2.Response:
+                (form,) = [each for each in forms(page) if each.action.partition("?")[0].endswith(action)]
+                return browser.post(form.action, data={**form.fields, **fields})
+
+            send(browser.get("/console/sign-in"), "/sign-in", token=self.tokens[name])
+            read = send(browser.get(f"{HERE}/lists"), "/lists", integration="ACME1/Basic", text=text)
+            send(read, read.url.path, typed="Basic")
+            return str(read.url.path)
 
     def be_denied(self) -> None:
         """Have the viewer watch all titles, and ask for one more."""
@@ -151,6 +167,7 @@ def busy() -> Iterator[World]:
         world.act("sam", "/grants", **PROMO, device=DEVICE, email=EMAIL, titles=1, reason="The picture froze")
         world.wire.reset("Basic", device_id="tv-1")
         plan = world.act("olga", "/plans", **BASIC, everybody="devices")
+        world.list = world.reset_list("olga", "device\ntv-2\ntv-0-none\ntv-2\n,\n")
         clock.advance(MINUTE)
         world.act("olga", "/resets", **BASIC, everybody="devices", plan=plan["id"], reason="A new season begins")
         plan = world.act("olga", "/plans", **GUARDED, everybody="devices")
