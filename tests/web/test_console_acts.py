@@ -13,8 +13,20 @@ import pytest
 from tests.web.browser import HERE, Browser, forms, words
 from tests.web.conftest import DEVICE, T0
 
-from temppass.core.act import Act, ByApplication, ByOperator, EverybodyReset, Record, StatementMint, Undo, recorded
-from temppass.core.model import Changes
+from temppass.core.act import (
+    Act,
+    ByApplication,
+    ByOperator,
+    EverybodyReset,
+    NarrowedReset,
+    NarrowedResetEnd,
+    Record,
+    StatementMint,
+    SubjectReset,
+    Undo,
+    recorded,
+)
+from temppass.core.model import ANYWHERE, Changes, Subject, SubjectKind
 from temppass.core.operator import Role
 from temppass.store import Keys
 from temppass.testing import Double
@@ -222,6 +234,26 @@ def test_a_fresh_act_says_what_was_done(double: Double, watch: Callable[..., boo
     browser = Seated(double)
     said = words(browser.get(f"acts/{reset(browser)}?done"))
     assert "Done: 1 trial matched. It can be undone until 2026-01-02 10:00:00 UTC ." in said
+
+
+def test_only_what_rests_on_an_act_belongs_to_it(double: Double) -> None:
+    """Of two resets of one viewer that were taken back, each names its own undo."""
+    viewer = (Subject(SubjectKind.DEVICE, bytes(16)),)
+    actor = ByOperator("otto", Role.OPERATOR)
+    for number in (1, 2):
+        record(double, Record(f"r{number}", T0, actor, SubjectReset("ACME1", "P", viewer, 1)))
+        record(double, Record(f"u{number}", T0 + 1, actor, Undo(f"r{number}", 1, 0, "ACME1", "P", viewer)))
+    page = Seated(double).get("acts/r1")
+    assert re.findall(r'Then: <a href="[^"]*/acts/(.*?)"', page.text) == ["u1"]
+
+
+def test_what_belongs_to_an_act_is_within_ones_limits_too(double: Double) -> None:
+    """The end of a reset of a part of everybody is of no channel."""
+    actor = ByOperator("otto", Role.OPERATOR)
+    record(double, Record("r1", T0, actor, NarrowedReset("ACME2", "P", None, ANYWHERE, over=True)))
+    record(double, Record("e1", T0 + 1, actor, NarrowedResetEnd("r1", 3)))
+    pages = [Seated(double).get("acts/r1"), Seated(double, "operator", "two", "ACME2").get("acts/r1")]
+    assert ["acts/e1" in page.text for page in pages] == [True, False]
 
 
 # --- undo
