@@ -55,7 +55,7 @@ from temppass.core.refusal import (
 from temppass.core.reset import UNDO_MS, Aim, Narrowing, Tally, tally
 from temppass.service import narrowed, serve_from
 from temppass.service.context import Policy, keys_of
-from temppass.service.corrections import UndoWanted
+from temppass.service.corrections import UndoWanted, Whom
 from temppass.service.desk import Call, Once
 from temppass.service.plans import ApplyWanted, PlanWanted, Wanted
 from temppass.store import StoreUnavailable, Tallied
@@ -422,6 +422,120 @@ def test_a_reset_of_a_part_that_is_asked_for_again_while_it_is_under_way_is_the_
         return len(set(done)), done[0].matched, ends, gone, {*await here.left("Basic", *devices)}
 
     assert place.use(work) == (1, 9, [9], {None}, {0})
+
+
+@pytest.mark.parametrize("what", ["another's", "too old", "applied"])
+def test_a_plan_is_shown_to_who_made_it_while_it_holds(place: Place, what: str) -> None:
+    async def work(store: Store) -> tuple[object, ...]:
+        here = await rooms(store)
+        await here.watch("Basic", TV)
+        plans, plan = here.service.plans, await planned(here, BASIC._replace(over=True))
+        shown = (await plans.made(here.operator, plan.id)).what
+        if what == "too old":
+            here.clock.advance(PLAN_MS)
+        elif what == "applied":
+            await applied(here, plan.id, BASIC._replace(over=True))
+        call = await here.limited(Role.OPERATOR, "REF") if what == "another's" else here.operator
+        return shown.target.narrowing, shown.ends_at, await refused(plans.made(call, plan.id))
+
+    assert place.use(work) == (Narrowing(over=True), T0 + PLAN_MS, PlanOutdated)
+
+
+# --- what became of one
+
+
+def test_what_is_in_the_way_of_the_undo_of_a_part_is_told(place: Place) -> None:
+    """A later reset of everybody, and a day."""
+
+    async def work(store: Store) -> list[object]:
+        here, wanted = await rooms(store), BASIC._replace(app_id="player")
+        await here.watch("Basic", TV, app="player")
+        first = (await applied(here, (await planned(here, wanted)).id, wanted)).id
+        here.clock.advance(1)
+        second = (await applied(here, (await planned(here)).id)).id
+        courses = [await here.service.courses.of(here.operator, first)]
+        await here.undo(second)
+        courses.append(await here.service.courses.of(here.operator, first))
+        here.clock.advance(UNDO_MS)
+        courses.append(await here.service.courses.of(here.operator, first))
+        return [(each.later == second, each.undo_until) for each in courses]
+
+    assert place.use(work) == [(True, T0 + UNDO_MS), (False, T0 + UNDO_MS), (False, None)]
+
+
+def test_what_became_of_a_reset_is_told_to_operators_of_its_channel(place: Place) -> None:
+    async def work(store: Store) -> list[object]:
+        here, wanted = await rooms(store), BASIC._replace(over=True)
+        id_ = (await applied(here, (await planned(here, wanted)).id, wanted)).id
+        callers = [await here.limited(Role.OPERATOR, "TWO"), await here.limited(Role.SUPPORT, "REF")]
+        courses = here.service.courses
+        one = await here.reset(Whom(TV))
+        outcomes = [
+            await refused(ask) for call in callers for ask in (courses.of(call, id_), courses.finish(call, id_))
+        ]
+        return [*outcomes, await refused(courses.of(here.operator, one.id))]
+
+    assert place.use(work) == [NotThere, NotThere, RoleMissing, RoleMissing, NotThere]
+
+
+def test_a_reset_of_a_part_that_was_broken_off_is_told_so_and_finished(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(narrowed, "CHUNK", 2)
+    devices, wanted = [b"d%d" % number for number in range(5)], BASIC._replace(app_id="player")
+
+    async def work(store: Store) -> list[object]:
+        here = await rooms(store)
+        await here.watch("Basic", *devices, app="player")
+        courses, plan = here.service.courses, await planned(here, wanted)
+        with monkeypatch.context() as patched:
+            patched.setattr(here.store, "transact", broken_off(here.store, 5))
+            assert await broken_by(StoreUnavailable, applied(here, plan.id, wanted))
+        records = [record async for _, record in here.service.history.records(HERE)]
+        (id_,) = [record.id for record in records if isinstance(record.act, NarrowedReset)]
+        before = await courses.of(here.operator, id_)
+        matched = await courses.finish(here.operator, id_)
+        after = await courses.of(here.operator, id_)
+        await here.undo(id_)
+        undone = await courses.of(here.operator, id_)
+        told = [
+            (each.chunks and (each.chunks.matched, each.chunks.ended), each.is_undone)
+            for each in (before, after, undone)
+        ]
+        return [matched, *told]
+
+    assert place.use(work) == [5, ((2, False), False), ((5, True), False), (None, True)]
+
+
+@pytest.mark.parametrize("once", ["new", "again"])
+def test_a_reset_of_a_part_goes_on_when_nobody_waits_for_it_any_more(
+    place: Place, monkeypatch: pytest.MonkeyPatch, once: str
+) -> None:
+    devices, wanted = [b"d%d" % number for number in range(5)], BASIC._replace(app_id="player")
+
+    async def work(store: Store) -> tuple[object, ...]:
+        here, gate = await rooms(store), asyncio.Event()
+        await here.watch("Basic", *devices, app="player")
+        plans, plan, ledgers = here.service.plans, await planned(here, wanted), here.store.ledgers
+        call = here.operator._replace(once=Once("one", "apply", b""))
+
+        async def held(*asked: Any) -> Any:
+            if asked[-1] == narrowed.CHUNK:  # and not what counting asks for
+                await gate.wait()
+            return await ledgers(*asked)
+
+        monkeypatch.setattr(here.store, "ledgers", held)
+        for _ in range(2 if once == "again" else 1):
+            receipt = await plans.apply(call, ApplyWanted(wanted, plan.id, "ticket 7"), patience_s=0)
+        before = await here.service.courses.of(here.operator, receipt.id)
+        gate.set()
+        matched = await here.service.courses.finish(here.operator, receipt.id, patience_s=60)
+        after = await here.service.courses.of(here.operator, receipt.id)
+        assert before.chunks is not None
+        assert after.chunks is not None
+        return receipt.matched, before.is_going, before.chunks.matched, matched, after.chunks.ended
+
+    assert place.use(work) == (None, True, 0, 5, True)
 
 
 # --- two persons

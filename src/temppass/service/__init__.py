@@ -22,6 +22,7 @@ from temppass.service.events import LOOK_S, Events
 from temppass.service.explain import Explainer
 from temppass.service.history import History
 from temppass.service.lists import Lists
+from temppass.service.narrowed import Going
 from temppass.service.operators import Operators
 from temppass.service.plans import Plans
 from temppass.service.register import Register
@@ -87,10 +88,10 @@ def serve_from(
     between two looks at what those hear who listen; `warn` is told of bounds that are nearly reached.
     """
     context = Context(store, secret, policy, clock)
-    history, signins = History(context), SignIns(context)
+    history, signins, going = History(context), SignIns(context), Going()
     desk = Desk(context, signins)
     counters, register, signing = Counters(context, desk), Register(context), Signing(context, desk)
-    corrections = Corrections(context, desk, counters)
+    corrections = Corrections(context, desk, counters, going)
     registrations = Registrations(context, pause_s, warn)
     decisions, uses = Decisions(context, counters), Uses(context.store)
     return Service(
@@ -112,8 +113,8 @@ def serve_from(
         Events(context, desk, history, counters, look_s),
         corrections,
         Applications(context, desk),
-        Plans(context, desk, counters),
-        Courses(context, desk),
+        Plans(context, desk, counters, going),
+        Courses(context, desk, going),
         register,
         Renewal(context),
         signing,

@@ -37,6 +37,7 @@ from temppass.core.world import World
 from temppass.service.context import Context, given, keys_of
 from temppass.service.counters import RESET, Counters
 from temppass.service.desk import Admitted, Call, Desk
+from temppass.service.narrowed import Going
 from temppass.service.worlds import Plan
 
 #: viewers that one reset may list
@@ -107,10 +108,11 @@ class _Before(NamedTuple):
 
 
 class Corrections:
-    def __init__(self, context: Context, desk: Desk, counters: Counters) -> None:
+    def __init__(self, context: Context, desk: Desk, counters: Counters, going: Going) -> None:
         self._context = context
         self._desk = desk
         self._counters = counters
+        self._going = going
 
     async def reset(self, call: Call, asked: ResetWanted | Refusal) -> Receipt:
         """
@@ -170,20 +172,28 @@ class Corrections:
 
     # --- undo
 
-    async def undo_reset(self, call: Call, act_id: str, asked: UndoWanted | Refusal) -> Receipt:
+    async def undo_reset(
+        self, call: Call, act_id: str, asked: UndoWanted | Refusal, *, patience_s: float | None = None
+    ) -> Receipt:
         """
-        Take back a reset, whoever made it, over which wire: once, for 24 hours.
+        Take back a reset, whoever made it, over which wire: once, for 24 hours. The undo of one of a part that takes
+        longer than `patience_s` goes on.
 
         Refuses: as Desk.act, and what reading refused; NotThere, ReasonRequired, NothingToUndo, LaterReset, NewTrial.
         """
-        return await self._undo(call, act_id, asked, RESETS)
+        return await self._undo(call, act_id, asked, RESETS, patience_s)
 
     async def undo_grant(self, call: Call, act_id: str, asked: UndoWanted | Refusal) -> Receipt:
         """Take back what a grant gave and nobody has used. Refuses: as `undo_reset`."""
         return await self._undo(call, act_id, asked, GRANTS)
 
     async def _undo(
-        self, call: Call, act_id: str, asked: UndoWanted | Refusal, kinds: tuple[type[Struct], ...]
+        self,
+        call: Call,
+        act_id: str,
+        asked: UndoWanted | Refusal,
+        kinds: tuple[type[Struct], ...],
+        patience_s: float | None = None,
     ) -> Receipt:
         who = await self._desk.check(call, Role.SUPPORT)
         before = await self._before(who, act_id, kinds)
@@ -198,7 +208,10 @@ class Corrections:
 
         receipt = await self._desk.act(call, Role.SUPPORT, Receipt, prepare)
         if before is not None and isinstance(before.what, act.NarrowedReset):
-            await self._through(call.environment, before, given(asked), who.actor)
+            ask = given(asked)
+            await self._going.through(
+                receipt.id, lambda: self._through(call.environment, before, ask, who.actor), patience_s
+            )
         return receipt
 
     async def _before(self, who: Admitted, act_id: str, kinds: tuple[type[Struct], ...]) -> _Before | None:

@@ -8,8 +8,9 @@ Source: docs/design.md (undo of resets).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -20,6 +21,8 @@ from temppass.core.refusal import Refusal
 from temppass.core.world import World
 from temppass.service.context import Context, keys_of
 from temppass.service.worlds import Plan
+
+A = TypeVar("A")
 
 #: ledgers that one chunk looks at
 CHUNK = 500
@@ -33,6 +36,32 @@ class Narrowed(NamedTuple):
     kinds: tuple[SubjectKind, ...]
     narrowing: reset.Narrowing
     actor: act.Actor
+
+
+class Going:
+    """What goes on chunk by chunk in this process, by the act that it is of, also once nobody waits for it any more."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, asyncio.Task[Any]] = {}
+
+    def __contains__(self, act_id: str | None) -> bool:
+        return act_id in self._tasks
+
+    async def through(
+        self, act_id: str, going: Callable[[], Coroutine[Any, Any, A]], patience_s: float | None
+    ) -> A | None:
+        """
+        Go through all chunks, and answer what came of it; None where that takes longer than `patience_s`. Then it goes
+        on, and where it is broken off, what is kept of the chunks says so. A patience of None waits for the end.
+        """
+        if patience_s is None:
+            return await going()
+        task = self._tasks.get(act_id)
+        if task is None:
+            task = self._tasks[act_id] = asyncio.create_task(going())
+            task.add_done_callback(lambda _task: self._tasks.pop(act_id))
+        done, _ = await asyncio.wait({task}, timeout=patience_s)
+        return task.result() if done else None
 
 
 async def go_through(context: Context, environment: str, narrowed: Narrowed) -> int:

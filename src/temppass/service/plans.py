@@ -30,7 +30,7 @@ from temppass.service.corrections import Receipt, offer_for, recording
 from temppass.service.counters import RESET, Counters
 from temppass.service.decisions import origin_of
 from temppass.service.desk import Admitted, Call, Desk
-from temppass.service.narrowed import Narrowed, go_on, go_through
+from temppass.service.narrowed import Going, Narrowed, go_on, go_through
 from temppass.service.worlds import Plan
 
 #: for how long is counted; the rest of 1.2 s is for what comes before and after
@@ -88,10 +88,11 @@ class Planned(Struct, frozen=True):
 
 
 class Plans:
-    def __init__(self, context: Context, desk: Desk, counters: Counters) -> None:
+    def __init__(self, context: Context, desk: Desk, counters: Counters, going: Going) -> None:
         self._context = context
         self._desk = desk
         self._counters = counters
+        self._going = going
 
     async def plan(self, call: Call, asked: PlanWanted | Refusal) -> Planned:
         """
@@ -131,9 +132,10 @@ class Plans:
 
         return await self._desk.look(call, Role.OPERATOR, prepare)
 
-    async def apply(self, call: Call, asked: ApplyWanted | Refusal) -> Receipt:
+    async def apply(self, call: Call, asked: ApplyWanted | Refusal, *, patience_s: float | None = None) -> Receipt:
         """
-        Do what was planned, once; where the pass wants two persons for it, ask for the other one.
+        Do what was planned, once; where the pass wants two persons for it, ask for the other one. A reset of a part
+        that takes longer than `patience_s` goes on, and the receipt does not say how many it matched.
 
         Refuses: as `plan`; ReasonRequired, PlanRequired, PlanOutdated, AlreadySo.
         """
@@ -178,8 +180,8 @@ class Plans:
         if receipt.approval is not None:
             return receipt
         if receipt.id != id_:
-            return await self._go_on(who, receipt)
-        return await self._finish(who, _target(who, given(asked).target)[0], receipt)
+            return await self._go_on(who, receipt, patience_s)
+        return await self._finish(who, _target(who, given(asked).target)[0], receipt, patience_s)
 
     # --- two persons
 
@@ -195,10 +197,17 @@ class Plans:
 
         return await self._desk.look(call, Role.OPERATOR, prepare)
 
-    async def decide(self, call: Call, approval_id: str, asked: bool | Refusal) -> Receipt:  # noqa: FBT001 - told by name
+    async def decide(
+        self,
+        call: Call,
+        approval_id: str,
+        asked: bool | Refusal,  # noqa: FBT001 - told by name
+        *,
+        patience_s: float | None = None,
+    ) -> Receipt:
         """
-        Say yes to what another operator asked for, and it is done; or no, and it is not. Whoever asked may take it
-        back, and that is all.
+        Say yes to what another operator asked for, and it is done, as `apply` does it; or no, and it is not. Whoever
+        asked may take it back, and that is all.
 
         Refuses: as Desk.act, and what reading refused; NotThere, OwnApproval, PlanOutdated.
         """
@@ -232,11 +241,11 @@ class Plans:
         if not approves:
             return receipt
         if receipt.id != id_:
-            return await self._go_on(who, receipt)
+            return await self._go_on(who, receipt, patience_s)
         assert waiting is not None
-        return await self._finish(who, waiting.target, receipt)
+        return await self._finish(who, waiting.target, receipt, patience_s)
 
-    async def _finish(self, who: Admitted, target: Target, receipt: Receipt) -> Receipt:
+    async def _finish(self, who: Admitted, target: Target, receipt: Receipt, patience_s: float | None) -> Receipt:
         """Count a reset that was done, and remove the ledgers that no floor can tell from the others."""
         environment = who.world.name
         self._counters.add(environment, target.channel_id, target.pass_id, self._context.clock(), (RESET,))
@@ -244,11 +253,17 @@ class Plans:
             return receipt
         offer = who.world.offer(who.world.channel(target.channel_id), target.pass_id)
         narrowed = Narrowed(receipt.id, offer, target.kinds, target.narrowing, who.actor)
-        return _through(receipt, await go_through(self._context, environment, narrowed))
+        matched = await self._going.through(
+            receipt.id, lambda: go_through(self._context, environment, narrowed), patience_s
+        )
+        return _through(receipt, matched)
 
-    async def _go_on(self, who: Admitted, receipt: Receipt) -> Receipt:
+    async def _go_on(self, who: Admitted, receipt: Receipt, patience_s: float | None) -> Receipt:
         """Answer what was done before; where that was broken off between its chunks, finish it first."""
-        return _through(receipt, await go_on(self._context, who.world.name, receipt.id))
+        matched = await self._going.through(
+            receipt.id, lambda: go_on(self._context, who.world.name, receipt.id), patience_s
+        )
+        return _through(receipt, matched)
 
     # --- counting
 
@@ -346,7 +361,10 @@ def _resetting(
 
 
 def _through(receipt: Receipt, matched: int | None) -> Receipt:
-    """Answer the receipt of a narrowed reset that has gone through so many ledgers; None where it is another act."""
+    """
+    Answer the receipt of a narrowed reset that has gone through so many ledgers; None where it is another act, or has
+    not gone through all of them.
+    """
     if matched is None:
         return receipt
     return replace(receipt, matched=matched, undo_until=receipt.undo_until if matched else None)

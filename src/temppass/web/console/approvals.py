@@ -10,6 +10,7 @@ from temppass.core.refusal import InvalidRequest, Refusal
 from temppass.service import Service
 from temppass.web.console.answer import LOOKED, Outcome, done, query_of, refused, told
 from temppass.web.console.look import console_route, go, page
+from temppass.web.console.reset import PATIENCE_S
 from temppass.web.console.seat import Form, Seat, form_of, seat_of
 from temppass.web.problems import SurfaceRoute
 from temppass.web.request import attempt
@@ -34,11 +35,13 @@ class ApprovalPages:
         form = await form_of(self._service, request, Role.OPERATOR)
         approves = attempt(_approves, form)
         try:
-            receipt = await self._service.plans.decide(form.call, request.path_params["approval"], approves)
+            receipt = await self._service.plans.decide(
+                form.call, request.path_params["approval"], approves, patience_s=PATIENCE_S
+            )
         except Refusal as refusal:
             return await self._waiting(form.seat, request, refused(refusal, form))
         if approves is True:
-            return go(f"{form.seat.here}/reset/done/{receipt.id}")
+            return go(f"{form.seat.here}/acts/{receipt.id}?done")
         return done(f"{form.seat.here}/approvals", receipt.id)
 
     async def _waiting(self, seat: Seat, request: Request, outcome: Outcome = LOOKED) -> Response:

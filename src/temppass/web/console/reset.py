@@ -11,7 +11,6 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from temppass.core.act import actor_word
 from temppass.core.catalogue import Channel, Pass
 from temppass.core.operator import Role
 from temppass.core.plan import EVERYBODY, Target
@@ -27,6 +26,8 @@ from temppass.web.desk import decode, moment_of
 from temppass.web.problems import CONTROL, SurfaceRoute
 from temppass.web.request import attempt
 
+#: how long a page waits for what is done chunk by chunk before it tells how far that is
+PATIENCE_S = 1.0
 _HERE = "/console/in/{environment}/reset"
 
 
@@ -67,12 +68,12 @@ class ResetPages:
     async def apply(self, request: Request) -> Response:
         form, id_ = await form_of(self._service, request, Role.OPERATOR), request.path_params["plan"]
         try:
-            receipt = await self._service.plans.apply(form.call, attempt(_applied, form, id_))
+            receipt = await self._service.plans.apply(form.call, attempt(_applied, form, id_), patience_s=PATIENCE_S)
         except Refusal as refusal:
             return await self._plan(form.seat, id_, refused(refusal, form), outdated=isinstance(refusal, PlanOutdated))
         if receipt.approval is not None:
             return done(f"{form.seat.here}/approvals", receipt.approval)
-        return go(f"{form.seat.here}/reset/done/{receipt.id}")
+        return go(receipt_page(form.seat, receipt.id, _target(form.fields)))
 
     async def _plan(self, seat: Seat, id_: str, outcome: Outcome = LOOKED, *, outdated: bool = False) -> Response:
         """Answer the page of a plan; where there is none any more, one from which what was meant is counted anew."""
@@ -107,14 +108,14 @@ class ResetPages:
     async def undo(self, request: Request) -> Response:
         form, id_ = await form_of(self._service, request, Role.OPERATOR), request.path_params["act"]
         try:
-            await self._service.corrections.undo_reset(form.call, id_, attempt(_undone, form))
+            await self._service.corrections.undo_reset(form.call, id_, attempt(_undone, form), patience_s=PATIENCE_S)
         except Refusal as refusal:
             return await self._done(form.seat, id_, refused(refusal, form))
         return go(f"{form.seat.here}/reset/done/{id_}")
 
     async def finish(self, request: Request) -> Response:
         form, id_ = await form_of(self._service, request, Role.OPERATOR), request.path_params["act"]
-        await self._service.courses.finish(form.call, id_)
+        await self._service.courses.finish(form.call, id_, patience_s=PATIENCE_S)
         return go(f"{form.seat.here}/reset/done/{id_}")
 
     async def _done(self, seat: Seat, id_: str, outcome: Outcome = LOOKED) -> Response:
@@ -125,7 +126,6 @@ class ResetPages:
             seat,
             outcome.status,
             course=course,
-            by=actor_word(course.record.actor).replace(":", " ", 1),
             needs_reason=needs_reason,
             outcome=outcome,
         )
@@ -186,3 +186,8 @@ def offered_to(seat: Seat) -> list[tuple[Channel, list[Pass]]]:
     seen = [channel for channel in catalogue.channels.values() if seat.operator.sees(channel.id)]
     offered = [(each, [one for one in catalogue.passes.values() if one.channels.get(each.id)]) for each in seen]
     return [(channel, passes) for channel, passes in offered if passes]
+
+
+def receipt_page(seat: Seat, act_id: str, target: Target) -> str:
+    """Answer where one sees what became of a reset: one of a part has a page that tells how far it is."""
+    return f"{seat.here}/acts/{act_id}?done" if target.is_everybody else f"{seat.here}/reset/done/{act_id}"

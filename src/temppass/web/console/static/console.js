@@ -170,3 +170,17 @@ if (live) {
   addEventListener("pagehide", pause);
   addEventListener("pageshow", listen);
 }
+// what is under way is looked at again, while somebody sees it
+const refresh = async () => {
+  const before = document.querySelector("[data-refresh]");
+  if (!before) return;
+  if (!document.hidden) {
+    const answer = await fetch(location.pathname, { credentials: "same-origin" }).catch(() => null);
+    const page = answer && answer.ok && !answer.redirected ? new DOMParser().parseFromString(await answer.text(), "text/html") : null;
+    const after = page && page.querySelector("[data-refresh]");
+    if (after) before.replaceWith(document.adoptNode(after));
+    else if (page) document.querySelector("main").replaceWith(document.adoptNode(page.querySelector("main")));
+  }
+  setTimeout(refresh, 2000);
+};
+setTimeout(refresh, 2000);
