@@ -430,6 +430,19 @@ def approval_of(page: httpx2.Response) -> str:
     return form.action.rpartition("/")[2]
 
 
+def test_a_plan_is_copied_for_the_shell(olga: Browser, crowd: Callable[..., None]) -> None:
+    crowd(1)
+    planned = plan(olga, started_before="2026-01-01T12:00", over="on")
+    id_ = planned.url.path.rpartition("/")[2]
+    assert [
+        f"temppass reset --profile desk --requestor ACME1 --mvpd TempPassBasic30m --all-devices --over"
+        f" --started-before 2026-01-01T12:00:00.000Z --apply {id_}" in words(planned),
+        f'"everybody":"devices","plan":"{id_}","only":{{"over":true,"started_before":"2026-01-01T12:00:00.000Z"}}}}'
+        in words(planned),
+        "<details" in plan(olga, app_id="com.acme.tv").text.partition("<main")[2],
+    ] == [True, True, False]
+
+
 def test_script_that_somebody_wrote_stays_text(double: Double, olga: Browser, crowd: Callable[..., None]) -> None:
     named = CATALOGUE.replace("Free half hour", "<script>x</script>").replace("Acme One", "'><img src=x onerror=1>")
     double.apply(named)

@@ -5,12 +5,15 @@ it. Nothing that is left out of a form widens what it means.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from temppass import wire_control
 from temppass.core.catalogue import Channel, Pass
 from temppass.core.operator import Role
 from temppass.core.plan import EVERYBODY, Target
@@ -23,6 +26,7 @@ from temppass.web.console.answer import LOOKED, Outcome, done, refused
 from temppass.web.console.look import console_route, go, page
 from temppass.web.console.seat import Form, Seat, form_of, seat_of
 from temppass.web.desk import decode, moment_of
+from temppass.web.host import base_url
 from temppass.web.problems import CONTROL, SurfaceRoute
 from temppass.web.request import attempt
 
@@ -63,19 +67,23 @@ class ResetPages:
 
     async def show(self, request: Request) -> Response:
         seat, id_ = await seat_of(self._service, request, Role.OPERATOR), request.path_params["plan"]
-        return await self._plan(seat, id_)
+        return await self._plan(request, seat, id_)
 
     async def apply(self, request: Request) -> Response:
         form, id_ = await form_of(self._service, request, Role.OPERATOR), request.path_params["plan"]
         try:
             receipt = await self._service.plans.apply(form.call, attempt(_applied, form, id_), patience_s=PATIENCE_S)
         except Refusal as refusal:
-            return await self._plan(form.seat, id_, refused(refusal, form), outdated=isinstance(refusal, PlanOutdated))
+            return await self._plan(
+                request, form.seat, id_, refused(refusal, form), outdated=isinstance(refusal, PlanOutdated)
+            )
         if receipt.approval is not None:
             return done(f"{form.seat.here}/approvals", receipt.approval)
         return go(receipt_page(form.seat, receipt.id, _target(form.fields)))
 
-    async def _plan(self, seat: Seat, id_: str, outcome: Outcome = LOOKED, *, outdated: bool = False) -> Response:
+    async def _plan(
+        self, request: Request, seat: Seat, id_: str, outcome: Outcome = LOOKED, *, outdated: bool = False
+    ) -> Response:
         """Answer the page of a plan; where there is none any more, one from which what was meant is counted anew."""
         try:
             made, offer = await self._service.plans.made(seat.call, id_)
@@ -96,6 +104,7 @@ class ResetPages:
             made=made,
             offer=offer,
             target=written(made.target),
+            copies=_copies(base_url(request.scope), seat, id_, made.target),
             outdated=outdated,
             outcome=outcome,
         )
@@ -191,3 +200,28 @@ def offered_to(seat: Seat) -> list[tuple[Channel, list[Pass]]]:
 def receipt_page(seat: Seat, act_id: str, target: Target) -> str:
     """Answer where one sees what became of a reset: one of a part has a page that tells how far it is."""
     return f"{seat.here}/acts/{act_id}?done" if target.is_everybody else f"{seat.here}/reset/done/{act_id}"
+
+
+def _copies(base: str, seat: Seat, plan_id: str, target: Target) -> list[tuple[str, str]]:
+    """Answer what applies a plan elsewhere; nothing where it names an application, known here by its digest alone."""
+    narrowing = target.narrowing
+    if narrowing.origin.app_id is not None:
+        return []
+    word = next(word for word, kinds in EVERYBODY.items() if kinds == target.kinds)
+    body: dict[str, Any] = {"channel": target.channel_id, "pass": target.pass_id, "everybody": word, "plan": plan_id}
+    options = ["--requestor", target.channel_id, "--mvpd", target.pass_id]
+    options += [f"--all-{each}" for each in ("devices", "keys") if word in {each, "both"}]
+    only: dict[str, Any] = {}
+    if narrowing.over:
+        only["over"] = True
+        options.append("--over")
+    if narrowing.started_before is not None:
+        only["started_before"] = wire_control.moment(narrowing.started_before)
+        options += ["--started-before", only["started_before"]]
+    sent = msgspec.json.encode({**body, "only": only} if only else body).decode()
+    url = shlex.quote(f"{base}{seat.control}/resets")
+    curl = (
+        f'curl -sS -X POST {url} -H "Authorization: Bearer $TOKEN" '
+        f"-H 'Content-Type: application/json' --data-raw {shlex.quote(sent)}"
+    )
+    return [("curl", curl), ("temppass", f"temppass reset --profile desk {shlex.join(options)} --apply {plan_id}")]
