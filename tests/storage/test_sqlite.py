@@ -633,3 +633,12 @@ def test_the_acts_on_a_viewer_are_found_without_going_through_those_on_others(pa
         plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {asked}", values)]
     read = [step for step in plan if step.startswith(("SEARCH", "SCAN"))]
     assert read[-1] == "SEARCH audit USING PRIMARY KEY (id=?)"
+
+
+def test_the_resets_of_everybody_are_found_without_going_through_those_of_one(path: Path) -> None:
+    use(path, lambda store: store.environments())
+    wanted = Wanted(kinds=("reset.everybody", "undo"), channels=("REF",), pass_id="TempPassREF")
+    asked, values = search(HERE[0], wanted, None, 20, newest_first=True, mark="?{}".format)
+    with closing(sqlite3.connect(path)) as database:
+        plan = [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {asked}", values)]
+    assert plan[0].startswith("SEARCH audit USING INDEX audit_kind (environment=? AND kind=?")

@@ -14,6 +14,8 @@ from temppass.core.model import Recorded, Registered
 BEFORE_ALL = (0, "")
 #: after whom the first page of clients is
 AFTER_ALL = Registered("", 2**63 - 1)
+#: the kinds of acts on one viewer, of which there are many
+_MANY = {"reset", "grant"}
 
 
 def recorded_of(row: Iterable[Any], subjects: Iterable[bytes]) -> tuple[Link, Recorded]:
@@ -63,8 +65,11 @@ def search(
     ):
         if given is not None:
             where.append(condition + put(given))
-    where += any_of("kind", wanted.kinds) + any_of("actor", wanted.actors) + any_of("channel", wanted.channels)
-    source, by = f"{schema}audit", "sequence"
+    source, by, channel = f"{schema}audit", "sequence", "channel"
+    if wanted.kinds and wanted.channels and _MANY.isdisjoint(wanted.kinds):
+        # few among the many of a channel: gone along by their kind, not by the order or the channel
+        by, channel = "sequence + 0", "channel || ''"
+    where += any_of("kind", wanted.kinds) + any_of("actor", wanted.actors) + any_of(channel, wanted.channels)
     if wanted.subjects:
         # what is known of few subjects is read first: neither the order nor a channel is to be gone along instead
         named = f"environment = {put(environment)} AND {any_of('subject', wanted.subjects)[0]}"
