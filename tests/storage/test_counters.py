@@ -109,6 +109,22 @@ def test_what_several_processes_saw_is_added_up(place: Place) -> None:
     assert place.use(work) == [Count(HERE, minute, "C", "P", "permit", 3) for minute in (7, 8)]
 
 
+def test_the_last_day_is_added_up_once_a_minute(place: Place) -> None:
+    async def work(store: Store) -> list[int]:
+        clock, seen = Clock(T0), []
+        desk = await Desk.opened(store, clock)
+        before = [Count(HERE, T0 // MINUTE_MS - back, "C", "P", "permit", 100) for back in (1439, 1440)]
+        await store.count(before)
+        for waits in (0, 0, MINUTE_MS):
+            clock.advance(waits)
+            await desk.authorize(b"one")
+            await desk.rooms.upkeep.count()
+            seen.append(sum(point.counts["permit"] for point in await desk.rooms.counters.day(desk.call)))
+        return seen
+
+    assert place.use(work) == [101, 101, 3]
+
+
 def test_the_minutes_of_a_step_are_added_up_in_the_store(place: Place) -> None:
     async def work(store: Store) -> list[Count]:
         await store.count([Count(HERE, minute, "C", "P", what, 1) for minute in range(5, 13) for what in ("a", "b")])

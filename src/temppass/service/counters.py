@@ -26,6 +26,9 @@ WAITING_MAX = 20_000
 #: counts that one flush or one sweep carries
 CHUNK = 1_000
 POINTS_MAX = 1_500
+DAY_MINUTES = 1_440
+#: environments whose last day is remembered
+DAYS_MAX = 64
 #: the words that are no code of a denial
 PERMIT, TRIAL, RESET = "permit", "trial", "reset"
 
@@ -56,6 +59,8 @@ class Counters:
         self._context = context
         self._desk = desk
         self._waiting: Counter[tuple[str, int, str, str, str]] = Counter()
+        #: what the last 24 hours brought, by environment, and in which minute that was looked at
+        self._days: dict[str, tuple[int | None, list[Point]]] = {}
 
     def add(self, environment: str, channel_id: str, pass_id: str, now: int, words: Iterable[str]) -> None:
         """Count each of `words` once. Costs nobody a wait."""
@@ -105,6 +110,22 @@ class Counters:
             row for row in rows if (ask.channel_id in {None, row.channel_id}) and (ask.pass_id in {None, row.pass_id})
         ]
         return seen(who.operator, _points(wanted, step_ms))
+
+    async def day(self, call: Call) -> list[Point]:
+        """
+        Answer what was counted in the last 24 hours, as it was at most a minute ago: whoever looks within one minute
+        has the store add it up once. Refuses: as Desk.look.
+        """
+        who = await self._desk.check(call, Role.VIEWER)
+        name, minute = who.world.name, who.now // MINUTE_MS
+        asked_at, points = self._days.get(name, (None, []))
+        if asked_at != minute:
+            rows = await self._context.store.counts(name, minute - DAY_MINUTES + 1, minute + 1, DAY_MINUTES)
+            points = _points(rows, DAY_MINUTES * MINUTE_MS)
+            if name not in self._days and len(self._days) >= DAYS_MAX:
+                del self._days[next(iter(self._days))]
+            self._days[name] = (minute, points)
+        return seen(who.operator, points)
 
     async def latest(self, environment: str) -> list[Point]:
         """Answer what was counted in the present minute and in the one before, of every channel."""

@@ -12,7 +12,6 @@ from temppass.web.console.look import DONE, IN, console_route, page
 from temppass.web.console.seat import seat_of
 from temppass.web.problems import SurfaceRoute
 
-DAY_MINUTES = 24 * 60
 #: acts, integrations and environments on the page
 ACTS, INTEGRATIONS, ENVIRONMENTS = 10, 50, 50
 
@@ -29,9 +28,8 @@ class HomePages:
         minute = seat.now // MINUTE_MS
         # the minutes of which those who listen are told (service/events.py)
         present = Asked(None, None, (minute - 1) * MINUTE_MS, seat.now + 1)
-        day = Asked(None, None, (minute - DAY_MINUTES + 1) * MINUTE_MS, seat.now + 1, DAY_MINUTES)
         now = sums(await service.counters.counts(seat.call, present))
-        lately = sums(await service.counters.counts(seat.call, day))
+        lately = sums(await service.counters.day(seat.call))
         places = sorted({*integrations(seat), *lately})
         environments = [name for name in await service.desk.environments(seat.call) if name != seat.environment]
         return page(
