@@ -12,7 +12,7 @@ JOBS ?= 2
 # set to anything, it would make every process of the tests compile all modules anew
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup serve check test lowest walk javascript history failover citus bench fix
+.PHONY: setup serve check test lowest walk javascript history failover citus screenshots bench fix
 .DEFAULT_GOAL := setup
 setup: .venv/ready
 
@@ -62,6 +62,10 @@ failover: .venv/ready
 # nodes of a Citus cluster killed, and a slot moved, under load; tests/e2e/citus.py says what it has to be told
 citus: .venv/ready
 	$(BIN)/pytest -s -o faulthandler_timeout=1800 tests/e2e/citus.py
+
+# every page of the console, light, dark and on a phone; OPTIONS=--docs for those of the documentation
+screenshots: .venv/ready
+	$(BIN)/python -m tests.e2e.pages.screenshots $(OPTIONS)
 
 bench: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r bench/requirements.txt

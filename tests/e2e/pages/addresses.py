@@ -23,7 +23,7 @@ EXAMPLES: dict[str, Address] = {
     "/console/in/{environment}/applications/{application:id}": lambda _: f"{HERE}/applications/ops",
     "/console/in/{environment}/viewer/{device:id}/{key:id}": lambda world: f"{HERE}/viewer/{world.viewer}",
     "/console/in/{environment}/reset/{plan:id}": lambda world: f"{HERE}/reset/{world.plan}",
-    "/console/in/{environment}/reset/done/{act:id}": lambda world: f"{HERE}/reset/done/{world.acts['reset.everybody']}",
+    "/console/in/{environment}/reset/done/{act:id}": lambda world: f"{HERE}/reset/done/{world.part}",
     "/console/in/{environment}/lists/{list:id}": lambda world: world.list,
     "/console/in/{environment}/acts/{act:id}": lambda world: f"{HERE}/acts/{world.acts['grant']}",
 }

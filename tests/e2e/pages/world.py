@@ -94,6 +94,8 @@ class World:
         self.tokens = {name: double.operator(name, role) for name, role in ROLES.items()}
         #: the digests of the viewer who was denied, as the address of their page has them
         self.viewer = ""
+        #: a reset of some of everybody
+        self.part = ""
         #: one that nobody has applied
         self.plan = ""
         #: where the page of a list is that was reset
@@ -108,6 +110,10 @@ class World:
         answer = self._http.post(path, headers={"Authorization": f"Bearer {self.tokens[name]}"}, json=body)
         assert answer.is_success, answer.text
         return answer.json()
+
+    def count(self) -> None:
+        """Have what happened so far counted, as it is every few seconds."""
+        self.double._run(self.double.application.service.counters.flush())
 
     def watches(
         self, device: str = DEVICE, email: str = EMAIL, title: str = "Another film", pass_id: str = "Promo"
@@ -156,6 +162,7 @@ def busy() -> Iterator[World]:
                 world.watches(f"tv-{hour}-{number}", f"viewer{number}@viewers.example", f"Film {number}")
                 world.watches(f"tv-{number}", pass_id="Basic")
             clock.advance(HOUR)
+            world.count()
             if hour % 5 == 4:
                 world.wire.move(world.url)
         world.be_denied()
@@ -170,6 +177,9 @@ def busy() -> Iterator[World]:
         world.list = world.reset_list("olga", "device\ntv-2\ntv-0-none\ntv-2\n,\n")
         clock.advance(MINUTE)
         world.act("olga", "/resets", **BASIC, everybody="devices", plan=plan["id"], reason="A new season begins")
+        part: dict[str, Any] = {**BASIC, "everybody": "devices", "only": {"over": True}}
+        plan = world.act("olga", "/plans", **part)
+        world.part = world.act("olga", "/resets", **part, plan=plan["id"], reason="Who came back")["id"]
         plan = world.act("olga", "/plans", **GUARDED, everybody="devices")
         world.act(
             "olga", "/resets", **GUARDED, everybody="devices", plan=plan["id"], reason="Line was down all evening"
@@ -180,6 +190,7 @@ def busy() -> Iterator[World]:
         explained = world.act("vera", "/explain", **PROMO, **viewer)
         world.viewer = "/".join(each["subject"] for each in explained["subjects"])
         world.plan = world.act("ada", "/plans", **PROMO, everybody="both")["id"]
+        world.count()
         world.acts = {act["kind"]: act["id"] for act in reversed(world.act("ada", "/acts/search")["records"])}
         yield world
 
