@@ -122,7 +122,7 @@ def test_the_last_day_is_added_up_once_a_minute(place: Place) -> None:
             seen.append(sum(point.counts["permit"] for point in await desk.rooms.counters.day(desk.call)))
         return seen
 
-    assert place.use(work) == [101, 101, 3]
+    assert place.use(work) == [101, 101, 2]
 
 
 def test_the_minutes_of_a_step_are_added_up_in_the_store(place: Place) -> None:
