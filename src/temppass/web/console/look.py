@@ -94,7 +94,14 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"moment": moment, "machine": machine, "short": short, "hue": hue, "plural": plural}
+    templates.filters |= {
+        "moment": moment,
+        "machine": machine,
+        "short": short,
+        "act_short": act_short,
+        "hue": hue,
+        "plural": plural,
+    }
     templates.filters |= {"done": done, "by": actor_word}
     templates.globals |= {"file": StaticFiles.path_of, "navigation": NAVIGATION, "once": lambda: str(uuid.uuid4())}
     return templates
@@ -116,6 +123,11 @@ def machine(at: int) -> str:
 def short(digest: str) -> str:
     """Write as much of a digest as people tell apart."""
     return digest[:8]
+
+
+def act_short(id_: str) -> str:
+    """Write as much of the id of an act as people tell apart: it begins with the moment, which acts share."""
+    return f"…{id_[-8:]}"
 
 
 def hue(environment: str) -> str:
