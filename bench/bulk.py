@@ -7,6 +7,7 @@ import asyncio
 import os
 import sqlite3
 import time
+import uuid
 
 import asyncpg
 
@@ -109,5 +110,100 @@ async def _fill_postgres(url: str, subjects: list[bytes], now: int) -> None:
             records=((integration, DEVICE, subject, floor, now, now + TTL_MS, 1) for subject in subjects),
             timeout=600,
         )
+    finally:
+        await connection.close()
+
+
+# --- what operators see
+
+_WHATS = ("permit", "trial", "temporary_access_duration_limit_exceeded", "temporary_access_resources_limit_exceeded")
+
+
+def fill_acts(url: str, count: int) -> None:
+    """
+    Copy the one act of the environment that names a subject, sealed, `count` times: each an act of its own, a minute
+    before the next, on a subject of its own. Their places in the chain are right, its hashes are not.
+    """
+    if url.startswith("sqlite"):
+        _fill_acts_sqlite(url, count)
+    else:
+        _fill_acts_postgres(url, count)
+
+
+def _fill_acts_sqlite(url: str, count: int) -> None:
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        row = connection.execute("SELECT act FROM target WHERE environment = ? LIMIT 1", [ENVIRONMENT]).fetchone()
+        names = "at, environment, document, kind, actor, channel, pass"
+        at, *rest = connection.execute(f"SELECT {names} FROM audit WHERE id = ?", row).fetchone()
+        (head,) = connection.execute("SELECT sequence FROM chain WHERE environment = ?", [ENVIRONMENT]).fetchone()
+        new = [(str(uuid.uuid4()), head + 1 + n, at - 60_000 * (count - n)) for n in range(count)]
+        connection.executemany(
+            f"INSERT INTO audit (id, sequence, hash, {names}) VALUES (?, ?, zeroblob(32), ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (id_, n, moment, rest[0], rest[1].replace(row[0].encode(), id_.encode()), *rest[2:])
+                for id_, n, moment in new
+            ],
+        )
+        connection.executemany(
+            "INSERT INTO target (environment, subject, act) VALUES (?, randomblob(16), ?)",
+            [(ENVIRONMENT, id_) for id_, *_ in new],
+        )
+        connection.execute("UPDATE chain SET sequence = ? WHERE environment = ?", [head + count, ENVIRONMENT])
+
+
+def _fill_acts_postgres(url: str, count: int) -> None:
+    sql(
+        url,
+        f"""
+        WITH one AS (
+            SELECT audit.* FROM temppass.target JOIN temppass.audit ON audit.id = act
+            WHERE target.environment = '{ENVIRONMENT}' LIMIT 1
+        ), head AS (
+            UPDATE temppass.chain SET sequence = sequence + {count} WHERE environment = '{ENVIRONMENT}'
+            RETURNING sequence
+        ), new AS (
+            INSERT INTO temppass.audit (id, sequence, hash, at, environment, document, kind, actor, channel, pass)
+            SELECT made.id, head.sequence - {count} + n, decode(repeat('00', 32), 'hex'), at - 60000 * ({count} - n),
+                environment, convert_to(replace(convert_from(document, 'UTF8'), one.id, made.id), 'UTF8'),
+                kind, actor, channel, pass
+            FROM one, head,
+                LATERAL (SELECT n, gen_random_uuid()::text AS id FROM generate_series(1, {count}) AS n) AS made
+            RETURNING id
+        )
+        INSERT INTO temppass.target (environment, subject, act)
+        SELECT '{ENVIRONMENT}', substr(sha256(id::bytea), 1, 16), id FROM new
+        """,
+        "VACUUM ANALYZE temppass.audit",
+        "VACUUM ANALYZE temppass.target",
+    )
+
+
+def fill_counters(url: str, days: int = 14) -> None:
+    """Add what was counted in each minute of the last days, of the one integration."""
+    minute = int(time.time() // 60)
+    rows = [
+        (ENVIRONMENT, minute - 1 - back, CHANNEL, PASS, what, 1 + (back * len(what)) % 50)
+        for back in range(days * 1440 - 60)
+        for what in _WHATS
+    ]
+    if url.startswith("sqlite"):
+        with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO counter (environment, minute, channel, pass, what, n) VALUES (?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+    else:
+        asyncio.run(_fill_counters_postgres(url, rows))
+
+
+async def _fill_counters_postgres(url: str, rows: list[tuple[str, int, str, str, str, int]]) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.executemany(
+            "INSERT INTO temppass.counter (environment, minute, channel, pass, what, n) VALUES ($1, $2, $3, $4, $5, $6)"
+            " ON CONFLICT DO NOTHING",
+            rows,
+        )
+        await connection.execute("VACUUM ANALYZE temppass.counter")
     finally:
         await connection.close()

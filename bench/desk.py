@@ -47,9 +47,9 @@ UNDOS = 20
 PLAN_S, P99_MS, UNDO, SPEED = 1.2, 20, 1.5, 0.95
 
 
-def operator(url: str) -> str:
+def operator(url: str, name: str = "bench", role: str = "operator") -> str:
     """Create an operator on the store; answer the token."""
-    command = [*PROGRAM, "operator", "create", "bench", "--role", "operator", "--store", url]
+    command = [*PROGRAM, "operator", "create", name, "--role", role, "--store", url]
     return subprocess.run(command, env=ENVIRON, check=True, capture_output=True, text=True).stdout.strip()
 
 

@@ -26,6 +26,7 @@ BENCHES = {
     "tokens": ("wrk", "node", "npm"),
     "reset": ("wrk",),
     "desk": ("wrk",),
+    "console": ("wrk",),
     "sweep": ("wrk",),
     "clients": ("wrk",),
     "latency": ("wrk",),
