@@ -48,11 +48,12 @@ async def seen(store: PostgresStore) -> list[int]:
 
 
 def test_a_promoted_standby_is_found_behind_a_host_that_hangs(nodes: tuple[Node, Node]) -> None:
-    """By one that was connected and by one that is new; when the other is back, neither uses that one."""
+    """By one that was connected and by one that is new; when the other is back, no connection uses that one."""
     old, new = nodes
 
     async def play(store: PostgresStore) -> list[list[int]]:
         await store.count([SEEN])
+        await seen(store)  # on the connection that counts
         with old.hanging():
             await asyncio.to_thread(new.promote)
             with pytest.raises(StoreUnavailable):
