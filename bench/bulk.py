@@ -163,8 +163,9 @@ def _fill_acts_postgres(url: str, count: int) -> None:
             RETURNING sequence
         ), new AS (
             INSERT INTO temppass.audit (id, sequence, hash, at, environment, document, kind, actor, channel, pass)
-            SELECT made.id, head.sequence - {count} + n, decode(repeat('00', 32), 'hex'), at - 60000::bigint * ({count} - n),
-                environment, convert_to(replace(convert_from(document, 'UTF8'), one.id, made.id), 'UTF8'),
+            SELECT made.id, head.sequence - {count} + n, decode(repeat('00', 32), 'hex'),
+                at - 60000::bigint * ({count} - n), environment,
+                convert_to(replace(convert_from(document, 'UTF8'), one.id, made.id), 'UTF8'),
                 kind, actor, channel, pass
             FROM one, head,
                 LATERAL (SELECT n, gen_random_uuid()::text AS id FROM generate_series(1, {count}) AS n) AS made
